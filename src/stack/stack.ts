@@ -1,0 +1,167 @@
+/**
+ * The TCP/IP stack of one virtual network, as seen by its users (host, preload, api).
+ *
+ * Sans-IO: frames, calls and time go in; frames and callbacks come out. One object = one lwIP
+ * instance = one network. Every input takes `at`; after each input (or any call below) the host
+ * calls `drain()`, which hands out the frames to send, and sleeps until `deadline()`.
+ *
+ * Callbacks of sinks run only inside `drain()`, `frameIn()`, and `handleTimeout()`, never inside
+ * the call that caused them, so a sink may call back into the stack freely.
+ */
+import type { Moment } from '../lib/time.js';
+
+/** An IP address: 4 or 16 bytes in network order. */
+export type IpBytes = Uint8Array;
+
+export interface Endpoint {
+  readonly ip: IpBytes;
+  readonly port: number;
+}
+
+/** Error names as of errno(3); document 5 section 10 maps lwIP's err_t to them. */
+export type StackErrno =
+  | 'EACCES'
+  | 'EADDRINUSE'
+  | 'EADDRNOTAVAIL'
+  | 'EALREADY'
+  | 'ECONNABORTED'
+  | 'ECONNREFUSED'
+  | 'ECONNRESET'
+  | 'EDESTADDRREQ'
+  | 'EHOSTUNREACH'
+  | 'EINVAL'
+  | 'EIO'
+  | 'EISCONN'
+  | 'EMSGSIZE'
+  | 'ENETDOWN'
+  | 'ENETUNREACH'
+  | 'ENOBUFS'
+  | 'ENOMEM'
+  | 'ENOTCONN'
+  | 'ETIMEDOUT';
+
+/** Positive handle of a live control block; dead after `onError`, `tcpClose` or `tcpAbort`. */
+export type TcpHandle = number & { readonly tcp: 'TcpHandle' };
+export type ListenHandle = number & { readonly listen: 'ListenHandle' };
+export type UdpHandle = number & { readonly udp: 'UdpHandle' };
+
+export interface TcpSink {
+  /** The handshake of `tcpConnect` is complete. */
+  onConnected(): void;
+  /**
+   * Received bytes; borrowed until the callback returns. The receive window stays closed by
+   * `bytes.length` until `tcpCredit` returns the credit.
+   */
+  onData(bytes: Uint8Array): void;
+  /** `count` bytes more were acknowledged: `tcpWrite` may take more now. */
+  onSent(count: number): void;
+  /** The peer sent FIN, after all data was handed out. */
+  onFin(): void;
+  /** The connection is dead and its handle invalid. */
+  onError(errno: StackErrno): void;
+}
+
+export interface ListenSink {
+  /**
+   * A connection completed its handshake. Its data is delivered to the returned sink.
+   * @returns undefined to refuse: the connection is reset.
+   */
+  onAccept(handle: TcpHandle, local: Endpoint, remote: Endpoint): TcpSink | undefined;
+}
+
+export interface UdpSink {
+  /** One datagram; `payload` is borrowed until the callback returns. */
+  onDatagram(payload: Uint8Array, from: Endpoint, to: IpBytes, ttl: number, tos: number): void;
+}
+
+export interface InterfaceAddress {
+  readonly ip: IpBytes;
+  readonly prefixLen: number;
+}
+
+export interface Route {
+  readonly target: IpBytes;
+  readonly prefixLen: number;
+  /** Gateway, or undefined when the target is on the link. */
+  readonly via: IpBytes | undefined;
+}
+
+export interface StackConfig {
+  readonly mtu: number;
+  readonly addresses: readonly InterfaceAddress[];
+  readonly routes: readonly Route[];
+}
+
+export interface TcpOptions {
+  readonly noDelay?: boolean;
+  readonly keepAlive?: { readonly idleMs: number; readonly intervalMs: number; readonly count: number } | false;
+}
+
+export interface TcpInfo {
+  readonly state: number;
+  readonly rtoMs: number;
+  readonly rttMs: number;
+  readonly sendMss: number;
+  readonly congestionWindow: number;
+  readonly unacked: number;
+}
+
+/** Destination MAC, source MAC as 6 bytes each; all views borrowed until the callback returns. */
+export type FrameSink = (
+  dst: Uint8Array,
+  src: Uint8Array,
+  etherType: number,
+  payload: Uint8Array,
+) => void;
+
+export interface Stack {
+  /** Own Ethernet address, 6 bytes. */
+  readonly mac: Uint8Array;
+  /** Applies addresses, routes and MTU. Connections from addresses that vanished are reset. */
+  configure(at: Moment, config: StackConfig): void;
+  /** One Ethernet frame from the network; `payload` is borrowed for the call. */
+  frameIn(at: Moment, dst: Uint8Array, src: Uint8Array, etherType: number, payload: Uint8Array): void;
+  handleTimeout(at: Moment): void;
+  /** Runs pending callbacks and hands out all frames that wait to be sent. */
+  drain(at: Moment, send: FrameSink): void;
+  /** Monotonic ms of the next timer, or NEVER. */
+  deadline(): number;
+  /** Multicast groups the interface listens to: MAC (6 bytes) and ADI [3 section 10.1]. */
+  multicastGroups(): readonly { readonly mac: Uint8Array; readonly adi: number }[];
+
+  tcpConnect(at: Moment, local: Endpoint | undefined, remote: Endpoint, sink: TcpSink, options?: TcpOptions): TcpHandle | StackErrno;
+  /**
+   * Listens on `local.port` (0 = ephemeral). An empty `local.ip` (length 0) listens on every address of both
+   * families, 0.0.0.0 on IPv4 alone, :: with `v6Only` on IPv6 alone.
+   */
+  tcpListen(at: Moment, local: Endpoint, v6Only: boolean, backlog: number, sink: ListenSink): ListenHandle | StackErrno;
+  tcpListenClose(at: Moment, handle: ListenHandle): void;
+  /** Copies as much as the send buffer takes. @returns bytes taken, 0..bytes.length. */
+  tcpWrite(at: Moment, handle: TcpHandle, bytes: Uint8Array, more: boolean): number;
+  /** Bytes `tcpWrite` would take now. */
+  tcpSendRoom(handle: TcpHandle): number;
+  /** Returns receive window for `count` bytes given out by `onData`. */
+  tcpCredit(at: Moment, handle: TcpHandle, count: number): void;
+  /** Sends FIN after all written data. */
+  tcpShutdown(at: Moment, handle: TcpHandle): void;
+  /** Orderly close in the background; the handle is dead afterwards and no callback follows. */
+  tcpClose(at: Moment, handle: TcpHandle): void;
+  /** RST; the handle is dead afterwards and no callback follows. */
+  tcpAbort(at: Moment, handle: TcpHandle): void;
+  tcpSetOptions(at: Moment, handle: TcpHandle, options: TcpOptions): void;
+  tcpInfo(handle: TcpHandle): TcpInfo | undefined;
+  tcpNames(handle: TcpHandle): { readonly local: Endpoint; readonly remote: Endpoint } | undefined;
+
+  udpOpen(at: Moment, local: Endpoint, reuse: boolean, sink: UdpSink): UdpHandle | StackErrno;
+  udpSend(at: Moment, handle: UdpHandle, to: Endpoint, payload: Uint8Array): StackErrno | undefined;
+  udpClose(at: Moment, handle: UdpHandle): void;
+  udpLocal(handle: UdpHandle): Endpoint | undefined;
+
+  /** Source address the stack would use towards `to`, or undefined without a route. */
+  sourceFor(to: IpBytes): IpBytes | undefined;
+  /** Whether `ip` is one of the interface's or loopback addresses. */
+  isLocal(ip: IpBytes): boolean;
+  /** lwIP's pool and drop counters by name; pools must return to 0 in use after a test. */
+  counters(): Readonly<Record<string, number>>;
+  close(): void;
+}

@@ -1,0 +1,4 @@
+/** The list of all vector families; each room's checkers live in a file of their own. */
+import type { Family } from './case.js';
+
+export const families: readonly Family[] = [];

@@ -1,0 +1,78 @@
+/**
+ * Runs the vector families over every `*.json` of VECTORS_DIR (default: this project's own copy).
+ * usage: main.js [--only FAMILY[,FAMILY...]]
+ * A file without a family counts as failed unless `--only` leaves it out; an empty folder, a file
+ * with no case and a field that no check reads are errors. Exit code 0 only if everything passed.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Case, type Family, type JsonObject } from './case.js';
+import { families } from './families.js';
+
+const HEADERS = new Set(['description', 'reference', 'format', 'set']);
+
+interface Outcome {
+  passed: number;
+  failures: string[];
+}
+
+function runCases(family: Family, doc: JsonObject): Promise<Outcome> {
+  return Object.entries(family.arrays).reduce<Promise<Outcome>>(
+    async (sum, [key, check]) => {
+      const out = await sum;
+      const list = doc[key];
+      if (!Array.isArray(list) || list.length === 0) {
+        out.failures.push(`${family.file}.${key}: no case`);
+        return out;
+      }
+      for (const [i, item] of list.entries()) {
+        const c = new Case(item as JsonObject, `${family.file}.${key}[${i}]`);
+        try {
+          await check(c, doc);
+          c.finish();
+          out.passed++;
+        } catch (e) {
+          out.failures.push(`${c.path}: ${e instanceof Error ? e.message : String(e)}`);
+        }
+      }
+      return out;
+    },
+    Promise.resolve({ passed: 0, failures: [] }),
+  );
+}
+
+async function runFile(dir: string, name: string): Promise<Outcome> {
+  const doc = JSON.parse(readFileSync(join(dir, `${name}.json`), 'utf8')) as JsonObject;
+  const family = families.find((f) => f.file === name);
+  if (family === undefined) return { passed: 0, failures: [`${name}: no family reads this file`] };
+  const known = new Set([...HEADERS, ...Object.keys(family.arrays), ...(family.headers ?? [])]);
+  const unknown = Object.keys(doc).filter((k) => !known.has(k));
+  if (unknown.length > 0) return { passed: 0, failures: [`${name}: unknown field ${unknown}`] };
+  return runCases(family, doc);
+}
+
+async function main(args: string[]): Promise<number> {
+  const only = args[0] === '--only' ? (args[1] ?? '').split(',') : undefined;
+  const dir = process.env['VECTORS_DIR'] ?? new URL('../../../test/vectors', import.meta.url).pathname;
+  const names = readdirSync(dir)
+    .filter((n) => n.endsWith('.json'))
+    .map((n) => n.slice(0, -5))
+    .filter((n) => only === undefined || only.includes(n))
+    .sort();
+  if (names.length === 0) {
+    console.error(`vectors: no case file in ${dir}`);
+    return 1;
+  }
+  const total: Outcome = { passed: 0, failures: [] };
+  for (const name of names) {
+    const out = await runFile(dir, name);
+    console.log(`${name}: ${out.passed} passed, ${out.failures.length} failed`);
+    for (const f of out.failures.slice(0, 5)) console.error(`  ${f.slice(0, 600)}`);
+    total.passed += out.passed;
+    total.failures.push(...out.failures);
+  }
+  console.log(`vectors: ${total.passed} passed, ${total.failures.length} failed`);
+  return total.failures.length === 0 ? 0 : 1;
+}
+
+process.exitCode = await main(process.argv.slice(2));
