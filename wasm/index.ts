@@ -1,0 +1,5 @@
+/** The exports of the packet core, and nothing else. */
+export { identityFill, identityMix } from './identity';
+export { lz4Decode, lz4Encode } from './lz4';
+export { maskHello, open, seal } from './packet';
+export { poly1305Tag, salsa20Xor } from './primitives';
