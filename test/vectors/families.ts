@@ -1,4 +1,7 @@
 /** The list of all vector families; each room's checkers live in a file of their own. */
 import type { Family } from './case.js';
+import { cryptoFamilies } from './families-crypto.js';
 
-export const families: readonly Family[] = [];
+export const families: readonly Family[] = [
+  ...cryptoFamilies,
+];
