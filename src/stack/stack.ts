@@ -72,6 +72,13 @@ export interface ListenSink {
 export interface UdpSink {
   /** One datagram; `payload` is borrowed until the callback returns. */
   onDatagram(payload: Uint8Array, from: Endpoint, to: IpBytes, ttl: number, tos: number): void;
+  /** An ICMP "destination unreachable" about a datagram this socket sent to `to`. */
+  onUnreachable?(to: Endpoint, errno: StackErrno): void;
+}
+
+export interface EchoSink {
+  /** An echo reply with the registered identifier: the whole ICMP message, borrowed. */
+  onReply(message: Uint8Array, from: IpBytes, to: IpBytes, ttl: number, tos: number): void;
 }
 
 export interface InterfaceAddress {
@@ -94,7 +101,9 @@ export interface StackConfig {
 
 export interface TcpOptions {
   readonly noDelay?: boolean;
-  readonly keepAlive?: { readonly idleMs: number; readonly intervalMs: number; readonly count: number } | false;
+  readonly keepAlive?:
+    | { readonly idleMs: number; readonly intervalMs: number; readonly count: number }
+    | false;
 }
 
 export interface TcpInfo {
@@ -120,7 +129,13 @@ export interface Stack {
   /** Applies addresses, routes and MTU. Connections from addresses that vanished are reset. */
   configure(at: Moment, config: StackConfig): void;
   /** One Ethernet frame from the network; `payload` is borrowed for the call. */
-  frameIn(at: Moment, dst: Uint8Array, src: Uint8Array, etherType: number, payload: Uint8Array): void;
+  frameIn(
+    at: Moment,
+    dst: Uint8Array,
+    src: Uint8Array,
+    etherType: number,
+    payload: Uint8Array,
+  ): void;
   handleTimeout(at: Moment): void;
   /** Runs pending callbacks and hands out all frames that wait to be sent. */
   drain(at: Moment, send: FrameSink): void;
@@ -129,12 +144,24 @@ export interface Stack {
   /** Multicast groups the interface listens to: MAC (6 bytes) and ADI [3 section 10.1]. */
   multicastGroups(): readonly { readonly mac: Uint8Array; readonly adi: number }[];
 
-  tcpConnect(at: Moment, local: Endpoint | undefined, remote: Endpoint, sink: TcpSink, options?: TcpOptions): TcpHandle | StackErrno;
+  tcpConnect(
+    at: Moment,
+    local: Endpoint | undefined,
+    remote: Endpoint,
+    sink: TcpSink,
+    options?: TcpOptions,
+  ): TcpHandle | StackErrno;
   /**
    * Listens on `local.port` (0 = ephemeral). An empty `local.ip` (length 0) listens on every address of both
    * families, 0.0.0.0 on IPv4 alone, :: with `v6Only` on IPv6 alone.
    */
-  tcpListen(at: Moment, local: Endpoint, v6Only: boolean, backlog: number, sink: ListenSink): ListenHandle | StackErrno;
+  tcpListen(
+    at: Moment,
+    local: Endpoint,
+    v6Only: boolean,
+    backlog: number,
+    sink: ListenSink,
+  ): ListenHandle | StackErrno;
   tcpListenClose(at: Moment, handle: ListenHandle): void;
   /** Copies as much as the send buffer takes. @returns bytes taken, 0..bytes.length. */
   tcpWrite(at: Moment, handle: TcpHandle, bytes: Uint8Array, more: boolean): number;
@@ -164,4 +191,21 @@ export interface Stack {
   /** lwIP's pool and drop counters by name; pools must return to 0 in use after a test. */
   counters(): Readonly<Record<string, number>>;
   close(): void;
+}
+
+/** What the stack offers beyond `Stack`. */
+export interface StackExtras {
+  /** Where a listener listens; the way to learn an ephemeral port. */
+  tcpListenName(handle: ListenHandle): Endpoint | undefined;
+  tcpListenBacklog(at: Moment, handle: ListenHandle, backlog: number): void;
+  /**
+   * Counts an accepted connection against its listener's backlog until released (or closed), so
+   * that connections which no program has attached to yet hold back further ones [5 section 6.2].
+   */
+  tcpBacklogHold(at: Moment, handle: TcpHandle, held: boolean): void;
+  /** Claims an echo identifier. @returns EADDRINUSE when it is taken. */
+  echoOpen(at: Moment, family: 4 | 6, id: number, sink: EchoSink): StackErrno | undefined;
+  /** Sends an echo request (type 8 or 128, code 0); the checksum is filled in. */
+  echoSend(at: Moment, to: IpBytes, message: Uint8Array): StackErrno | undefined;
+  echoClose(at: Moment, family: 4 | 6, id: number): void;
 }

@@ -1,0 +1,106 @@
+/*
+ * What the port's files share among themselves; the host never sees any of it.
+ *
+ * Queueing model: a *source* (connection, socket) that has something to tell is linked into one
+ * FIFO; port_events() takes sources off it and turns their flags and buffers into event records.
+ * So a queue can never overflow: each source is linked at most once, and what it holds is bounded
+ * by its receive window or queue limit.
+ */
+#ifndef PORT_H
+#define PORT_H
+
+#include "port_api.h"
+
+#include "lwip/opt.h"
+#include "lwip/err.h"
+#include "lwip/ip_addr.h"
+#include "lwip/netif.h"
+#include "lwip/pbuf.h"
+
+#define PORT_EXPORT(name) __attribute__((export_name(#name), visibility("default"))) name
+
+extern struct port_io io;
+extern u32_t port_stats[PORT_COUNTERS_MAX];
+
+#define PORT_COUNT(name) (port_stats[PORT_COUNTER_##name]++)
+
+/* --- port_time.c --- */
+void port_enter(double now);
+u32_t port_now(void);
+
+/* --- port_rand.c --- */
+void port_rand_seed(const u8_t *entropy32);
+
+/* --- port_heap.c --- */
+void port_heap_init(void);
+u32_t port_heap_bytes(void);
+u32_t port_heap_peak(void);
+/* Blocks in use beyond those of port_heap_mark(), which the end of the start-up calls. */
+u32_t port_heap_blocks(void);
+void port_heap_mark(void);
+/* Whether data from the host (tx) or the network (rx) may still be taken in. */
+int port_heap_tx_ok(void);
+int port_heap_rx_ok(void);
+
+/* --- port_ring.c --- */
+struct source {
+	struct source *next;
+	u8_t queued;
+	u8_t kind; /* SOURCE_* */
+};
+
+#define SOURCE_TCP  1
+#define SOURCE_UDP  2
+#define SOURCE_ECHO 3
+
+void port_ring_push(struct source *s);
+/* The next free record, or NULL when the batch is full. Zeroed but for its endpoints. */
+struct port_event *port_ring_record(u32_t kind, u32_t handle);
+/* Free `p` when the current batch is given back. */
+void port_ring_keep(struct port_event *ev, struct pbuf *p);
+/* Room for `len` bytes that lives as long as the current batch, or NULL. */
+u8_t *port_ring_stage(u32_t len);
+err_t port_ring_frame(struct netif *netif, struct pbuf *p);
+int port_ring_pending(void);
+u32_t port_ring_frames(void);
+
+/* Each fills in records until done (1) or the batch is full (0). */
+int port_tcp_fill(struct source *s);
+int port_udp_fill(struct source *s);
+int port_echo_fill(struct source *s);
+
+/* --- port_netif.c --- */
+extern struct netif port_main_netif;
+void port_netif_init(const u8_t *mac);
+void port_netif_second(void);
+int port_addr_is_local(const ip_addr_t *ip);
+/* Whether there is a way to `dest`; sets the source address to use if `src` is not NULL. */
+int port_route(const ip_addr_t *dest, ip_addr_t *src);
+/* Whether the next hop towards `dest` has answered (or needs none). */
+int port_neighbour_known(const ip_addr_t *src, const ip_addr_t *dest);
+void port_to_endpoint(struct port_endpoint *ep, const ip_addr_t *ip, u16_t port);
+/* 0, or -1 for an unknown family. PORT_FAMILY_ANY gives the any-type wildcard. */
+int port_from_endpoint(const struct port_endpoint *ep, ip_addr_t *ip);
+
+/* --- port_tcp.c --- */
+void port_tcp_init(void);
+void port_tcp_flush(void);
+void port_tcp_wake(void);
+void port_tcp_netif_change(int begin);
+u32_t port_tcp_count(int list);
+/* Replays a SYN that ended a TIME_WAIT: set by the hook, cleared by the caller. */
+extern u8_t port_syn_replay;
+/* Where the ring remembers a connection's last pure ACK; `hints` must be those of a TCP pcb. */
+u32_t *port_tcp_ack_slot(const struct netif_hint *hints);
+u32_t port_tcp_handles(void);
+
+/* --- port_udp.c --- */
+u32_t port_udp_count(void);
+u32_t port_udp_queued(void);
+void port_udp_unreachable(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote,
+			  u16_t remote_port, u16_t code);
+
+/* --- port_icmp.c --- */
+void port_icmp_init(void);
+
+#endif

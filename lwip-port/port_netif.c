@@ -1,0 +1,735 @@
+/*
+ * The network interface: frames in and out, addresses, routes, neighbours.
+ *
+ * lwIP knows one IPv4 address per netif, so every IPv4 address gets a netif; all share one link and
+ * one Ethernet address. IPv6 addresses all sit on the first one. Routing is longest prefix over the
+ * addresses' own subnets and the configured routes; lwIP asks through its hooks, and the netif's
+ * output functions hand the *next hop* to the neighbour code, so no default gateway is ever set.
+ *
+ * Incoming frames: the source address filter drops what claims to come from loopback or from us.
+ */
+#include "port.h"
+#include "port_hooks.h"
+
+#include "lwip/etharp.h"
+#include "lwip/ethip6.h"
+#include "lwip/ip.h"
+#include "lwip/ip4_frag.h"
+#include "lwip/ip6_frag.h"
+#include "lwip/nd6.h"
+#include "lwip/priv/nd6_priv.h"
+#include "lwip/priv/tcp_priv.h"
+#include "lwip/prot/etharp.h"
+#include "lwip/prot/ethernet.h"
+#include "lwip/prot/ip4.h"
+#include "lwip/prot/ip6.h"
+#include "lwip/stats.h"
+#include "lwip/tcp.h"
+
+#include <string.h>
+
+#define IP4_SLOTS     32
+#define ARP_LEN	      28
+#define ARP_OFF_TPA   24
+#define IP4_OFF_SRC   12
+#define IP6_OFF_SRC   8
+#define NEXT_HDR_TCP  6
+#define NEIGHBOUR_MAX 127
+
+struct route {
+	ip_addr_t target;
+	ip_addr_t via;
+	u8_t prefix_len;
+	u8_t has_via;
+};
+
+struct netif port_main_netif;
+static struct netif more_netifs[IP4_SLOTS - 1];
+static u8_t slot_prefix[IP4_SLOTS];
+static u8_t slot_added[IP4_SLOTS];
+static u8_t ip6_prefix[LWIP_IPV6_NUM_ADDRESSES];
+static struct route routes[PORT_ROUTES_MAX];
+static u32_t route_count;
+static u16_t mtu = 1500;
+static u8_t mac[6];
+static struct pbuf *incoming;
+
+static struct netif *slot_netif(u32_t i)
+{
+	return i == 0 ? &port_main_netif : &more_netifs[i - 1];
+}
+
+static int slot_used(u32_t i)
+{
+	return slot_added[i] && !ip4_addr_isany_val(*netif_ip4_addr(slot_netif(i)));
+}
+
+/* --- addresses ----------------------------------------------------------------------------------
+ */
+
+void port_to_endpoint(struct port_endpoint *ep, const ip_addr_t *ip, u16_t port)
+{
+	memset(ep, 0, sizeof(*ep));
+	ep->port = port;
+	if (IP_IS_ANY_TYPE_VAL(*ip)) {
+		ep->family = PORT_FAMILY_ANY;
+	} else if (IP_IS_V6(ip)) {
+		ep->family = PORT_FAMILY_6;
+		memcpy(ep->ip, ip_2_ip6(ip)->addr, 16);
+	} else {
+		ep->family = PORT_FAMILY_4;
+		memcpy(ep->ip, &ip_2_ip4(ip)->addr, 4);
+	}
+}
+
+static void make_ip(ip_addr_t *ip, u32_t family, const u8_t *bytes)
+{
+	memset(ip, 0, sizeof(*ip));
+	if (family == PORT_FAMILY_6) {
+		IP_SET_TYPE_VAL(*ip, IPADDR_TYPE_V6);
+		memcpy(ip_2_ip6(ip)->addr, bytes, 16);
+	} else {
+		IP_SET_TYPE_VAL(*ip, IPADDR_TYPE_V4);
+		memcpy(&ip_2_ip4(ip)->addr, bytes, 4);
+	}
+}
+
+int port_from_endpoint(const struct port_endpoint *ep, ip_addr_t *ip)
+{
+	if (ep->family == PORT_FAMILY_ANY) {
+		ip_addr_copy(*ip, *IP_ANY_TYPE);
+		return 0;
+	}
+	if (ep->family != PORT_FAMILY_4 && ep->family != PORT_FAMILY_6)
+		return -1;
+	make_ip(ip, ep->family, ep->ip);
+	return 0;
+}
+
+static const u8_t *ip_bytes(const ip_addr_t *ip)
+{
+	return IP_IS_V6(ip) ? (const u8_t *)ip_2_ip6(ip)->addr : (const u8_t *)&ip_2_ip4(ip)->addr;
+}
+
+static int prefix_match(const u8_t *a, const u8_t *b, u32_t bits)
+{
+	if (memcmp(a, b, bits / 8) != 0)
+		return 0;
+	return bits % 8 == 0 || ((a[bits / 8] ^ b[bits / 8]) >> (8 - bits % 8)) == 0;
+}
+
+int port_addr_is_local(const ip_addr_t *ip)
+{
+	if (ip_addr_isloopback(ip))
+		return 1;
+	if (IP_IS_V6(ip))
+		return netif_get_ip6_addr_match(&port_main_netif, ip_2_ip6(ip)) >= 0;
+	for (u32_t i = 0; i < IP4_SLOTS; i++)
+		if (slot_used(i) && ip4_addr_eq(netif_ip4_addr(slot_netif(i)), ip_2_ip4(ip)))
+			return 1;
+	return 0;
+}
+
+static int valid6(u32_t i)
+{
+	return ip6_addr_isvalid(netif_ip6_addr_state(&port_main_netif, (s8_t)i));
+}
+
+/* --- routes -------------------------------------------------------------------------------------
+ */
+
+struct way {
+	struct netif *netif;
+	ip_addr_t next;
+	int prefix; /* -1 = none */
+};
+
+static struct netif *first_ip4(void)
+{
+	for (u32_t i = 0; i < IP4_SLOTS; i++)
+		if (slot_used(i))
+			return slot_netif(i);
+	return NULL;
+}
+
+static void way_direct4(const ip4_addr_t *dest, struct way *way)
+{
+	for (u32_t i = 0; i < IP4_SLOTS; i++) {
+		struct netif *n = slot_netif(i);
+
+		if (!slot_used(i) || (int)slot_prefix[i] <= way->prefix)
+			continue;
+		if (!prefix_match((const u8_t *)dest, (const u8_t *)netif_ip4_addr(n),
+				  slot_prefix[i]))
+			continue;
+		way->netif = n;
+		way->prefix = slot_prefix[i];
+		ip_addr_copy_from_ip4(way->next, *dest);
+	}
+}
+
+static void way_direct6(const ip6_addr_t *dest, struct way *way)
+{
+	for (u32_t i = 0; i < LWIP_IPV6_NUM_ADDRESSES; i++) {
+		if (!valid6(i) || (int)ip6_prefix[i] <= way->prefix)
+			continue;
+		if (!prefix_match((const u8_t *)dest->addr,
+				  (const u8_t *)netif_ip6_addr(&port_main_netif, i)->addr,
+				  ip6_prefix[i]))
+			continue;
+		way->netif = &port_main_netif;
+		way->prefix = ip6_prefix[i];
+		ip_addr_copy_from_ip6(way->next, *dest);
+	}
+}
+
+static struct netif *netif_towards(const ip_addr_t *gateway)
+{
+	struct way way = {NULL, IPADDR4_INIT(0), -1};
+
+	if (IP_IS_V6(gateway))
+		return &port_main_netif;
+	way_direct4(ip_2_ip4(gateway), &way);
+	return way.netif != NULL ? way.netif : first_ip4();
+}
+
+static struct way find_way(const ip_addr_t *dest)
+{
+	struct way way = {NULL, IPADDR4_INIT(0), -1};
+
+	if (IP_IS_V6(dest))
+		way_direct6(ip_2_ip6(dest), &way);
+	else
+		way_direct4(ip_2_ip4(dest), &way);
+	for (u32_t i = 0; i < route_count; i++) {
+		const struct route *r = &routes[i];
+		const ip_addr_t *next = r->has_via ? &r->via : dest;
+		struct netif *n;
+
+		if (IP_IS_V6(&r->target) != IP_IS_V6(dest) || (int)r->prefix_len <= way.prefix)
+			continue;
+		if (!prefix_match(ip_bytes(dest), ip_bytes(&r->target), r->prefix_len))
+			continue;
+		n = netif_towards(next);
+		if (n == NULL)
+			continue;
+		way.netif = n;
+		way.prefix = r->prefix_len;
+		ip_addr_copy(way.next, *next);
+	}
+	return way;
+}
+
+static struct netif *netif_of_ip4(const ip4_addr_t *ip)
+{
+	for (u32_t i = 0; i < IP4_SLOTS; i++)
+		if (slot_used(i) && ip4_addr_eq(netif_ip4_addr(slot_netif(i)), ip))
+			return slot_netif(i);
+	return NULL;
+}
+
+static struct netif *loop_netif(void)
+{
+	struct netif *n;
+
+	NETIF_FOREACH(n)
+	{
+		if (n->name[0] == 'l' && n->name[1] == 'o')
+			return n;
+	}
+	return NULL;
+}
+
+struct netif *port_hook_ip4_route(const ip4_addr_t *src, const ip4_addr_t *dest)
+{
+	struct netif *own = src == NULL || ip4_addr_isany(src) ? NULL : netif_of_ip4(src);
+	struct netif *to = netif_of_ip4(dest);
+	ip_addr_t d;
+	struct way way;
+
+	if (ip4_addr_isloopback(dest))
+		return loop_netif();
+	if (to != NULL)
+		return to;
+	if (ip4_addr_ismulticast(dest) || dest->addr == IPADDR_BROADCAST)
+		return own != NULL ? own : first_ip4();
+	ip_addr_copy_from_ip4(d, *dest);
+	way = find_way(&d);
+	if (way.netif == NULL)
+		return NULL;
+	return own != NULL ? own : way.netif;
+}
+
+struct netif *port_hook_ip6_route(const ip6_addr_t *src, const ip6_addr_t *dest)
+{
+	ip_addr_t d;
+
+	LWIP_UNUSED_ARG(src);
+	if (ip6_addr_isloopback(dest))
+		return loop_netif();
+	if (ip6_addr_ismulticast(dest))
+		return &port_main_netif;
+	ip_addr_copy_from_ip6(d, *dest);
+	return find_way(&d).netif;
+}
+
+static int route6(const ip6_addr_t *dest, ip_addr_t *src)
+{
+	const ip_addr_t *from;
+	ip_addr_t d;
+
+	ip_addr_copy_from_ip6(d, *dest);
+	if (ip6_addr_isloopback(dest)) {
+		if (src != NULL)
+			ip_addr_copy(*src, d);
+		return 1;
+	}
+	if (!ip6_addr_ismulticast(dest) && find_way(&d).netif == NULL)
+		return 0;
+	from = ip6_select_source_address(&port_main_netif, dest);
+	if (from == NULL)
+		return 0;
+	if (src != NULL)
+		ip_addr_copy(*src, *from);
+	return 1;
+}
+
+int port_route(const ip_addr_t *dest, ip_addr_t *src)
+{
+	struct netif *n;
+
+	if (IP_IS_V6(dest))
+		return route6(ip_2_ip6(dest), src);
+	n = port_hook_ip4_route(NULL, ip_2_ip4(dest));
+	if (n == NULL)
+		return 0;
+	if (src != NULL)
+		ip_addr_copy_from_ip4(*src, *netif_ip4_addr(n));
+	return 1;
+}
+
+static int known6(const ip6_addr_t *ip)
+{
+	for (u32_t i = 0; i < NEIGHBOUR_MAX; i++)
+		if (neighbor_cache[i].state > ND6_INCOMPLETE &&
+		    ip6_addr_eq(&neighbor_cache[i].next_hop_address, ip))
+			return 1;
+	return 0;
+}
+
+int port_neighbour_known(const ip_addr_t *src, const ip_addr_t *dest)
+{
+	struct eth_addr *eth;
+	const ip4_addr_t *ip;
+	struct netif *own;
+	struct way way;
+
+	if (port_addr_is_local(dest))
+		return 1;
+	way = find_way(dest);
+	if (way.netif == NULL)
+		return 0;
+	if (IP_IS_V6(dest))
+		return known6(ip_2_ip6(&way.next));
+	own = netif_of_ip4(ip_2_ip4(src));
+	return etharp_find_addr(own != NULL ? own : way.netif, ip_2_ip4(&way.next), &eth, &ip) >= 0;
+}
+
+/* --- output -------------------------------------------------------------------------------------
+ */
+
+static err_t output4(struct netif *netif, struct pbuf *p, const ip4_addr_t *dest)
+{
+	ip_addr_t d;
+	struct way way;
+
+	if (ip4_addr_ismulticast(dest) || ip4_addr_isbroadcast(dest, netif))
+		return etharp_output(netif, p, dest);
+	ip_addr_copy_from_ip4(d, *dest);
+	way = find_way(&d);
+	if (way.netif == NULL)
+		return ERR_RTE;
+	return etharp_output(netif, p, ip_2_ip4(&way.next));
+}
+
+static err_t output6(struct netif *netif, struct pbuf *p, const ip6_addr_t *dest)
+{
+	ip_addr_t d;
+	struct way way;
+
+	if (ip6_addr_ismulticast(dest))
+		return ethip6_output(netif, p, dest);
+	ip_addr_copy_from_ip6(d, *dest);
+	way = find_way(&d);
+	if (way.netif == NULL)
+		return ERR_RTE;
+	return ethip6_output(netif, p, ip_2_ip6(&way.next));
+}
+
+static err_t init_netif(struct netif *netif)
+{
+	netif->name[0] = 'z';
+	netif->name[1] = 't';
+	netif->mtu = mtu;
+	netif->hwaddr_len = ETH_HWADDR_LEN;
+	memcpy(netif->hwaddr, mac, ETH_HWADDR_LEN);
+	netif->output = output4;
+	netif->output_ip6 = output6;
+	netif->linkoutput = port_ring_frame;
+	netif->flags = NETIF_FLAG_BROADCAST | NETIF_FLAG_ETHARP | NETIF_FLAG_ETHERNET;
+	return ERR_OK;
+}
+
+static void add_slot(u32_t i)
+{
+	struct netif *n = slot_netif(i);
+
+	if (slot_added[i])
+		return;
+	netif_add(n, IP4_ADDR_ANY4, IP4_ADDR_ANY4, IP4_ADDR_ANY4, NULL, init_netif, ip_input);
+	netif_set_link_up(n);
+	netif_set_up(n);
+	slot_added[i] = 1;
+}
+
+void port_netif_init(const u8_t *own_mac)
+{
+	memcpy(mac, own_mac, 6);
+	add_slot(0);
+	netif_create_ip6_linklocal_address(&port_main_netif, 1);
+	netif_ip6_addr_set_state(&port_main_netif, 0, IP6_ADDR_PREFERRED);
+	ip6_prefix[0] = 64;
+}
+
+void port_netif_second(void)
+{
+	etharp_tmr();
+	ip_reass_tmr();
+	nd6_tmr();
+	ip6_reass_tmr();
+}
+
+/* --- configuration ------------------------------------------------------------------------------
+ */
+
+static int wanted(u32_t family, const u8_t *bytes, u32_t addrs, u32_t *prefix_len)
+{
+	for (u32_t i = 0; i < addrs; i++) {
+		const struct port_addr *a = &io.addrs[i];
+
+		if (a->family == family && memcmp(a->ip, bytes, family == 6 ? 16 : 4) == 0) {
+			*prefix_len = a->prefix_len;
+			return 1;
+		}
+	}
+	return 0;
+}
+
+static void set_ip4(u32_t i, const ip4_addr_t *ip, u32_t prefix_len)
+{
+	ip4_addr_t mask;
+	u32_t bits = prefix_len == 0 ? 0 : 0xffffffffu << (32 - prefix_len);
+
+	ip4_addr_set_u32(&mask, lwip_htonl(bits));
+	netif_set_addr(slot_netif(i), ip, &mask, IP4_ADDR_ANY4);
+	slot_prefix[i] = (u8_t)prefix_len;
+}
+
+/* Vanished addresses first go to "none", so that lwIP moves no listener to another address. */
+static void drop_addresses(u32_t addrs)
+{
+	u32_t prefix_len;
+
+	for (u32_t i = 0; i < IP4_SLOTS; i++) {
+		if (!slot_used(i))
+			continue;
+		if (wanted(PORT_FAMILY_4, (const u8_t *)netif_ip4_addr(slot_netif(i)), addrs,
+			   &prefix_len))
+			set_ip4(i, netif_ip4_addr(slot_netif(i)), prefix_len);
+		else
+			set_ip4(i, IP4_ADDR_ANY4, 0);
+	}
+	for (u32_t i = 1; i < LWIP_IPV6_NUM_ADDRESSES; i++) {
+		if (!valid6(i))
+			continue;
+		if (wanted(PORT_FAMILY_6, (const u8_t *)netif_ip6_addr(&port_main_netif, i)->addr,
+			   addrs, &prefix_len))
+			ip6_prefix[i] = (u8_t)prefix_len;
+		else
+			netif_ip6_addr_set_state(&port_main_netif, (s8_t)i, IP6_ADDR_INVALID);
+	}
+}
+
+static void add_ip4(const ip_addr_t *ip, u32_t prefix_len)
+{
+	for (u32_t i = 0; i < IP4_SLOTS; i++) {
+		if (slot_used(i))
+			continue;
+		add_slot(i);
+		set_ip4(i, ip_2_ip4(ip), prefix_len);
+		return;
+	}
+}
+
+static void add_ip6(const ip_addr_t *ip, u32_t prefix_len)
+{
+	for (u32_t i = 1; i < LWIP_IPV6_NUM_ADDRESSES; i++) {
+		if (valid6(i))
+			continue;
+		netif_ip6_addr_set(&port_main_netif, (s8_t)i, ip_2_ip6(ip));
+		netif_ip6_addr_set_state(&port_main_netif, (s8_t)i, IP6_ADDR_PREFERRED);
+		ip6_prefix[i] = (u8_t)prefix_len;
+		return;
+	}
+}
+
+static void add_addresses(u32_t addrs)
+{
+	ip_addr_t ip;
+
+	for (u32_t i = 0; i < addrs; i++) {
+		const struct port_addr *a = &io.addrs[i];
+
+		if (a->family != PORT_FAMILY_4 && a->family != PORT_FAMILY_6)
+			continue;
+		make_ip(&ip, a->family, a->ip);
+		if (ip_addr_isany(&ip) || ip_addr_ismulticast(&ip) || port_addr_is_local(&ip))
+			continue;
+		if (a->family == PORT_FAMILY_4)
+			add_ip4(&ip, LWIP_MIN(a->prefix_len, 32));
+		else
+			add_ip6(&ip, LWIP_MIN(a->prefix_len, 128));
+	}
+}
+
+static void set_routes(u32_t count)
+{
+	route_count = 0;
+	for (u32_t i = 0; i < count; i++) {
+		const struct port_route *from = &io.routes[i];
+		struct route *r = &routes[route_count];
+		u32_t max = from->family == PORT_FAMILY_6 ? 128 : 32;
+
+		if (from->family != PORT_FAMILY_4 && from->family != PORT_FAMILY_6)
+			continue;
+		make_ip(&r->target, from->family, from->target);
+		make_ip(&r->via, from->family, from->via);
+		r->prefix_len = (u8_t)LWIP_MIN(from->prefix_len, max);
+		r->has_via = from->has_via;
+		route_count++;
+	}
+}
+
+void PORT_EXPORT(port_configure)(double now, uint32_t new_mtu, uint32_t addrs, uint32_t count)
+{
+	port_enter(now);
+	mtu = (u16_t)LWIP_MIN(LWIP_MAX(new_mtu, PORT_MTU_MIN), PORT_MTU_MAX);
+	addrs = LWIP_MIN(addrs, PORT_ADDRS_MAX);
+	port_tcp_netif_change(1);
+	drop_addresses(addrs);
+	port_tcp_netif_change(0);
+	add_addresses(addrs);
+	set_routes(LWIP_MIN(count, PORT_ROUTES_MAX));
+	for (u32_t i = 0; i < IP4_SLOTS; i++)
+		if (slot_added[i])
+			slot_netif(i)->mtu = mtu;
+	nd6_clear_destination_cache();
+}
+
+/* --- input --------------------------------------------------------------------------------------
+ */
+
+uint32_t PORT_EXPORT(port_frame_alloc)(double now, uint32_t len)
+{
+	port_enter(now);
+	PORT_COUNT(frameIn);
+	if (incoming != NULL) {
+		pbuf_free(incoming);
+		incoming = NULL;
+	}
+	if (len == 0 || len > PORT_FRAME_MAX) {
+		PORT_COUNT(dropFrameShort);
+		return 0;
+	}
+	/* Short frames always pass: they carry the acknowledgements that free memory. */
+	if (len > 256 && !port_heap_rx_ok()) {
+		PORT_COUNT(dropFrameMemory);
+		return 0;
+	}
+	incoming = pbuf_alloc(PBUF_RAW, (u16_t)len, PBUF_RAM);
+	if (incoming == NULL) {
+		PORT_COUNT(dropFrameMemory);
+		return 0;
+	}
+	return (uint32_t)(uintptr_t)incoming->payload;
+}
+
+static struct netif *arp_netif(const struct pbuf *p)
+{
+	ip4_addr_t target;
+	struct netif *n;
+
+	memcpy(&target, (const u8_t *)p->payload + ARP_OFF_TPA, 4);
+	n = netif_of_ip4(&target);
+	return n != NULL ? n : &port_main_netif;
+}
+
+/* A SYN without ACK and RST, which may end a TIME_WAIT and must then be seen again. */
+static int is_syn(const u8_t *ip, u32_t len)
+{
+	u32_t at;
+
+	if (ip[0] >> 4 == 6) {
+		at = 40;
+		if (len < at + 20 || ip[6] != NEXT_HDR_TCP)
+			return 0;
+	} else {
+		at = (u32_t)(ip[0] & 15) * 4;
+		if (len < at + 20 || ip[9] != NEXT_HDR_TCP)
+			return 0;
+	}
+	return (ip[at + 13] & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
+}
+
+static int bad_source(const u8_t *ip, u32_t len)
+{
+	ip_addr_t src;
+
+	if (ip[0] >> 4 == 6) {
+		if (len < 40)
+			return 0;
+		make_ip(&src, PORT_FAMILY_6, ip + IP6_OFF_SRC);
+	} else {
+		if (len < 20)
+			return 0;
+		make_ip(&src, PORT_FAMILY_4, ip + IP4_OFF_SRC);
+	}
+	return !ip_addr_isany(&src) && port_addr_is_local(&src);
+}
+
+static void input_ip(struct pbuf *p, int version)
+{
+	const u8_t *ip = p->payload;
+	struct pbuf *again = NULL;
+
+	if (ip[0] >> 4 != version) {
+		PORT_COUNT(dropFrameType);
+		pbuf_free(p);
+		return;
+	}
+	if (bad_source(ip, p->len)) {
+		PORT_COUNT(dropFrameSource);
+		pbuf_free(p);
+		return;
+	}
+	if (is_syn(ip, p->len))
+		again = pbuf_clone(PBUF_RAW, PBUF_RAM, p);
+	port_syn_replay = 0;
+	ip_input(p, &port_main_netif);
+	if (port_syn_replay && again != NULL)
+		ip_input(again, &port_main_netif);
+	else if (again != NULL)
+		pbuf_free(again);
+}
+
+void PORT_EXPORT(port_frame_in)(double now, uint32_t type, uint32_t group)
+{
+	struct pbuf *p = incoming;
+
+	port_enter(now);
+	if (p == NULL)
+		return;
+	incoming = NULL;
+	if (group)
+		p->flags |= PBUF_FLAG_LLMCAST;
+	switch (type) {
+	case ETHTYPE_IP:
+		input_ip(p, 4);
+		break;
+	case ETHTYPE_IPV6:
+		input_ip(p, 6);
+		break;
+	case ETHTYPE_ARP:
+		if (p->len < ARP_LEN) {
+			PORT_COUNT(dropFrameShort);
+			pbuf_free(p);
+			break;
+		}
+		etharp_input(p, arp_netif(p));
+		break;
+	default:
+		PORT_COUNT(dropFrameType);
+		pbuf_free(p);
+	}
+}
+
+/* --- questions ----------------------------------------------------------------------------------
+ */
+
+int32_t PORT_EXPORT(port_source_for)(double now)
+{
+	ip_addr_t dest;
+	ip_addr_t src;
+
+	port_enter(now);
+	if (port_from_endpoint(&io.remote, &dest) != 0 || !port_route(&dest, &src))
+		return 0;
+	port_to_endpoint(&io.local, &src, 0);
+	return 1;
+}
+
+int32_t PORT_EXPORT(port_is_local)(double now)
+{
+	ip_addr_t ip;
+
+	port_enter(now);
+	return port_from_endpoint(&io.remote, &ip) == 0 && port_addr_is_local(&ip);
+}
+
+static void count_levels(u32_t *c)
+{
+	c[PORT_COUNTER_tcpActiveUsed] = port_tcp_count(0);
+	c[PORT_COUNTER_tcpTimeWait] = port_tcp_count(1);
+	c[PORT_COUNTER_tcpListenUsed] = port_tcp_count(2);
+	c[PORT_COUNTER_tcpBoundUsed] = port_tcp_count(3);
+	c[PORT_COUNTER_tcpHandlesUsed] = port_tcp_handles();
+	c[PORT_COUNTER_udpUsed] = port_udp_count();
+	c[PORT_COUNTER_udpQueuedUsed] = port_udp_queued();
+	c[PORT_COUNTER_framesQueuedUsed] = port_ring_frames();
+	c[PORT_COUNTER_heapBlocksUsed] = port_heap_blocks();
+	c[PORT_COUNTER_heapBytes] = port_heap_bytes();
+	c[PORT_COUNTER_heapPeakBytes] = port_heap_peak();
+}
+
+static void count_lwip(u32_t *c)
+{
+	c[PORT_COUNTER_arpRecv] = lwip_stats.etharp.recv;
+	c[PORT_COUNTER_arpDrop] = lwip_stats.etharp.drop;
+	c[PORT_COUNTER_ipRecv] = lwip_stats.ip.recv;
+	c[PORT_COUNTER_ipDrop] = lwip_stats.ip.drop;
+	c[PORT_COUNTER_ipChecksum] = lwip_stats.ip.chkerr;
+	c[PORT_COUNTER_ip6Recv] = lwip_stats.ip6.recv;
+	c[PORT_COUNTER_ip6Drop] = lwip_stats.ip6.drop;
+	c[PORT_COUNTER_icmpRecv] = lwip_stats.icmp.recv;
+	c[PORT_COUNTER_icmpDrop] = lwip_stats.icmp.drop;
+	c[PORT_COUNTER_icmpChecksum] = lwip_stats.icmp.chkerr;
+	c[PORT_COUNTER_icmp6Recv] = lwip_stats.icmp6.recv;
+	c[PORT_COUNTER_icmp6Checksum] = lwip_stats.icmp6.chkerr;
+	c[PORT_COUNTER_tcpRecv] = lwip_stats.tcp.recv;
+	c[PORT_COUNTER_tcpSent] = lwip_stats.tcp.xmit;
+	c[PORT_COUNTER_tcpDrop] = lwip_stats.tcp.drop;
+	c[PORT_COUNTER_tcpChecksum] = lwip_stats.tcp.chkerr;
+	c[PORT_COUNTER_tcpMemory] = lwip_stats.tcp.memerr;
+	c[PORT_COUNTER_udpRecv] = lwip_stats.udp.recv;
+	c[PORT_COUNTER_udpSent] = lwip_stats.udp.xmit;
+	c[PORT_COUNTER_udpDrop] = lwip_stats.udp.drop;
+	c[PORT_COUNTER_udpChecksum] = lwip_stats.udp.chkerr;
+}
+
+void PORT_EXPORT(port_count)(double now)
+{
+	port_enter(now);
+	memcpy(io.counters, port_stats, sizeof(port_stats));
+	count_levels(io.counters);
+	count_lwip(io.counters);
+}
