@@ -135,7 +135,7 @@ export function parseIdentity(
   if (bytes.length - offset < IDENTITY_PUBLIC_LEN) return undefined;
   if (bytes[offset + OFF_TYPE] !== TYPE_C25519) return undefined;
   const address = readAddress(bytes, offset);
-  const publicKey = bytes.slice(offset + OFF_PUBLIC_KEY, offset + OFF_PRIVATE_LEN);
+  const publicKey = concatBytes(bytes.subarray(offset + OFF_PUBLIC_KEY, offset + OFF_PRIVATE_LEN));
   const privateLen = bytes[offset + OFF_PRIVATE_LEN];
   if (privateLen === 0) {
     return { identity: { address, publicKey, privateKey: undefined }, length: IDENTITY_PUBLIC_LEN };
@@ -143,7 +143,9 @@ export function parseIdentity(
   if (privateLen !== PRIVATE_KEY_LEN || bytes.length - offset < IDENTITY_SECRET_LEN) {
     return undefined;
   }
-  const privateKey = bytes.slice(offset + OFF_PRIVATE_KEY, offset + IDENTITY_SECRET_LEN);
+  const privateKey = concatBytes(
+    bytes.subarray(offset + OFF_PRIVATE_KEY, offset + IDENTITY_SECRET_LEN),
+  );
   return { identity: { address, publicKey, privateKey }, length: IDENTITY_SECRET_LEN };
 }
 

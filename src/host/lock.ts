@@ -1,0 +1,60 @@
+/**
+ * One instance per home [4 section 14]: the holder listens on `HOME/netcon.lock`, and answers a
+ * connection with its pid. A socket file that nobody listens on is stale and replaced.
+ */
+import { rmSync } from 'node:fs';
+import { createConnection, createServer, type Server } from 'node:net';
+
+export class HomeInUseError extends Error {
+  readonly code = 'ERR_HOME_IN_USE';
+}
+
+export interface HomeLock {
+  release(): Promise<void>;
+}
+
+const ANSWER_MS = 2_000;
+
+function listen(path: string): Promise<Server> {
+  const server = createServer((socket) => {
+    socket.on('error', () => socket.destroy());
+    socket.end(`${process.pid}\n`);
+  });
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(path, () => {
+      server.off('error', reject);
+      server.unref();
+      resolve(server);
+    });
+  });
+}
+
+/** Pid of the holder; undefined when nobody listens. */
+function holder(path: string): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    let text = '';
+    const socket = createConnection(path);
+    socket.setTimeout(ANSWER_MS, () => socket.destroy());
+    socket.on('data', (d) => {
+      text += d.toString();
+    });
+    socket.on('error', (e: NodeJS.ErrnoException) => resolve(e.code === 'ECONNREFUSED' || e.code === 'ENOENT' ? undefined : '?'));
+    socket.on('close', () => resolve(text.trim() || '?'));
+  });
+}
+
+/** @throws HomeInUseError, or the reason why the socket can not be made. */
+export async function lockHome(path: string, home: string): Promise<HomeLock> {
+  let server: Server;
+  try {
+    server = await listen(path);
+  } catch (e) {
+    if ((e as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw e;
+    const pid = await holder(path);
+    if (pid !== undefined) throw new HomeInUseError(`${home} is in use by pid ${pid}`);
+    rmSync(path, { force: true });
+    server = await listen(path);
+  }
+  return { release: () => new Promise((resolve) => server.close(() => resolve())) };
+}

@@ -1,0 +1,169 @@
+/**
+ * What the host keeps per joined network: its TCP/IP stack, its door for preloaded programs, and the
+ * user's local settings. Turns a configuration into addresses and routes of the stack.
+ */
+import { createStack } from '../stack/lwip.js';
+import type { InterfaceAddress, Route, Stack } from '../stack/stack.js';
+import { memberMac, type NetworkId, networkIdText } from '../wire/address.js';
+import { type InetAddress, ipInPrefix, ipScope, parseInetAddress, SCOPE_GLOBAL, SCOPE_PRIVATE, SCOPE_PSEUDO_PRIVATE, SCOPE_SHARED } from '../wire/inetaddress.js';
+import { DEFAULT_MTU, type NetworkConfig } from '../wire/netconf.js';
+import { readClock } from './clock.js';
+import { PooledEntropy } from './entropy.js';
+import { errorText } from './log.js';
+import type { Service } from './service.js';
+import { PreloadDoor } from './unix.js';
+
+export interface LocalSettings {
+  allowManaged: boolean;
+  allowGlobal: boolean;
+  allowDefault: boolean;
+  allowDNS: boolean;
+}
+
+/** After a trap in the stack a new one is made, at most this often. */
+const REBUILD_MS = 1_000;
+
+export class NetworkLink {
+  readonly nwid: NetworkId;
+  readonly settings: LocalSettings = { allowManaged: true, allowGlobal: false, allowDefault: false, allowDNS: false };
+  /** Networks that `allowManaged` is limited to; empty = all. */
+  managedOnly: readonly InetAddress[] = [];
+  readonly #service: Service;
+  #stack: Stack;
+  #door: PreloadDoor;
+  #rebuild: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  constructor(service: Service, nwid: NetworkId) {
+    this.#service = service;
+    this.nwid = nwid;
+    this.#readSettings();
+    this.#stack = this.#newStack();
+    this.#door = this.#newDoor();
+  }
+
+  get stack(): Stack {
+    return this.#stack;
+  }
+
+  #newStack(): Stack {
+    const mac = memberMac(this.#service.identity.address, this.nwid);
+    return createStack({ mac, entropy: new PooledEntropy(), at: readClock() });
+  }
+
+  #newDoor(): PreloadDoor {
+    return new PreloadDoor({
+      path: this.#service.doorPath(this.nwid),
+      nwid: this.nwid,
+      stack: this.#stack,
+      kick: () => this.#service.loop.touch(this.nwid),
+      now: readClock,
+      log: (line) => this.#service.log('warning', line),
+    });
+  }
+
+  async open(): Promise<void> {
+    await this.#door.listen();
+    this.#service.loop.addStack(this.nwid, this.#stack);
+  }
+
+  // ---- local settings [4 section 2.1] ----
+
+  #file(): string {
+    return `networks.d/${networkIdText(this.nwid)}.local.conf`;
+  }
+
+  #readSettings(): void {
+    for (const line of (this.#service.home.readText(this.#file()) ?? '').split('\n')) {
+      const [key, value] = line.split('=');
+      if (key === undefined || value === undefined || !Object.hasOwn(this.settings, key)) continue;
+      const text = value.trim();
+      if (key === 'allowManaged' && text.length > 5) {
+        this.managedOnly = text.split(',').map((t) => parseInetAddress(t.trim())).filter((a) => a !== undefined && a.family !== 0) as InetAddress[];
+        this.settings.allowManaged = true;
+      } else this.settings[key as keyof LocalSettings] = /^[1tT]/.test(text);
+    }
+  }
+
+  /** Applies and stores settings; those not named stay. */
+  set(changes: Partial<LocalSettings>): void {
+    Object.assign(this.settings, changes);
+    if (changes.allowManaged !== undefined) this.managedOnly = [];
+    const lines = Object.entries(this.settings).map(([k, v]) => `${k}=${v ? 1 : 0}\n`);
+    this.#service.home.write(this.#file(), lines.join(''));
+    this.changed();
+  }
+
+  // ---- configuration ----
+
+  /** The network's configuration, status or local settings changed. */
+  changed(): void {
+    if (this.#closed) return;
+    const config = this.#service.node.vl2.network(this.nwid)?.config;
+    this.#stack.configure(readClock(), {
+      mtu: config?.mtu ?? DEFAULT_MTU,
+      addresses: config === undefined ? [] : this.#addresses(config),
+      routes: config === undefined ? [] : this.#routes(config),
+    });
+    this.#service.loop.touch(this.nwid);
+  }
+
+  /** Whether local policy lets us use an assigned address or route target [3 section 11.4]. */
+  #isAllowed(a: InetAddress): boolean {
+    if (!this.settings.allowManaged) return false;
+    const inList = this.managedOnly.some((n) => a.port >= n.port && ipInPrefix(a.ip, n.ip, n.port));
+    if (this.managedOnly.length > 0 && !inList) return false;
+    if (a.port === 0) return this.settings.allowDefault;
+    switch (ipScope(a.ip)) {
+      case SCOPE_GLOBAL:
+        return this.settings.allowGlobal;
+      case SCOPE_PRIVATE:
+      case SCOPE_SHARED:
+      case SCOPE_PSEUDO_PRIVATE:
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  #addresses(config: NetworkConfig): InterfaceAddress[] {
+    return config.addresses.filter((a) => a.family !== 0 && this.#isAllowed(a)).map((a) => ({ ip: a.ip, prefixLen: a.port }));
+  }
+
+  #routes(config: NetworkConfig): Route[] {
+    const own = config.addresses.map((a) => a.ip.join());
+    return config.routes
+      .filter((r) => r.target.family !== 0 && this.#isAllowed(r.target) && !own.includes(r.via.ip.join()))
+      .map((r) => ({ target: r.target.ip, prefixLen: r.target.port, via: r.via.family === 0 ? undefined : r.via.ip }));
+  }
+
+  // ---- failure and end ----
+
+  /** The stack trapped: programs on it lose their connections, the network gets a new stack. */
+  stackFailed(e: unknown): void {
+    this.#service.log('error', `the TCP/IP stack of ${networkIdText(this.nwid)} failed and is restarted: ${errorText(e)}`);
+    if (this.#closed || this.#rebuild !== undefined) return;
+    this.#rebuild = setTimeout(() => {
+      this.#rebuild = undefined;
+      this.#reopen().catch((err: unknown) => this.stackFailed(err));
+    }, REBUILD_MS);
+  }
+
+  async #reopen(): Promise<void> {
+    await this.#door.close();
+    if (this.#closed) return;
+    this.#stack = this.#newStack();
+    this.#door = this.#newDoor();
+    await this.open();
+    this.changed();
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#rebuild);
+    await this.#door.close();
+    this.#service.loop.flush();
+    this.#service.loop.removeStack(this.nwid);
+    this.#stack.close();
+  }
+}

@@ -1,0 +1,383 @@
+/**
+ * The service: one node with its home folder, networks, stacks and doors. Composition and life
+ * cycle only; what the API shows of it is in http/, what programs do with it in preload/.
+ */
+import { arch } from 'node:os';
+import { join } from 'node:path';
+import { Controller } from '../controller/controller.js';
+import { createPrimitives } from '../crypto/native.js';
+import type { Primitives } from '../crypto/api.js';
+import type { JsonRecord } from '../lib/json.js';
+import type { NodeOutput } from '../node/outputs.js';
+import { Node } from '../node/node.js';
+import { loadPacketCore } from '../packetcore/load.js';
+import type { WasmPacketCore } from '../packetcore/core.js';
+import { addressText, type NetworkId, networkIdText, parseNetworkId } from '../wire/address.js';
+import { emitIdentityText, type Identity, parseIdentityText, validateIdentity } from '../wire/identity.js';
+import { PROTOCOL_VERSION_AES, PROTOCOL_VERSION_SALSA } from '../wire/packet.js';
+import { defaultPlanet, emitWorld, parseWorld, replacesWorld, WORLD_MOON, WORLD_PLANET, type World } from '../wire/world.js';
+import { chooseCipher } from './cipher.js';
+import { readClock } from './clock.js';
+import { mathJitter, PooledEntropy } from './entropy.js';
+import { Home } from './home.js';
+import { IdentityWorker } from './identity-worker.js';
+import { cipherSetting, parseLocalConf, primaryPort } from './local-conf.js';
+import { type HomeLock, lockHome } from './lock.js';
+import { errorText, type Log } from './log.js';
+import { Loop } from './loop.js';
+import { NetworkLink } from './network-link.js';
+import { choosePort, DEFAULT_PORT } from './ports.js';
+import { readToken } from './tokens.js';
+import { Udp } from './udp.js';
+
+export const NETCON_VERSION = '0.1.0';
+
+export class ServiceStartError extends Error {
+  readonly code = 'ERR_SERVICE_START';
+}
+
+export interface ServiceOptions {
+  /** The home folder as given. */
+  readonly home: string;
+  /** `-p`; 0 = random, undefined = not given. */
+  readonly port: number | undefined;
+  readonly log: Log;
+}
+
+const RESCAN_MS = 30_000;
+/** Linux: sun_path less its terminator; document 5 allows 104 bytes for `HOME/nc_<nwid>`. */
+const MAX_DOOR_PATH_LEN = 104;
+const DOOR_NAME_LEN = '/nc_'.length + 16;
+
+/** Names of architectures as configuration requests carry them [3 section 3]. */
+const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'x86_64', ia32: 'x86', arm64: 'arm64', arm: 'arm' };
+
+export class Service {
+  readonly home: Home;
+  readonly log: Log;
+  readonly node: Node;
+  readonly udp: Udp;
+  readonly loop: Loop;
+  readonly identity: Identity;
+  readonly primitives: Primitives;
+  readonly core: WasmPacketCore;
+  readonly controller: Controller;
+  readonly authToken: string;
+  readonly metricsToken: string;
+  readonly links = new Map<NetworkId, NetworkLink>();
+  readonly startedAt = Date.now();
+  localConf: JsonRecord;
+  readonly #worker: IdentityWorker;
+  readonly #lock: HomeLock;
+  readonly #rescan: NodeJS.Timeout;
+  #stopping: Promise<void> | undefined;
+
+  /** @throws ServiceStartError and others, with a message that names what was wrong. */
+  static async start(options: ServiceOptions): Promise<Service> {
+    const home = new Home(options.home, options.log);
+    checkPathLength(home.dir);
+    try {
+      home.create();
+    } catch (e) {
+      throw new ServiceStartError(`${home.dir} can not be created: ${errorText(e)}`);
+    }
+    const lock = await takeLock(home);
+    try {
+      return await Service.#startLocked(home, lock, options);
+    } catch (e) {
+      home.removeNow('zerotier-one.pid');
+      await lock.release();
+      throw e;
+    }
+  }
+
+  static async #startLocked(home: Home, lock: HomeLock, options: ServiceOptions): Promise<Service> {
+    home.protect('identity.secret');
+    home.protect('authtoken.secret');
+    if (home.read('controller.db') !== undefined) {
+      throw new ServiceStartError(`${home.path('controller.db')} is of an old version that can not be used; move it away`);
+    }
+    try {
+      home.writeNow('zerotier-one.pid', String(process.pid));
+    } catch (e) {
+      throw new ServiceStartError(`${home.dir} is not writable: ${errorText(e)}`);
+    }
+    const core = loadPacketCore();
+    const primitives = createPrimitives((k) => core.memoryHardHash(k));
+    const worker = new IdentityWorker();
+    const authToken = readToken(home, 'authtoken.secret');
+    const metricsToken = readToken(home, 'metricstoken.secret');
+    const identity = await loadIdentity(home, primitives, worker);
+    const localConf = parseLocalConf(home.readText('local.conf'));
+    const cipher = chooseCipher(home, core, cipherSetting(localConf));
+    const port = await choosePort(primaryPort(localConf) ?? options.port ?? DEFAULT_PORT);
+    const planet = loadPlanet(home, primitives, options.log);
+    const node = new Node({
+      identity,
+      core,
+      primitives,
+      entropy: new PooledEntropy(),
+      jitter: mathJitter,
+      protocol: cipher === 'aes' ? PROTOCOL_VERSION_AES : PROTOCOL_VERSION_SALSA,
+      planet,
+      platform: `linux/${ARCHITECTURES[arch()] ?? 'unknown'}`,
+    });
+    const service = new Service({ home, lock, options, node, identity, primitives, core, worker, authToken, metricsToken, localConf });
+    await service.#open(port);
+    return service;
+  }
+
+  private constructor(p: {
+    home: Home;
+    lock: HomeLock;
+    options: ServiceOptions;
+    node: Node;
+    identity: Identity;
+    primitives: Primitives;
+    core: WasmPacketCore;
+    worker: IdentityWorker;
+    authToken: string;
+    metricsToken: string;
+    localConf: JsonRecord;
+  }) {
+    this.home = p.home;
+    this.log = p.options.log;
+    this.node = p.node;
+    this.identity = p.identity;
+    this.primitives = p.primitives;
+    this.core = p.core;
+    this.authToken = p.authToken;
+    this.metricsToken = p.metricsToken;
+    this.localConf = p.localConf;
+    this.#worker = p.worker;
+    this.#lock = p.lock;
+    this.udp = new Udp(this.log, (socket, from, bytes) => this.loop.handleDatagram(socket, from, bytes));
+    this.loop = new Loop(this.node, this.udp, {
+      validate: (id, identity) => this.#validate(id, identity),
+      output: (o) => this.#output(o),
+      stackFailed: (nwid, e) => this.links.get(nwid)?.stackFailed(e),
+    });
+    this.controller = new Controller();
+    this.node.setController(this.controller);
+    this.#rescan = setInterval(() => this.#announceSockets(), RESCAN_MS);
+  }
+
+  async #open(port: number): Promise<void> {
+    try {
+      await this.udp.open(port);
+    } catch (e) {
+      clearInterval(this.#rescan);
+      throw new ServiceStartError(`UDP port ${port} can not be bound: ${errorText(e)}`);
+    }
+    this.home.writeNow('zerotier-one.port', String(this.udp.port));
+    this.#loadMoons();
+    this.#loadController();
+    this.#loadPeers();
+    this.#announceSockets();
+    for (const nwid of this.#storedNetworks()) await this.join(nwid);
+    this.loop.flush();
+  }
+
+  /** Port of UDP and of the control API. */
+  get port(): number {
+    return this.udp.port;
+  }
+
+  #announceSockets(): void {
+    const local = this.udp.localAddresses(this.node.vl1.state.topology.allowsLoopback);
+    this.loop.run((node, at) => node.handleSockets(at, this.udp.sockets, local));
+  }
+
+  #validate(id: number, identity: Uint8Array): void {
+    this.#worker.validate(identity).then(
+      (ok) => this.loop.run((node, at) => node.handleValidation(at, id, ok)),
+      (e: unknown) => {
+        this.log('error', `identity check failed: ${errorText(e)}`);
+        this.loop.run((node, at) => node.handleValidation(at, id, false));
+      },
+    );
+  }
+
+  // ---- storage ----
+
+  #output(o: Exclude<NodeOutput, { kind: 'transmit' | 'frame' | 'validate' }>): void {
+    switch (o.kind) {
+      case 'storeWorld':
+        this.home.write(worldFile(o.world), emitWorld(o.world));
+        break;
+      case 'storePeer':
+        this.home.write(`peers.d/${addressText(o.address)}.peer`, o.record.slice());
+        break;
+      case 'storeConfig':
+        this.home.write(`networks.d/${networkIdText(o.nwid)}.conf`, o.text.length > 0 ? o.text.slice() : '\n');
+        break;
+      case 'storeController':
+        if (o.json !== undefined) this.home.write(`controller.d/${o.path}`, o.json, 0o600);
+        else this.home.remove(`controller.d/${o.path}`);
+        break;
+      case 'networkChanged':
+        this.links.get(o.nwid)?.changed();
+        break;
+      case 'identityCollision':
+        this.log('error', 'a root reports that another node owns our address; stop the service, move identity.secret and identity.public away and start it again for a new one');
+        break;
+    }
+  }
+
+  #loadMoons(): void {
+    for (const name of this.home.list('moons.d')) {
+      const id = /^([0-9a-fA-F]{16})\.moon$/.exec(name)?.[1];
+      const bytes = id === undefined ? undefined : this.home.read(`moons.d/${name}`);
+      if (id === undefined || bytes === undefined) continue;
+      const moon = parseWorld(bytes)?.world;
+      if (moon?.type === WORLD_MOON && moon.id === BigInt(`0x${id}`)) this.node.vl1.state.topology.addStoredMoon(moon);
+      else this.log('warning', `moons.d/${name} is not a moon of that id; ignored`);
+    }
+  }
+
+  #loadPeers(): void {
+    for (const name of this.home.list('peers.d')) {
+      const bytes = name.endsWith('.peer') ? this.home.read(`peers.d/${name}`) : undefined;
+      if (bytes !== undefined && !this.node.handleStoredPeer(bytes)) this.log('info', `peers.d/${name} is not a peer record; ignored`);
+    }
+  }
+
+  #loadController(): void {
+    this.home.create();
+    for (const name of this.home.list('controller.d/network')) {
+      if (name.length !== 21 || !name.endsWith('.json')) continue;
+      if (!this.controller.load(this.home.readText(`controller.d/network/${name}`) ?? '')) {
+        this.log('warning', `controller.d/network/${name} is not a network record; ignored`);
+      }
+    }
+    for (const nwid of this.home.folders('controller.d/network')) {
+      for (const name of this.home.list(`controller.d/network/${nwid}/member`)) {
+        if (name.length !== 15 || !name.endsWith('.json')) continue;
+        if (!this.controller.load(this.home.readText(`controller.d/network/${nwid}/member/${name}`) ?? '')) {
+          this.log('warning', `controller.d/network/${nwid}/member/${name} is not a member record; ignored`);
+        }
+      }
+    }
+  }
+
+  #storedNetworks(): NetworkId[] {
+    const out: NetworkId[] = [];
+    for (const name of this.home.list('networks.d')) {
+      const nwid = name.length === 21 && name.endsWith('.conf') ? parseNetworkId(name.slice(0, 16)) : undefined;
+      if (nwid !== undefined && nwid !== 0n) out.push(nwid);
+    }
+    return out;
+  }
+
+  // ---- networks ----
+
+  /** Joins (once); the network's door opens at once, addresses follow with the configuration. */
+  async join(nwid: NetworkId): Promise<NetworkLink> {
+    const known = this.links.get(nwid);
+    if (known !== undefined) return known;
+    const stored = this.home.read(`networks.d/${networkIdText(nwid)}.conf`);
+    const link = new NetworkLink(this, nwid);
+    this.links.set(nwid, link);
+    try {
+      await link.open();
+    } catch (e) {
+      this.links.delete(nwid);
+      await link.close();
+      throw e;
+    }
+    this.loop.run((node, at) => node.join(at, nwid, stored));
+    link.changed();
+    return link;
+  }
+
+  /** @returns whether the network was joined. */
+  async leave(nwid: NetworkId): Promise<boolean> {
+    const link = this.links.get(nwid);
+    if (link === undefined) return false;
+    this.links.delete(nwid);
+    this.loop.run((node, at) => node.leave(at, nwid));
+    await link.close();
+    const name = `networks.d/${networkIdText(nwid)}`;
+    this.home.remove(`${name}.conf`);
+    this.home.remove(`${name}.local.conf`);
+    return true;
+  }
+
+  /** The socket path of a network, which is also its device name. */
+  doorPath(nwid: NetworkId): string {
+    return join(this.home.dir, `nc_${networkIdText(nwid)}`);
+  }
+
+  /** Ends everything in order and resolves when the home folder is at rest. Repeatable. */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #stop(): Promise<void> {
+    clearInterval(this.#rescan);
+    await Promise.all([...this.links.values()].map((l) => l.close()));
+    this.loop.run((node, at) => node.storePeers(at));
+    this.loop.close();
+    this.udp.close();
+    await this.#worker.close();
+    await this.home.flush();
+    this.home.removeNow('zerotier-one.pid');
+    await this.#lock.release();
+  }
+}
+
+function checkPathLength(dir: string): void {
+  const len = Buffer.byteLength(dir) + DOOR_NAME_LEN;
+  if (len > MAX_DOOR_PATH_LEN) {
+    throw new ServiceStartError(`${dir} is too long: the sockets of its networks would need ${len} bytes, ${MAX_DOOR_PATH_LEN} are possible`);
+  }
+}
+
+async function takeLock(home: Home): Promise<HomeLock> {
+  try {
+    return await lockHome(home.path('netcon.lock'), home.dir);
+  } catch (e) {
+    if ((e as { code?: string }).code === 'ERR_HOME_IN_USE') throw e;
+    throw new ServiceStartError(`${home.dir} is not writable: ${errorText(e)}`);
+  }
+}
+
+function worldFile(world: World): string {
+  if (world.type === WORLD_PLANET) return 'planet';
+  return `moons.d/${world.id.toString(16).padStart(16, '0')}.moon`;
+}
+
+async function loadIdentity(home: Home, p: Primitives, worker: IdentityWorker): Promise<Identity> {
+  const text = home.readText('identity.secret')?.trim();
+  if (text !== undefined && text !== '') {
+    const id = parseIdentityText(text);
+    if (id?.privateKey === undefined || !validateIdentity(p, id)) {
+      throw new ServiceStartError(
+        `fatal error: invalid identity loaded from disk. Please remove identity.public and identity.secret from ${home.dir} and try again`,
+      );
+    }
+    const publicText = emitIdentityText(id, false);
+    if (home.readText('identity.public') !== publicText) home.writeNow('identity.public', publicText);
+    return id;
+  }
+  worker.ref();
+  const id = await worker.generate();
+  home.writeSecretNow('identity.secret', emitIdentityText(id, true));
+  home.writeNow('identity.public', emitIdentityText(id, false));
+  return id;
+}
+
+/** The home's planet, then the built-in one by the replacement rule [1 section 8.4]. */
+function loadPlanet(home: Home, p: Primitives, log: Log): World {
+  const bytes = home.read('planet');
+  const stored = bytes === undefined ? undefined : parseWorld(bytes)?.world;
+  const builtIn = defaultPlanet();
+  if (bytes !== undefined && stored?.type !== WORLD_PLANET) log('warning', `${home.path('planet')} is not a planet file; the built-in planet takes its place`);
+  const held = stored?.type === WORLD_PLANET ? stored : undefined;
+  if (held !== undefined && !replacesWorld(p, held, builtIn)) return held;
+  home.writeNow('planet', emitWorld(builtIn));
+  return builtIn;
+}
+
+export { readClock };

@@ -1,0 +1,58 @@
+/**
+ * Timers and limits of VL1. "Protocol" values are what peers rely on; "ours" may be tuned, each
+ * with its reason.
+ */
+
+// ---- protocol [2 section 19.2] ----
+export const PING_CHECK_MS = 5_000;
+export const PATH_HEARTBEAT_MS = 14_000;
+export const PATH_ALIVE_MS = 19_000;
+export const PATH_EXPIRY_MS = 243_000;
+export const FULL_HELLO_MS = 60_000;
+export const PEER_ACTIVITY_MS = 500_000;
+export const TRUST_MS = 600_000;
+export const SURFACE_EXPIRY_MS = 600_000;
+export const PUSH_RELAYED_MS = 15_000;
+export const PUSH_DIRECT_MS = 120_000;
+export const PUSH_WINDOW_MS = 30_000;
+export const PUSH_WINDOW_COUNT = 8;
+export const PUSH_PER_SCOPE = 8;
+export const INTRODUCE_MS = 30_000;
+export const CONFIRM_MS = 1_000;
+export const ECHO_GATE_MS = 166;
+export const WHOIS_GATE_MS = 100;
+export const WHOIS_RETRY_MS = 500;
+export const QUEUE_LIFE_MS = 5_000;
+export const IDENTITY_GATE_MS = 2_000;
+export const MAX_PATHS_PER_PEER = 64;
+export const HOUSEKEEPING_MS = 30_000;
+
+// ---- ours ----
+/** Incomplete packets are given up after this; peers cannot see it [2 section 4.2, ADVICE]. */
+export const REASSEMBLY_LIFE_MS = 5_000;
+/** Partly received packets held at once; 7 x 1.4 kB each. */
+export const REASSEMBLY_SLOTS = 256;
+/** Packets that wait for an identity, in and out, in all. */
+export const MAX_DEFERRED = 128;
+export const MAX_TX_QUEUE = 128;
+/** An expected reply is remembered this long [2 section 3.1, ADVICE]; answers later than that are stray. */
+export const EXPECT_LIFE_MS = 30_000;
+export const MAX_EXPECTED = 16_384;
+/** Known peers; the least recently heard one without role goes first. */
+export const MAX_PEERS = 65_536;
+export const MAX_PATHS = 131_072;
+export const MAX_SURFACES = 256;
+export const MAX_INTRODUCTIONS = 65_536;
+/** Identity checks that wait for a worker, and copies of one HELLO answered after it. */
+export const MAX_VALIDATIONS = 256;
+export const MAX_HELLO_COPIES = 8;
+/** A root spends at most this many key agreements a second on strangers (about 0.1 ms each). */
+export const STRANGERS_PER_SEC = 1_000;
+/** Upstreams get HELLO every 5 s until they answer, then an ECHO in every heartbeat [2 section 25]. */
+export const UPSTREAM_RETRY_MS = 1_000;
+/** The node counts as online while an upstream was heard this recently [4 section 7.1]. */
+export const ONLINE_MS = 30_000;
+/** A direct path is not used while it was silent this long although we were sending [2 section 13.1, ADVICE]. */
+export const PATH_SILENT_MS = 8_000;
+/** How soon an unanswered direct path is tested once it falls silent. */
+export const PATH_PROBE_MS = 2_000;

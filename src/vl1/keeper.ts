@@ -1,0 +1,198 @@
+/**
+ * Keeps upstreams and active peers reachable, and the tables small [2 sections 12.5, 15, 19].
+ *
+ * Deviates from the reference where its users suffer [0 decision 10, 2 section 25]: upstreams get a
+ * full HELLO every 60 s and an ECHO per heartbeat, HELLOs every second or so while they do not
+ * answer; a direct path that stops answering is probed after 2 s and left for the relay after 8 s.
+ */
+import type { NodeAddress } from '../wire/address.js';
+import { type InetAddress, remoteAddress } from '../wire/inetaddress.js';
+import { emitPeerRecord } from '../wire/peer-record.js';
+import {
+  FULL_HELLO_MS,
+  HOUSEKEEPING_MS,
+  ONLINE_MS,
+  PATH_HEARTBEAT_MS,
+  PATH_PROBE_MS,
+  PEER_ACTIVITY_MS,
+  PING_CHECK_MS,
+  UPSTREAM_RETRY_MS,
+} from './constants.js';
+import type { Contact } from './contact.js';
+import type { Path } from './path.js';
+import { Peer } from './peer.js';
+import type { Relay } from './relay.js';
+import type { Vl1State } from './state.js';
+import type { Whois } from './whois.js';
+
+/** Unanswered contacts of an upstream before the pace drops to the reference's 5 s. */
+const FAST_RETRIES = 10;
+/** A record of a peer is rewritten at most this often. */
+const STORE_EVERY_MS = 300_000;
+
+export class Keeper {
+  readonly #s: Vl1State;
+  readonly #contact: Contact;
+  readonly #whois: Whois;
+  readonly #relay: Relay;
+  #pingCheckAt = Number.NEGATIVE_INFINITY;
+  #housekeepingAt = Number.NEGATIVE_INFINITY;
+  /** Further peers that networks want kept in touch (anchors, replicators). */
+  alwaysContact: () => Iterable<NodeAddress> = () => [];
+
+  constructor(state: Vl1State, contact: Contact, whois: Whois, relay: Relay) {
+    this.#s = state;
+    this.#contact = contact;
+    this.#whois = whois;
+    this.#relay = relay;
+  }
+
+  /** Everything due now; harmless when early or repeated. */
+  run(): void {
+    const now = this.#s.now;
+    this.#contactUpstreams();
+    if (now - this.#pingCheckAt >= PING_CHECK_MS) {
+      this.#pingCheckAt = now;
+      this.#pingPeers();
+    }
+    this.#probeSilentPaths();
+    if (now - this.#housekeepingAt >= HOUSEKEEPING_MS) {
+      this.#housekeepingAt = now;
+      this.#housekeeping();
+    }
+  }
+
+  isOnline(): boolean {
+    if (this.#s.topology.amUpstream) return true;
+    for (const address of this.#s.topology.upstreams.keys()) {
+      const peer = this.#s.peer(address);
+      if (peer !== undefined && this.#s.now - peer.lastReceiveAt < ONLINE_MS) return true;
+    }
+    return false;
+  }
+
+  #contactUpstreams(): void {
+    for (const [address, up] of this.#s.topology.upstreams) {
+      const peer = this.#s.peer(address) ?? this.#s.addPeer(up.identity);
+      if (peer !== undefined) this.#keepUpstream(peer, up.endpoints);
+    }
+    for (const seed of this.#s.topology.wanted.values()) this.#keepRelayed(seed);
+    for (const address of this.alwaysContact()) this.#keepRelayed(address);
+  }
+
+  #keepUpstream(peer: Peer, endpoints: readonly InetAddress[]): void {
+    const now = this.#s.now;
+    const path = peer.directPath(now);
+    if (path !== undefined) {
+      if (now - peer.lastFullHelloAt >= FULL_HELLO_MS) {
+        peer.lastFullHelloAt = now;
+        for (const slot of peer.slots) if (!Peer.isExpired(slot, now)) this.#contact.contactPath(peer, slot.path, true);
+      } else if (now - Math.max(path.lastInAt, path.lastOutAt) >= PATH_HEARTBEAT_MS) {
+        this.#contact.contactPath(peer, path, false);
+      }
+      return;
+    }
+    const pace = peer.unansweredContacts < FAST_RETRIES ? UPSTREAM_RETRY_MS : PING_CHECK_MS;
+    if (now - peer.lastContactAt < pace) return;
+    peer.lastContactAt = now;
+    peer.unansweredContacts++;
+    if (!this.#helloEndpoints(peer, endpoints)) this.#helloByRelay(peer);
+  }
+
+  /** HELLO to one endpoint of each family, another one each time. @returns whether one was sent. */
+  #helloEndpoints(peer: Peer, endpoints: readonly InetAddress[]): boolean {
+    let sent = false;
+    for (const family of [4, 6] as const) {
+      if (!this.#s.sockets.some((s) => s.family === family)) continue;
+      const usable = endpoints.filter((e) => e.family === family);
+      const pick = usable[Math.floor(this.#s.options.jitter.next() * usable.length)];
+      if (pick === undefined) continue;
+      this.#contact.hello(peer, remoteAddress(pick));
+      sent = true;
+    }
+    if (sent) peer.lastFullHelloAt = this.#s.now;
+    return sent;
+  }
+
+  #helloByRelay(peer: Peer): void {
+    const path = this.#s.bestUpstream(peer.address)?.directPath(this.#s.now);
+    if (path !== undefined) this.#contact.hello(peer, path.remote, path.socket);
+  }
+
+  /** A peer without known endpoints: WHOIS, then HELLO through the relay, every 5 s until heard. */
+  #keepRelayed(address: NodeAddress): void {
+    const now = this.#s.now;
+    const peer = this.#s.peer(address);
+    if (peer === undefined) {
+      this.#whois.request(address);
+      return;
+    }
+    if (now - peer.lastReceiveAt < FULL_HELLO_MS || now - peer.lastContactAt < PING_CHECK_MS) return;
+    peer.lastContactAt = now;
+    this.#helloByRelay(peer);
+  }
+
+  #pingPeers(): void {
+    const now = this.#s.now;
+    for (const peer of this.#s.peers.values()) {
+      peer.dropExpired(now);
+      if (this.#s.topology.isUpstream(peer.address)) continue;
+      if (now - peer.lastNontrivialAt < PEER_ACTIVITY_MS) this.#keepAlive(peer);
+    }
+  }
+
+  #keepAlive(peer: Peer): void {
+    const now = this.#s.now;
+    const full = now - peer.lastFullHelloAt >= FULL_HELLO_MS;
+    if (full) peer.lastFullHelloAt = now;
+    for (const slot of peer.slots) {
+      if (full || now - slot.path.lastOutAt >= PATH_HEARTBEAT_MS) this.#contact.contactPath(peer, slot.path, full);
+    }
+  }
+
+  /** A path that we send into and that says nothing gets an ECHO every 2 s until it answers. */
+  #probeSilentPaths(): void {
+    const now = this.#s.now;
+    for (const peer of this.#s.peers.values()) {
+      for (const slot of peer.slots) {
+        const path = slot.path;
+        const silentFor = now - path.unansweredSince;
+        if (silentFor < PATH_PROBE_MS || silentFor === Number.POSITIVE_INFINITY) continue;
+        if (Peer.isExpired(slot, now) || now - peer.lastContactAt < PATH_PROBE_MS) continue;
+        // A path that died is only probed for a minute: after that the 60 s HELLO finds it again.
+        if (silentFor > FULL_HELLO_MS) continue;
+        peer.lastContactAt = now;
+        this.#contact.contact(peer, path.remote, path.socket, false);
+      }
+    }
+  }
+
+  #housekeeping(): void {
+    const now = this.#s.now;
+    const used = new Set<Path>();
+    for (const peer of this.#s.peers.values()) {
+      if (!this.#s.topology.isUpstream(peer.address) && now - peer.lastReceiveAt >= PEER_ACTIVITY_MS) {
+        if (peer.lastReceiveAt > Number.NEGATIVE_INFINITY) this.storePeer(peer);
+        this.#s.peers.delete(peer.address);
+        continue;
+      }
+      if (this.#s.topology.amUpstream && now - peer.lastStoredAt >= STORE_EVERY_MS) this.storePeer(peer);
+      for (const slot of peer.slots) used.add(slot.path);
+      for (const path of peer.confirmedAt.keys()) used.add(path);
+    }
+    this.#s.paths.sweep(used);
+    this.#s.surface.sweep(now);
+    this.#s.reassembly.sweep(now);
+    this.#s.expected.sweep(now);
+    this.#relay.sweep();
+    this.#whois.sweep();
+  }
+
+  /** Hands the peer's cache record to the host. */
+  storePeer(peer: Peer): void {
+    peer.lastStoredAt = this.#s.now;
+    const version = { protocol: peer.protocol, major: peer.major, minor: peer.minor, revision: peer.revision };
+    const endpoints = peer.slots.map((s) => s.path.remote);
+    this.#s.out.storePeer(peer.address, emitPeerRecord({ identity: peer.identity, version, endpoints }));
+  }
+}

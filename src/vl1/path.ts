@@ -1,0 +1,99 @@
+/**
+ * Physical paths: one record per (local socket, remote endpoint), shared by all peers behind it
+ * [2 section 12.1]. Owns times and latency; which peer uses a path is the peer's business.
+ */
+import type { RemoteAddress } from '../wire/inetaddress.js';
+import { ipScope } from '../wire/inetaddress.js';
+import { DEFAULT_PHYSICAL_MTU } from '../wire/packet.js';
+import { MAX_PATHS, PATH_ALIVE_MS } from './constants.js';
+
+const UNKNOWN_LATENCY = 0xffff;
+
+export class Path {
+  readonly socket: number;
+  readonly remote: RemoteAddress;
+  readonly scope: number;
+  readonly mtu = DEFAULT_PHYSICAL_MTU;
+  lastInAt = Number.NEGATIVE_INFINITY;
+  lastOutAt = Number.NEGATIVE_INFINITY;
+  /** When we first sent without hearing anything since; NEGATIVE_INFINITY when all is answered. */
+  unansweredSince = Number.NEGATIVE_INFINITY;
+  lastTrustAt = Number.NEGATIVE_INFINITY;
+  lastEchoAt = Number.NEGATIVE_INFINITY;
+  /** Round trip in ms, averaged; `hasLatency` tells whether one was ever measured. */
+  latency = UNKNOWN_LATENCY;
+
+  constructor(socket: number, remote: RemoteAddress) {
+    this.socket = socket;
+    this.remote = remote;
+    this.scope = ipScope(remote.ip);
+  }
+
+  get hasLatency(): boolean {
+    return this.latency !== UNKNOWN_LATENCY;
+  }
+
+  isAlive(now: number): boolean {
+    return now - this.lastInAt < PATH_ALIVE_MS;
+  }
+
+  heard(now: number): void {
+    this.lastInAt = now;
+    this.unansweredSince = Number.NEGATIVE_INFINITY;
+  }
+
+  sent(now: number): void {
+    this.lastOutAt = now;
+    if (this.unansweredSince === Number.NEGATIVE_INFINITY) this.unansweredSince = now;
+  }
+
+  /** New round-trip sample [2 section 13.2]. */
+  measured(rttMs: number): void {
+    const sample = Math.min(Math.max(0, Math.round(rttMs)), UNKNOWN_LATENCY - 1);
+    this.latency = this.hasLatency ? Math.floor((this.latency + sample) / 2) : sample;
+  }
+
+  /** The lower the better [2 section 13.1]. */
+  quality(now: number): number {
+    const age = now - this.lastInAt;
+    const base = age < PATH_ALIVE_MS ? this.latency : this.latency + 65_535 + Math.min(age, 140_000);
+    return base * (8 - this.scope);
+  }
+}
+
+/** All registered paths, bounded. A datagram from an unknown endpoint gets an unregistered path. */
+export class PathTable {
+  readonly #paths = new Map<string, Path>();
+
+  static key(socket: number, remote: RemoteAddress): string {
+    return String.fromCharCode(socket) + remote.key;
+  }
+
+  find(socket: number, remote: RemoteAddress): Path | undefined {
+    return this.#paths.get(PathTable.key(socket, remote));
+  }
+
+  findOrMake(socket: number, remote: RemoteAddress): Path {
+    return this.find(socket, remote) ?? new Path(socket, remote);
+  }
+
+  /** Keeps a path from now on. Full: the oldest registered one is forgotten. */
+  register(path: Path): void {
+    const key = PathTable.key(path.socket, path.remote);
+    if (this.#paths.get(key) === path) return;
+    if (this.#paths.size >= MAX_PATHS) {
+      const oldest = this.#paths.keys().next().value;
+      if (oldest !== undefined) this.#paths.delete(oldest);
+    }
+    this.#paths.set(key, path);
+  }
+
+  /** Forgets paths that nobody uses. */
+  sweep(used: ReadonlySet<Path>): void {
+    for (const [key, path] of this.#paths) if (!used.has(path)) this.#paths.delete(key);
+  }
+
+  get size(): number {
+    return this.#paths.size;
+  }
+}

@@ -1,0 +1,224 @@
+/**
+ * State shared by the files of this room, and the interfaces to the rooms above and around.
+ * One `Vl1State` belongs to one node.
+ */
+import type { Entropy, Jitter, PacketCore, Primitives } from '../crypto/api.js';
+import { Arena } from '../lib/arena.js';
+import { Counters } from '../lib/counters.js';
+import type { Moment } from '../lib/time.js';
+import type { NodeAddress } from '../wire/address.js';
+import type { Identity } from '../wire/identity.js';
+import {
+  type InetAddress,
+  ipScope,
+  type RemoteAddress,
+  SCOPE_GLOBAL,
+  SCOPE_LOOPBACK,
+  SCOPE_PRIVATE,
+  SCOPE_PSEUDO_PRIVATE,
+} from '../wire/inetaddress.js';
+import type { World } from '../wire/world.js';
+import { MAX_PEERS } from './constants.js';
+import { ExpectedReplies } from './expect.js';
+import { Reassembly } from './fragments.js';
+import { type Path, PathTable } from './path.js';
+import { Peer } from './peer.js';
+import { Surface } from './surface.js';
+import { Topology } from './topology.js';
+
+export type Vl1Counter =
+  | 'rxDatagrams'
+  | 'txDatagrams'
+  | 'short'
+  | 'fromSelf'
+  | 'fragmentMalformed'
+  | 'fragmentTooLong'
+  | 'oversize'
+  | 'badMac'
+  | 'badLz4'
+  | 'badSuite'
+  | 'trustedPathRefused'
+  | 'unknownPeer'
+  | 'deferredFull'
+  | 'deferredExpired'
+  | 'txQueueFull'
+  | 'txQueueExpired'
+  | 'malformed'
+  | 'helloMalformed'
+  | 'helloGated'
+  | 'helloOldProtocol'
+  | 'helloBadAddress'
+  | 'helloBadIdentity'
+  | 'helloCollision'
+  | 'lowOrderKey'
+  | 'okUnexpected'
+  | 'echoGated'
+  | 'whoisGated'
+  | 'pushGated'
+  | 'relayed'
+  | 'relayHopLimit'
+  | 'relayNoRoute'
+  | 'relayRefused'
+  | 'notUpstream'
+  | 'identityCollisionReported';
+
+export interface Vl1Options {
+  readonly identity: Identity;
+  readonly core: PacketCore;
+  readonly primitives: Primitives;
+  readonly entropy: Entropy;
+  readonly jitter: Jitter;
+  /** Protocol version announced: 12 takes AES-GMAC-SIV, 11 Salsa20/12 only [2 section 11]. */
+  readonly protocol: number;
+  readonly planet: World;
+  /** Overwrites expired output bytes, for tests. */
+  readonly poison?: boolean;
+}
+
+/** What the room asks of the host; all bytes are valid until the next input. */
+export interface Vl1Out {
+  transmit(socket: number, to: RemoteAddress, bytes: Uint8Array, ttl?: number): void;
+  /** Full validation of an identity (71 bytes, binary), answered by `handleWork`. */
+  validate(id: number, identity: Uint8Array): void;
+  storeWorld(world: World): void;
+  storePeer(address: NodeAddress, record: Uint8Array): void;
+  /** A root says that another node owns our address. */
+  identityCollision(): void;
+}
+
+export type Disposition = 'done' | 'trusted' | 'defer' | 'ignored';
+
+/** One authenticated message for the layer above; `payload` is borrowed until the next input. */
+export interface Message {
+  readonly peer: Peer;
+  readonly path: Path;
+  readonly hops: number;
+  readonly verb: number;
+  readonly packetId: bigint;
+  readonly payload: Uint8Array;
+}
+
+/** The layer above (VL2), as VL1 sees it. */
+export interface Vl1Upper {
+  /** A message of a verb that is not VL1's own, or an OK/ERROR about one. */
+  handleMessage(at: Moment, message: Message): Disposition;
+  /** Whether an IP lies inside a subnet of a joined network, so that it can't be a path [2 section 12.2]. */
+  isVirtualIp(ip: Uint8Array): boolean;
+  /** A peer's identity became known: retry what waited for it. */
+  identityLearned(at: Moment, peer: Peer): void;
+}
+
+export interface UdpSocket {
+  readonly id: number;
+  readonly family: 4 | 6;
+}
+
+export class Vl1State {
+  readonly self: Identity;
+  readonly options: Vl1Options;
+  readonly out: Vl1Out;
+  readonly topology: Topology;
+  readonly peers = new Map<NodeAddress, Peer>();
+  readonly paths = new PathTable();
+  readonly expected = new ExpectedReplies();
+  readonly reassembly = new Reassembly();
+  readonly surface = new Surface();
+  readonly counters = new Counters<Vl1Counter>();
+  readonly arena: Arena;
+  sockets: readonly UdpSocket[] = [];
+  /** Interface addresses with port, to be pushed to peers. */
+  localAddresses: readonly InetAddress[] = [];
+  upper: Vl1Upper | undefined;
+  at: Moment = { mono: 0, wall: 0 };
+
+  constructor(options: Vl1Options, out: Vl1Out) {
+    this.options = options;
+    this.out = out;
+    this.self = options.identity;
+    this.topology = new Topology(options.primitives, options.identity, options.planet);
+    this.arena = new Arena(options.poison ?? false);
+  }
+
+  get now(): number {
+    return this.at.mono;
+  }
+
+  /** The known peer with this address; never ourselves. */
+  peer(address: NodeAddress): Peer | undefined {
+    return this.peers.get(address);
+  }
+
+  /**
+   * The peer of a trusted identity, made if unknown; the first identity of an address stays.
+   * Undefined for ourselves and for keys of low order.
+   */
+  addPeer(identity: Identity): Peer | undefined {
+    const known = this.peers.get(identity.address);
+    if (known !== undefined || identity.address === this.self.address) return known;
+    const agreed = this.options.primitives.agree(this.self.privateKey!, identity.publicKey);
+    if (agreed === undefined) {
+      this.counters.add('lowOrderKey');
+      return undefined;
+    }
+    const peer = new Peer({ ...identity, privateKey: undefined }, this.options.core.makeKey(agreed));
+    this.peers.set(peer.address, peer);
+    if (this.peers.size > MAX_PEERS) this.#evict();
+    return peer;
+  }
+
+  /** Full table: drops the leaf that was silent longest. */
+  #evict(): void {
+    let victim: Peer | undefined;
+    for (const p of this.peers.values()) {
+      if (this.topology.isUpstream(p.address)) continue;
+      if (victim === undefined || p.lastReceiveAt < victim.lastReceiveAt) victim = p;
+    }
+    if (victim !== undefined) this.peers.delete(victim.address);
+  }
+
+  /** May this physical address be a path to that peer? [2 section 12.2] */
+  isPathAllowed(address: NodeAddress, remote: InetAddress): boolean {
+    switch (ipScope(remote.ip)) {
+      case SCOPE_PSEUDO_PRIVATE:
+      case SCOPE_GLOBAL:
+      case SCOPE_PRIVATE:
+        break;
+      case SCOPE_LOOPBACK:
+        if (this.topology.allowsLoopback) break;
+        return false;
+      default:
+        return false;
+    }
+    // 2001:470::/32 belongs to a tunnel provider whose tunnels the reference refuses as paths.
+    if (remote.family === 6 && remote.ip[0] === 0x20 && remote.ip[1] === 1 && remote.ip[2] === 4 && remote.ip[3] === 0x70) {
+      return false;
+    }
+    if (!this.topology.mayBeAt(address, remote)) return false;
+    return !(this.upper?.isVirtualIp(remote.ip) ?? false);
+  }
+
+  /** Best upstream [2 section 14.3]: an answering one first, then least latency and age. */
+  bestUpstream(exclude?: NodeAddress): Peer | undefined {
+    let best: Peer | undefined;
+    let bestRank = Number.POSITIVE_INFINITY;
+    for (const address of this.topology.upstreams.keys()) {
+      if (address === exclude) continue;
+      const peer = this.peers.get(address);
+      if (peer === undefined) continue;
+      const rank = this.#relayRank(peer);
+      if (rank <= bestRank) {
+        best = peer;
+        bestRank = rank;
+      }
+    }
+    return best;
+  }
+
+  #relayRank(peer: Peer): number {
+    const age = this.now - peer.lastReceiveAt;
+    if (age >= 500_000) return 2 ** 40;
+    const path = peer.directPath(this.now);
+    const latency = path === undefined ? 2 ** 24 : path.hasLatency ? path.latency + 1 : 65_535;
+    return latency * (Math.floor(age / 61_000) + 1);
+  }
+}

@@ -1,0 +1,68 @@
+/** Our addresses as others see them [2 section 17]. Bounded; entries age out. */
+import { type InetAddress, type RemoteAddress, ipScope, remoteAddress, sameIp } from '../wire/inetaddress.js';
+import { SCOPE_LOOPBACK, SCOPE_MULTICAST, SCOPE_NONE } from '../wire/inetaddress.js';
+import type { NodeAddress } from '../wire/address.js';
+import { MAX_SURFACES, SURFACE_EXPIRY_MS } from './constants.js';
+
+interface Entry {
+  readonly from: string;
+  readonly scope: number;
+  mine: RemoteAddress;
+  at: number;
+}
+
+export interface SurfaceChange {
+  readonly scope: number;
+  readonly family: 4 | 6;
+}
+
+export class Surface {
+  readonly #entries = new Map<string, Entry>();
+
+  /**
+   * One report. @returns what changed when a trusted reporter sees us at another IP than before:
+   * the caller must re-test all paths of that scope and family.
+   */
+  report(
+    now: number,
+    reporter: NodeAddress,
+    socket: number,
+    from: RemoteAddress,
+    mine: InetAddress,
+    trusted: boolean,
+  ): SurfaceChange | undefined {
+    const scope = ipScope(mine.ip);
+    if (mine.family === 0 || scope !== ipScope(from.ip)) return undefined;
+    if (scope === SCOPE_NONE || scope === SCOPE_LOOPBACK || scope === SCOPE_MULTICAST) return undefined;
+    const key = `${reporter}|${socket}|${from.key}|${scope}`;
+    const old = this.#entries.get(key);
+    const moved = old !== undefined && trusted && now - old.at < SURFACE_EXPIRY_MS && !sameIp(old.mine, mine);
+    this.#entries.delete(key);
+    if (moved) this.#forget(scope, from.key);
+    this.#store(key, { from: from.key, scope, mine: remoteAddress(mine), at: now });
+    return moved ? { scope, family: mine.family as 4 | 6 } : undefined;
+  }
+
+  #forget(scope: number, exceptFrom: string): void {
+    for (const [k, e] of this.#entries) if (e.scope === scope && e.from !== exceptFrom) this.#entries.delete(k);
+  }
+
+  #store(key: string, entry: Entry): void {
+    if (this.#entries.size >= MAX_SURFACES) {
+      const oldest = this.#entries.keys().next().value;
+      if (oldest !== undefined) this.#entries.delete(oldest);
+    }
+    this.#entries.set(key, entry);
+  }
+
+  /** Distinct addresses, with port. */
+  addresses(): RemoteAddress[] {
+    const seen = new Map<string, RemoteAddress>();
+    for (const e of this.#entries.values()) seen.set(e.mine.key, e.mine);
+    return [...seen.values()];
+  }
+
+  sweep(now: number): void {
+    for (const [k, e] of this.#entries) if (now - e.at >= SURFACE_EXPIRY_MS) this.#entries.delete(k);
+  }
+}

@@ -1,0 +1,109 @@
+/**
+ * Identities on demand: WHOIS requests, packets that wait for an identity or for credentials, and
+ * the cache of peers from earlier runs [2 section 9].
+ */
+import type { NodeAddress } from '../wire/address.js';
+import { type InetAddress, remoteAddress } from '../wire/inetaddress.js';
+import { VERB } from '../wire/packet.js';
+import type { PeerRecord } from '../wire/peer-record.js';
+import { MAX_DEFERRED, MAX_PEERS, QUEUE_LIFE_MS, WHOIS_RETRY_MS } from './constants.js';
+import type { Contact } from './contact.js';
+import type { Path } from './path.js';
+import type { Sender } from './sender.js';
+import type { Vl1State } from './state.js';
+
+export interface Deferred {
+  readonly at: number;
+  readonly path: Path;
+  /** A whole packet of our own copy, sealed or (once `opened`) in clear. */
+  readonly packet: Uint8Array;
+  readonly source: NodeAddress;
+  /** Set when the packet was authenticated and decompressed; then only the dispatch is repeated. */
+  readonly opened: boolean;
+  readonly packetId: bigint;
+}
+
+export class Whois {
+  readonly #s: Vl1State;
+  readonly #send: Sender;
+  readonly #contact: Contact;
+  readonly #askedAt = new Map<NodeAddress, number>();
+  readonly #cache = new Map<NodeAddress, PeerRecord>();
+  #deferred: Deferred[] = [];
+
+  constructor(state: Vl1State, sender: Sender, contact: Contact) {
+    this.#s = state;
+    this.#send = sender;
+    this.#contact = contact;
+    sender.whois = (address) => this.request(address);
+  }
+
+  /** A record from an earlier run; believed for identity and version, its addresses are only tried. */
+  addCached(record: PeerRecord): void {
+    if (this.#cache.size < MAX_PEERS) this.#cache.set(record.identity.address, record);
+  }
+
+  /** Asks the best upstream, at most once per 500 ms and address. */
+  request(address: NodeAddress): void {
+    if (address === this.#s.self.address || this.#fromCache(address)) return;
+    const asked = this.#askedAt.get(address);
+    if (asked !== undefined && this.#s.now - asked < WHOIS_RETRY_MS) return;
+    if (this.#askedAt.size >= MAX_PEERS) return;
+    this.#askedAt.set(address, this.#s.now);
+    const up = this.#s.bestUpstream(address);
+    if (up === undefined) return;
+    this.#send.begin(up.address, VERB.WHOIS).u40(address);
+    this.#send.general(up.address);
+  }
+
+  /** Takes a cached identity and tries its addresses. */
+  #fromCache(address: NodeAddress): boolean {
+    const record = this.#cache.get(address);
+    if (record === undefined) return false;
+    this.#cache.delete(address);
+    const peer = this.#s.addPeer(record.identity);
+    if (peer === undefined) return false;
+    const v = record.version;
+    peer.setVersion(v.protocol, v.major, v.minor, v.revision);
+    for (const e of record.endpoints.slice(0, 8) as InetAddress[]) {
+      if (this.#s.isPathAllowed(address, e)) this.#contact.hello(peer, remoteAddress(e));
+    }
+    return true;
+  }
+
+  learned(address: NodeAddress): void {
+    this.#askedAt.delete(address);
+  }
+
+  defer(d: Deferred): void {
+    if (this.#deferred.length >= MAX_DEFERRED) {
+      this.#deferred.shift();
+      this.#s.counters.add('deferredFull');
+    }
+    this.#deferred.push(d);
+  }
+
+  /**
+   * Runs `again` over the waiting packets (all, or those from one source). It returns whether a
+   * packet is to wait on; those older than 5 s are given up.
+   */
+  retry(again: (d: Deferred) => boolean, source?: NodeAddress): void {
+    if (this.#deferred.length === 0) return;
+    const waiting = this.#deferred;
+    this.#deferred = [];
+    for (const d of waiting) {
+      if (source !== undefined && d.source !== source) this.#deferred.push(d);
+      else if (!again(d)) continue;
+      else if (this.#s.now - d.at >= QUEUE_LIFE_MS) this.#s.counters.add('deferredExpired');
+      else this.#deferred.push(d);
+    }
+  }
+
+  sweep(): void {
+    for (const [a, at] of this.#askedAt) if (this.#s.now - at > 1_000) this.#askedAt.delete(a);
+  }
+
+  get isWaiting(): boolean {
+    return this.#deferred.length > 0;
+  }
+}

@@ -1,0 +1,138 @@
+/** Telling others which groups we listen to, and pushing our credentials [3 sections 7.4, 10.3]. */
+import { emitCom } from '../wire/com.js';
+import type { NodeAddress } from '../wire/address.js';
+import { capabilitySignedBytes, writeCapability, writeOwnership, writeTag } from '../wire/credentials.js';
+import type { MulticastGroup } from '../wire/multicast-group.js';
+import { MAX_PACKET_LEN, PACKET_HEAD_LEN, VERB } from '../wire/packet.js';
+import type { Vl2Context } from './context.js';
+import type { Membership } from './membership.js';
+import type { Network } from './network.js';
+
+// [3 section 13]
+const ANNOUNCE_MS = 60_000;
+const PUSH_AGAIN_MS = 500_000;
+const PUSH_ON_ERROR_MS = 1_000;
+const LIKE_LEN = 18;
+/** Room kept for one credential of each kind [3 section 7.4]. */
+const ROOM = { tag: 152, ownership: 432 } as const;
+
+export class Announcer {
+  readonly #c: Vl2Context;
+
+  constructor(context: Vl2Context) {
+    this.#c = context;
+  }
+
+  /** MULTICAST_LIKE with all (or the given) groups to one node. */
+  like(net: Network, to: NodeAddress, groups: readonly MulticastGroup[] = net.allGroups()): void {
+    const perPacket = Math.floor((MAX_PACKET_LEN - PACKET_HEAD_LEN - 24) / LIKE_LEN);
+    for (let i = 0; i < groups.length; i += perPacket) {
+      const w = this.#c.port.begin(to, VERB.MULTICAST_LIKE);
+      for (const g of groups.slice(i, i + perPacket)) w.u64(net.nwid).put(g.mac).u32(g.adi);
+      this.#c.port.send(to, true);
+    }
+  }
+
+  /** Roots, controller and specialists: those who keep group tables for us; ascending, once each. */
+  #keepers(net: Network): NodeAddress[] {
+    const all = new Set([net.controller, ...this.#c.port.upstreams(), ...net.anchors, ...net.replicators]);
+    all.delete(this.#c.port.self.address);
+    return [...all].sort((a, b) => a - b);
+  }
+
+  #isAllowed(net: Network, address: NodeAddress): boolean {
+    const identity = this.#c.port.identityOf(address);
+    return identity !== undefined && net.allows({ address, identity });
+  }
+
+  /** New groups are announced at once to everybody concerned. */
+  announceNew(net: Network, groups: readonly MulticastGroup[]): void {
+    if (groups.length === 0) return;
+    const keepers = this.#keepers(net);
+    for (const to of keepers) this.like(net, to, groups);
+    for (const [address] of net.members()) {
+      if (!keepers.includes(address) && this.#isAllowed(net, address)) this.like(net, address, groups);
+    }
+  }
+
+  /** The part of the background pass [3 section 10.3]. */
+  background(net: Network): void {
+    const now = this.#c.now;
+    const first = now - net.announcedAt >= ANNOUNCE_MS ? this.#keepers(net) : [];
+    if (first.length > 0) net.announcedAt = now;
+    for (const to of first) this.like(net, to);
+    for (const [address, m] of net.members()) {
+      if (now - m.announcedAt < ANNOUNCE_MS || first.includes(address) || !this.#isAllowed(net, address)) continue;
+      m.announcedAt = now;
+      this.like(net, address);
+    }
+  }
+
+  /** A peer passed the gate: it learns our groups, at most every 60 s. */
+  gatePassed(net: Network, address: NodeAddress): void {
+    const m = net.member(address);
+    if (this.#c.now - m.announcedAt < ANNOUNCE_MS) return;
+    m.announcedAt = this.#c.now;
+    this.like(net, address);
+  }
+
+  /** Before a frame to a member [3 section 7.4, 1]. */
+  pushIfDue(net: Network, to: NodeAddress): void {
+    const m = net.member(to);
+    if (m.pushedAt < net.updatedAt || this.#c.now - m.pushedAt > PUSH_AGAIN_MS) this.#push(net, to, m);
+  }
+
+  /** A member said that it lacks our credentials [3 section 7.4, 2]. */
+  pushOnError(net: Network, to: NodeAddress): void {
+    if (net.config?.com === undefined) return;
+    const m = net.member(to);
+    if (m.pushedAt < net.updatedAt || this.#c.now - m.pushedAt > PUSH_ON_ERROR_MS) this.#push(net, to, m);
+  }
+
+  #push(net: Network, to: NodeAddress, m: Membership): void {
+    const config = net.config;
+    if (config === undefined) return;
+    m.pushedAt = this.#c.now;
+    if (config.com === undefined && config.tags.length + config.capabilities.length + config.ownerships.length === 0) return;
+    let [cap, tag, own] = [0, 0, 0];
+    let isFirst = true;
+    do {
+      const w = this.#c.port.begin(to, VERB.NETWORK_CREDENTIALS);
+      const fits = (len: number): boolean => w.pos + len < MAX_PACKET_LEN;
+      if (isFirst && config.com !== undefined) w.put(emitCom(config.com));
+      w.u8(0);
+      isFirst = false;
+      const counted = (write: () => number): void => {
+        const at = w.pos;
+        w.u16(0);
+        const n = write();
+        const end = w.pos;
+        w.pos = at;
+        w.u16(n);
+        w.pos = end;
+      };
+      counted(() => {
+        const from = cap;
+        while (cap < config.capabilities.length) {
+          const c = config.capabilities[cap]!;
+          if (!fits(capabilitySignedBytes(c).length + c.custody.length * 109 + 16)) break;
+          writeCapability(w, c);
+          cap++;
+        }
+        return cap - from;
+      });
+      counted(() => {
+        const from = tag;
+        while (tag < config.tags.length && fits(ROOM.tag)) writeTag(w, config.tags[tag++]!);
+        return tag - from;
+      });
+      w.u16(0);
+      counted(() => {
+        const from = own;
+        while (own < config.ownerships.length && fits(ROOM.ownership)) writeOwnership(w, config.ownerships[own++]!);
+        return own - from;
+      });
+      this.#c.port.send(to, true);
+    } while (cap < config.capabilities.length || tag < config.tags.length || own < config.ownerships.length);
+  }
+}

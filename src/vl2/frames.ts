@@ -1,0 +1,432 @@
+/** Ethernet frames from the stack to members and back [3 sections 2.1, 2.2, 2.8, 9]. */
+import { Reader } from '../lib/reader.js';
+import { macPrefix, memberMac, memberOfMac, type NodeAddress } from '../wire/address.js';
+import { emitCom, readCom } from '../wire/com.js';
+import { BROADCAST_MAC, isBroadcastMac, isMulticastMac, type MulticastGroup } from '../wire/multicast-group.js';
+import { NETWORK_FLAG } from '../wire/netconf.js';
+import { ERROR_CODE, VERB } from '../wire/packet.js';
+import { equalBytes } from '../lib/bytes.js';
+import type { Announcer } from './announcer.js';
+import type { Vl2Context } from './context.js';
+import type { Copy } from './filter.js';
+import { emulateNdp } from './neighbor.js';
+import type { FrameInfo, InboundVerdict, Network, OutboundVerdict } from './network.js';
+import type { Vl2Disposition, Vl2Message } from './port.js';
+
+const ETHERTYPE_ARP = 0x0806;
+const ETHERTYPE_IPV6 = 0x86dd;
+const EXT = { COM: 0x01, TEE_OUT: 0x02, REDIRECT_OUT: 0x04, WATCH_OUT: 0x16, TEE_IN: 0x08, REDIRECT_IN: 0x0a, WATCH_IN: 0x1c, ACK: 0x10 } as const;
+const MC = { COM: 0x01, GATHER: 0x02, SOURCE_MAC: 0x04, REPLICATE: 0x08 } as const;
+const MAX_MULTICAST_PAYLOAD = 10_000;
+/** Unknown MACs are offered to at most this many bridges. */
+const BRIDGE_SPAM = 32;
+/** Explicit gathers sent for one frame at most. */
+const MAX_GATHER_TARGETS = 16;
+/** Ours: the reference repeats this error every 500 ms for each refused packet [3 section 2.10]. */
+const ERROR_MS = 1_000;
+const MAX_GATHER_LIMIT = 65_535;
+
+export class Frames {
+  readonly #c: Vl2Context;
+  readonly #announcer: Announcer;
+  /** Offers an inline certificate to the membership store. */
+  offerCom: (com: ReturnType<typeof readCom>) => void = () => undefined;
+
+  constructor(context: Vl2Context, announcer: Announcer) {
+    this.#c = context;
+    this.#announcer = announcer;
+  }
+
+  // ---- from the stack ----
+
+  /** One frame from the network's stack; all bytes are borrowed. */
+  fromStack(net: Network, src: Uint8Array, dst: Uint8Array, etherType: number, payload: Uint8Array): void {
+    const config = net.config;
+    if (config === undefined) {
+      this.#c.counters.add('noConfig');
+      return;
+    }
+    const self = this.#c.port.self.address;
+    const isOwn = equalBytes(src, net.mac);
+    if (!isOwn && !net.isBridge(self)) {
+      this.#c.counters.add('badSource');
+      return;
+    }
+    this.#c.counters.add('frameOut');
+    const info: FrameInfo = { macSource: src, macDest: dst, etherType, frame: payload };
+    if (isMulticastMac(dst)) this.#multicastFromStack(net, info, isOwn);
+    else if (equalBytes(dst, net.mac)) this.#c.out.frame(net.nwid, src, dst, etherType, payload);
+    else if (dst[0] === macPrefix(net.nwid)) this.#toMember(net, memberOfMac(dst, net.nwid), info, isOwn);
+    else this.#toBridges(net, info);
+  }
+
+  #toMember(net: Network, to: NodeAddress, info: FrameInfo, isOwn: boolean): void {
+    if (!this.#passesOut(net, to, info, false)) return;
+    this.#announcer.pushIfDue(net, to);
+    if (!isOwn) {
+      this.#sendExt(net, to, 0, info, info.frame.length, false);
+      return;
+    }
+    this.#c.port.begin(to, VERB.FRAME).u64(net.nwid).u16(info.etherType).put(info.frame);
+    this.#c.port.send(to, false);
+  }
+
+  #toBridges(net: Network, info: FrameInfo): void {
+    if (!this.#passesOut(net, 0, info, false)) return;
+    const self = this.#c.port.self.address;
+    const route = net.bridgeRoute(info.macDest);
+    const targets = route !== undefined && route !== self ? [route] : this.#sample(net.bridges.filter((b) => b !== self), BRIDGE_SPAM);
+    for (const to of targets) {
+      if (this.#passesOut(net, to, info, true)) this.#sendExt(net, to, 0, info, info.frame.length, false);
+    }
+  }
+
+  /** Applies the outbound rules, sends copies and redirects. @returns whether the frame goes on. */
+  #passesOut(net: Network, to: NodeAddress, info: FrameInfo, noTee: boolean): boolean {
+    const v = net.filterOutbound(to, info, noTee);
+    this.#copies(net, v, info, EXT.TEE_OUT, EXT.WATCH_OUT, EXT.REDIRECT_OUT);
+    if (!v.pass) this.#c.counters.add('ruleDropOut');
+    return v.pass;
+  }
+
+  #copies(net: Network, v: OutboundVerdict, info: FrameInfo, tee: number, watch: number, redirect: number): void {
+    const send = (c: Copy): void => this.#sendExt(net, c.target, c.watch ? watch : tee, info, c.len, true);
+    v.copies.forEach(send);
+    if (v.redirectTo !== 0) this.#sendExt(net, v.redirectTo, redirect, info, info.frame.length, true);
+  }
+
+  #sendExt(net: Network, to: NodeAddress, flags: number, info: FrameInfo, len: number, compress: boolean): void {
+    const w = this.#c.port.begin(to, VERB.EXT_FRAME);
+    w.u64(net.nwid).u8(flags).put(info.macDest).put(info.macSource).u16(info.etherType).put(info.frame.subarray(0, len));
+    this.#c.port.send(to, compress);
+  }
+
+  #multicastFromStack(net: Network, info: FrameInfo, isOwn: boolean): void {
+    const config = net.config!;
+    let group: MulticastGroup = { mac: info.macDest.slice(), adi: 0 };
+    if (isBroadcastMac(info.macDest)) {
+      const adi = arpTarget(info);
+      if (adi !== undefined) group = { mac: BROADCAST_MAC, adi };
+      else if (!net.hasFlag(NETWORK_FLAG.BROADCAST)) {
+        this.#c.counters.add('multicastDisabled');
+        return;
+      }
+    } else if (info.etherType === ETHERTYPE_IPV6) {
+      const reply = emulateNdp(config, this.#c.port.self.address, info);
+      if (reply !== undefined) {
+        this.#c.out.frame(net.nwid, reply.macSource, reply.macDest, ETHERTYPE_IPV6, reply.frame);
+        return;
+      }
+    }
+    if (config.multicastLimit === 0) {
+      this.#c.counters.add('multicastDisabled');
+      return;
+    }
+    if (!isOwn && net.learnGroup(group)) this.#announcer.announceNew(net, [group]);
+    if (!this.#passesOut(net, 0, info, false)) return;
+    this.#replicate(net, group, info, isOwn ? undefined : info.macSource.slice());
+  }
+
+  /** Sender replication [3 section 10.4]. */
+  #replicate(net: Network, group: MulticastGroup, info: FrameInfo, bridgedSource: Uint8Array | undefined): void {
+    const c = this.#c;
+    const self = c.port.self.address;
+    const limit = net.config!.multicastLimit;
+    const known = c.multicast.listeners(net.nwid, group).filter((a) => a !== self);
+    const isEnough = known.length >= limit;
+    const gatherLimit = isEnough ? 1 : limit - known.length + 1;
+    if (!isEnough && c.multicast.mayGather(c.now, net.nwid, group)) this.#gather(net, group, gatherLimit);
+    const frame: FrameInfo = {
+      macSource: info.macSource.slice(),
+      macDest: info.macDest.slice(),
+      etherType: info.etherType,
+      frame: info.frame.slice(0, MAX_MULTICAST_PAYLOAD),
+    };
+    const sendTo = (to: NodeAddress): void => this.#sendMulticast(net, to, group, frame, gatherLimit, bridgedSource);
+    const served = new Set<NodeAddress>([self]);
+    let left = limit;
+    const bridges = net.bridges.filter((b) => b !== self);
+    for (const to of [...bridges, ...this.#sample(known.filter((a) => !bridges.includes(a)), known.length)]) {
+      if (left <= 0) break;
+      if (served.has(to)) continue;
+      served.add(to);
+      left--;
+      sendTo(to);
+    }
+    if (!isEnough && left > 0) c.multicast.wait(net.nwid, group, { at: c.now, served, left, sendTo });
+  }
+
+  #sendMulticast(
+    net: Network,
+    to: NodeAddress,
+    group: MulticastGroup,
+    info: FrameInfo,
+    gatherLimit: number,
+    bridgedSource: Uint8Array | undefined,
+  ): void {
+    if (!this.#passesOut(net, to, info, true)) return;
+    this.#announcer.pushIfDue(net, to);
+    const w = this.#c.port.begin(to, VERB.MULTICAST_FRAME);
+    w.u64(net.nwid).u8(MC.GATHER | (bridgedSource === undefined ? 0 : MC.SOURCE_MAC)).u32(gatherLimit);
+    if (bridgedSource !== undefined) w.put(bridgedSource);
+    w.put(group.mac).u32(group.adi).u16(info.etherType).put(info.frame);
+    this.#c.port.send(to, !net.hasFlag(NETWORK_FLAG.NO_COMPRESSION));
+  }
+
+  /** Asks root, controller and specialists for members; each once (the reference may ask one twice). */
+  #gather(net: Network, group: MulticastGroup, limit: number): void {
+    const c = this.#c;
+    const best = c.port.bestUpstream();
+    const targets = new Set([...(best === undefined ? [] : [best]), net.controller, ...net.replicators, ...net.anchors]);
+    targets.delete(c.port.self.address);
+    const com = net.config?.com;
+    for (const to of [...targets].slice(0, MAX_GATHER_TARGETS)) {
+      const w = c.port.begin(to, VERB.MULTICAST_GATHER);
+      w.u64(net.nwid).u8(com === undefined ? 0 : 0x01).put(group.mac).u32(group.adi).u32(limit);
+      if (com !== undefined) w.put(emitCom(com));
+      c.port.send(to, false);
+    }
+  }
+
+  /** A random sample, in random order. */
+  #sample<T>(items: readonly T[], count: number): T[] {
+    const out = [...items];
+    for (let i = out.length - 1; i > 0; i--) {
+      const j = Math.floor(this.#c.port.jitter.next() * (i + 1));
+      [out[i], out[j]] = [out[j]!, out[i]!];
+    }
+    return out.slice(0, count);
+  }
+
+  // ---- from members ----
+
+  /** The gate with its side effects: announcement, or an error to the peer and deferral. */
+  #gate(net: Network, m: Vl2Message): boolean {
+    if (net.allows(m.peer)) {
+      this.#announcer.gatePassed(net, m.peer.address);
+      return true;
+    }
+    this.#c.counters.add('notMember');
+    if (net.config === undefined) return false;
+    const member = net.member(m.peer.address);
+    if (this.#c.now - member.errorSentAt < ERROR_MS) return false;
+    member.errorSentAt = this.#c.now;
+    const w = this.#c.port.begin(m.peer.address, VERB.ERROR);
+    w.u8(m.verb).u64(m.packetId).u8(ERROR_CODE.NEED_MEMBERSHIP_CERTIFICATE).u64(net.nwid);
+    this.#c.port.reply(m);
+    return false;
+  }
+
+  #deliver(net: Network, info: FrameInfo): void {
+    this.#c.counters.add('frameIn');
+    this.#c.out.frame(net.nwid, info.macSource, info.macDest, info.etherType, info.frame);
+  }
+
+  #judge(net: Network, from: NodeAddress, info: FrameInfo): InboundVerdict {
+    const v = net.filterInbound(from, info);
+    this.#copies(net, v, info, EXT.TEE_IN, EXT.WATCH_IN, EXT.REDIRECT_IN);
+    if (v.level === 0) this.#c.counters.add('ruleDropIn');
+    return v;
+  }
+
+  handleFrame(m: Vl2Message): Vl2Disposition {
+    const r = new Reader(m.payload);
+    const net = this.#c.networks.get(r.u64());
+    const etherType = r.u16();
+    if (r.failed) return this.#malformed();
+    if (net === undefined) return this.#notJoined();
+    if (!this.#gate(net, m)) return 'defer';
+    const frame = r.rest();
+    if (frame.length === 0) return 'trusted';
+    const info = { macSource: memberMac(m.peer.address, net.nwid), macDest: net.mac, etherType, frame };
+    if (this.#judge(net, m.peer.address, info).level > 0) this.#deliver(net, info);
+    return 'trusted';
+  }
+
+  handleExtFrame(m: Vl2Message): Vl2Disposition {
+    const r = new Reader(m.payload);
+    const net = this.#c.networks.get(r.u64());
+    const flags = r.u8();
+    if (r.failed) return this.#malformed();
+    if (net === undefined) return this.#notJoined();
+    if ((flags & EXT.COM) !== 0) {
+      const com = readCom(r);
+      if (r.failed) return this.#malformed();
+      this.offerCom(com);
+    }
+    if (!this.#gate(net, m)) return 'defer';
+    const macDest = r.take(6);
+    const macSource = r.take(6);
+    const etherType = r.u16();
+    const frame = r.rest();
+    if (!r.failed && frame.length > 0) {
+      if (!this.#extToStack(net, m, { macSource, macDest, etherType, frame })) return 'trusted';
+    }
+    if ((flags & EXT.ACK) !== 0) {
+      this.#c.port.begin(m.peer.address, VERB.OK).u8(VERB.EXT_FRAME).u64(m.packetId).u64(net.nwid);
+      this.#c.port.reply(m);
+    }
+    return 'trusted';
+  }
+
+  /** @returns false when the frame was refused without an acknowledgement. */
+  #extToStack(net: Network, m: Vl2Message, info: FrameInfo): boolean {
+    const from = m.peer.address;
+    if (info.macSource.every((b) => b === 0) || equalBytes(info.macSource, net.mac)) {
+      this.#c.counters.add('badSource');
+      return false;
+    }
+    const v = this.#judge(net, from, info);
+    if (v.level === 1 && !this.#macsFit(net, from, info)) return false;
+    if (v.level > 0) this.#deliver(net, info);
+    return true;
+  }
+
+  /** The MAC checks of an ordinarily accepted EXT_FRAME [3 section 2.2]. */
+  #macsFit(net: Network, from: NodeAddress, info: FrameInfo): boolean {
+    if (!equalBytes(info.macSource, memberMac(from, net.nwid))) {
+      if (!net.isBridge(from)) {
+        this.#c.counters.add('badSource');
+        return false;
+      }
+      net.learnBridgeRoute(info.macSource, from);
+      return true;
+    }
+    if (equalBytes(info.macDest, net.mac)) return true;
+    const isWelcome = isMulticastMac(info.macDest)
+      ? net.config!.multicastLimit !== 0
+      : net.isBridge(this.#c.port.self.address);
+    if (!isWelcome) this.#c.counters.add('badDestination');
+    return isWelcome;
+  }
+
+  handleMulticastFrame(m: Vl2Message): Vl2Disposition {
+    const r = new Reader(m.payload);
+    const net = this.#c.networks.get(r.u64());
+    const flags = r.u8();
+    if (r.failed) return this.#malformed();
+    if (net === undefined) {
+      this.#c.counters.add('notJoined');
+      return 'ignored';
+    }
+    if ((flags & MC.COM) !== 0) this.offerCom(readCom(r));
+    if (r.failed) return this.#malformed();
+    if (!this.#gate(net, m)) return 'defer';
+    if (net.config!.multicastLimit === 0) {
+      this.#c.counters.add('multicastDisabled');
+      return 'done';
+    }
+    const gatherLimit = (flags & MC.GATHER) !== 0 ? r.u32() : 0;
+    const own = memberMac(m.peer.address, net.nwid);
+    const macSource = (flags & MC.SOURCE_MAC) !== 0 ? r.take(6) : own;
+    const macDest = r.take(6);
+    const adi = r.u32();
+    const etherType = r.u16();
+    const frame = r.rest();
+    if (r.failed) return this.#malformed();
+    if (frame.length > 0 && frame.length <= MAX_MULTICAST_PAYLOAD) {
+      if (!this.#multicastToStack(net, m, { macSource, macDest, etherType, frame }, own)) return 'trusted';
+    }
+    if (gatherLimit > 0) this.#answerGather(m, net.nwid, { mac: macDest, adi }, gatherLimit, VERB.MULTICAST_FRAME);
+    return 'trusted';
+  }
+
+  #multicastToStack(net: Network, m: Vl2Message, info: FrameInfo, own: Uint8Array): boolean {
+    const src = info.macSource;
+    if (!isMulticastMac(info.macDest) || isMulticastMac(src) || src.every((b) => b === 0) || equalBytes(src, net.mac)) {
+      this.#c.counters.add('badSource');
+      return false;
+    }
+    if (!equalBytes(src, own)) {
+      if (!net.isBridge(m.peer.address)) {
+        this.#c.counters.add('badSource');
+        return false;
+      }
+      net.learnBridgeRoute(src, m.peer.address);
+    }
+    if (this.#judge(net, m.peer.address, info).level > 0) this.#deliver(net, info);
+    return true;
+  }
+
+  handleGather(m: Vl2Message): Vl2Disposition {
+    const r = new Reader(m.payload);
+    const nwid = r.u64();
+    const flags = r.u8();
+    const group = { mac: r.copy(6), adi: r.u32() };
+    const limit = r.u32();
+    if (r.failed) return this.#malformed();
+    const net = this.#c.networks.get(nwid);
+    if ((flags & 0x01) !== 0 && net !== undefined) {
+      const com = readCom(r);
+      if (!r.failed) this.offerCom(com);
+    }
+    const passed = net?.allows(m.peer) ?? false;
+    const c = this.#c;
+    const isWelcome = passed || c.port.isRoot() || (c.controller?.served(c.at, nwid, m.peer.address) ?? false);
+    if (!isWelcome) c.counters.add('gatherRefused');
+    else if (limit > 0) this.#answerGather(m, nwid, group, limit, VERB.MULTICAST_GATHER);
+    return passed ? 'trusted' : 'done';
+  }
+
+  /** OK(MULTICAST_GATHER) or OK(MULTICAST_FRAME), only when somebody can be listed [3 section 10.5]. */
+  #answerGather(m: Vl2Message, nwid: bigint, group: MulticastGroup, limit: number, verb: number): void {
+    const c = this.#c;
+    const all = c.multicast.listeners(nwid, group);
+    const key = String.fromCharCode(...group.mac) + String.fromCharCode(group.adi >>> 16, group.adi & 0xffff);
+    const selfListens = c.networks.get(nwid)?.subscribes(key) ?? false;
+    const others = this.#sample(all.filter((a) => a !== m.peer.address), all.length);
+    const list = (selfListens ? [c.port.self.address, ...others] : others).slice(0, Math.min(limit, MAX_GATHER_LIMIT));
+    if (list.length === 0) return;
+    const w = c.port.begin(m.peer.address, VERB.OK);
+    w.u8(verb).u64(m.packetId).u64(nwid).put(group.mac).u32(group.adi);
+    if (verb === VERB.MULTICAST_FRAME) w.u8(0x02);
+    // One datagram, since an answer on the arrival path is never fragmented [2 section 4.1].
+    const fit = list.slice(0, Math.floor((1432 - w.pos - 6) / 5));
+    w.u32(all.length + (selfListens ? 1 : 0)).u16(fit.length);
+    for (const a of fit) w.u40(a);
+    c.port.reply(m);
+  }
+
+  /** OK(MULTICAST_GATHER) and OK(MULTICAST_FRAME); `r` stands after the in-re packet id. */
+  handleGatherResult(m: Vl2Message, r: Reader, inReVerb: number): Vl2Disposition {
+    const nwid = r.u64();
+    const group = { mac: r.copy(6), adi: r.u32() };
+    let hasResults = true;
+    if (inReVerb === VERB.MULTICAST_FRAME) {
+      const flags = r.u8();
+      if ((flags & 0x01) !== 0) {
+        const com = readCom(r);
+        if (!r.failed && this.#c.networks.has(nwid)) this.offerCom(com);
+      }
+      hasResults = (flags & 0x02) !== 0;
+    }
+    if (r.failed) return this.#malformed();
+    if (!this.#c.networks.has(nwid) || !hasResults) return 'done';
+    r.skip(4);
+    const count = r.u16();
+    for (let i = 0; i < count; i++) {
+      const a = r.u40();
+      if (r.failed) return this.#malformed();
+      if (a !== this.#c.port.self.address) this.#c.multicast.add(this.#c.now, nwid, group, a);
+    }
+    return 'done';
+  }
+
+  #malformed(): Vl2Disposition {
+    this.#c.counters.add('malformed');
+    return 'ignored';
+  }
+
+  #notJoined(): Vl2Disposition {
+    this.#c.counters.add('notJoined');
+    return 'done';
+  }
+}
+
+/** ADI of an ARP request for an IPv4 address over Ethernet, else undefined [3 section 9.2]. */
+function arpTarget(info: FrameInfo): number | undefined {
+  const b = info.frame;
+  if (info.etherType !== ETHERTYPE_ARP || b.length < 28) return undefined;
+  if (b[2] !== 8 || b[3] !== 0 || b[4] !== 6 || b[5] !== 4 || b[7] !== 1) return undefined;
+  return ((b[24]! << 24) | (b[25]! << 16) | (b[26]! << 8) | b[27]!) >>> 0;
+}

@@ -1,0 +1,465 @@
+/**
+ * Virtual networks of one node: joining, configurations, credentials, and the dispatch of their
+ * verbs [3]. Sans-IO. Worst case of an input: one packet of credentials, each with a signature
+ * check, gated to one packet per peer and second.
+ */
+import { Reader } from '../lib/reader.js';
+import type { Moment } from '../lib/time.js';
+import { equalBytes } from '../lib/bytes.js';
+import { controllerOf, type NetworkId, type NodeAddress } from '../wire/address.js';
+import { type Com, comIssuedTo, comNetwork, readCom } from '../wire/com.js';
+import {
+  capabilityIssuedTo,
+  readCapability,
+  readOwnership,
+  readRevocation,
+  readTag,
+  REVOCATION_FAST_PROPAGATE,
+  type Revocation,
+  writeRevocation,
+} from '../wire/credentials.js';
+import { Dictionary } from '../wire/dictionary.js';
+import { ipInPrefix } from '../wire/inetaddress.js';
+import type { MulticastGroup } from '../wire/multicast-group.js';
+import { type ConfigChunk, emitMetadata, emitNetworkConfig, type NetworkConfig, parseConfigChunk, parseNetworkConfig } from '../wire/netconf.js';
+import { ERROR_CODE, VERB } from '../wire/packet.js';
+import { adhocConfig, isAdhoc } from './adhoc.js';
+import { Announcer } from './announcer.js';
+import { ConfigAssembly } from './config-assembly.js';
+import { type ControllerPort, Vl2Context, type Vl2Out } from './context.js';
+import { Frames } from './frames.js';
+import type { Stored } from './membership.js';
+import { Network } from './network.js';
+import type { Vl1Port, Vl2Disposition, Vl2Message, Vl2Peer } from './port.js';
+
+// [3 section 13]
+const BACKGROUND_MS = 5_000;
+const REFRESH_MS = 60_000;
+const CREDENTIALS_GATE_MS = 1_000;
+const SWEEP_MS = 30_000;
+/** Ours: peers whose last credentials packet is remembered. */
+const MAX_GATED_PEERS = 65_536;
+/** Ours: how soon an unanswered request of a network without configuration is repeated. */
+const REQUEST_RETRY_MS = 2_000;
+
+export class Vl2 {
+  readonly context: Vl2Context;
+  readonly #announcer: Announcer;
+  readonly #frames: Frames;
+  readonly #credentialsAt = new Map<NodeAddress, number>();
+  #backgroundAt = Number.NEGATIVE_INFINITY;
+  #sweptAt = Number.NEGATIVE_INFINITY;
+
+  constructor(port: Vl1Port, out: Vl2Out, platform: string) {
+    this.context = new Vl2Context(port, out, platform);
+    this.#announcer = new Announcer(this.context);
+    this.#frames = new Frames(this.context, this.#announcer);
+    this.#frames.offerCom = (com) => void this.#storeCom(com);
+  }
+
+  setController(controller: ControllerPort): void {
+    this.context.controller = controller;
+  }
+
+  network(nwid: NetworkId): Network | undefined {
+    return this.context.networks.get(nwid);
+  }
+
+  networks(): Network[] {
+    return [...this.context.networks.values()].sort((a, b) => (a.nwid < b.nwid ? -1 : 1));
+  }
+
+  // ---- commands ----
+
+  /** Joins; `stored` is the text of an earlier configuration, believed until the controller speaks. */
+  join(at: Moment, nwid: NetworkId, stored: Uint8Array | undefined): Network {
+    this.context.at = at;
+    const known = this.context.networks.get(nwid);
+    if (known !== undefined) return known;
+    const net = new Network(this.context.port, nwid);
+    this.context.networks.set(nwid, net);
+    const config = stored === undefined || isAdhoc(nwid) ? undefined : parseNetworkConfig(stored);
+    if (config !== undefined && config.nwid === nwid && config.issuedTo === this.context.port.self.address) {
+      net.setConfig(at, config, false);
+    } else if (!isAdhoc(nwid)) this.context.out.storeConfig(nwid, new Uint8Array(0));
+    this.#request(net);
+    this.context.out.networkChanged(nwid);
+    return net;
+  }
+
+  /** @returns whether the network was joined. */
+  leave(nwid: NetworkId): boolean {
+    return this.context.networks.delete(nwid);
+  }
+
+  /** The stack's multicast groups; new ones are announced at once. */
+  setSubscriptions(at: Moment, nwid: NetworkId, groups: readonly MulticastGroup[]): void {
+    this.context.at = at;
+    const net = this.context.networks.get(nwid);
+    if (net !== undefined) this.#announcer.announceNew(net, net.setSubscriptions(groups));
+  }
+
+  /** One frame from the stack; bytes are borrowed. */
+  handleFrame(at: Moment, nwid: NetworkId, src: Uint8Array, dst: Uint8Array, etherType: number, payload: Uint8Array): void {
+    this.context.at = at;
+    const net = this.context.networks.get(nwid);
+    if (net !== undefined) this.#frames.fromStack(net, src, dst, etherType, payload);
+  }
+
+  // ---- time ----
+
+  handleTimeout(at: Moment): void {
+    const c = this.context;
+    c.at = at;
+    for (const net of c.networks.values()) {
+      if (net.config === undefined && at.mono - net.requestedAt >= REQUEST_RETRY_MS) this.#request(net);
+    }
+    if (at.mono - this.#backgroundAt >= BACKGROUND_MS) {
+      this.#backgroundAt = at.mono;
+      for (const net of c.networks.values()) {
+        if (at.mono - net.updatedAt >= REFRESH_MS && at.mono - net.requestedAt >= BACKGROUND_MS - 1) this.#request(net);
+        this.#announcer.background(net);
+      }
+    }
+    if (at.mono - this.#sweptAt >= SWEEP_MS) {
+      this.#sweptAt = at.mono;
+      c.multicast.sweep(at.mono);
+      for (const [who, when] of this.#credentialsAt) if (at.mono - when >= CREDENTIALS_GATE_MS) this.#credentialsAt.delete(who);
+    }
+  }
+
+  /** An upstream became reachable, or the controller known: ask again without waiting. */
+  requestMissing(at: Moment): void {
+    this.context.at = at;
+    for (const net of this.context.networks.values()) if (net.config === undefined) this.#request(net);
+  }
+
+  #request(net: Network): void {
+    const c = this.context;
+    net.requestedAt = c.now;
+    if (isAdhoc(net.nwid)) {
+      const config = adhocConfig(net.nwid, c.port.self.address, c.at.wall);
+      if (config === undefined) net.fail('NOT_FOUND');
+      else if (net.config === undefined) net.setConfig(c.at, config, true);
+      c.out.networkChanged(net.nwid);
+      return;
+    }
+    if (net.controller === c.port.self.address) {
+      c.controller?.requestLocal(c.at, net.nwid);
+      return;
+    }
+    const metadata = emitMetadata(c.port.protocol, c.platform);
+    const w = c.port.begin(net.controller, VERB.NETWORK_CONFIG_REQUEST);
+    w.u64(net.nwid).u16(metadata.length).put(metadata);
+    w.u64(net.config?.revision ?? 0n).u64(net.config?.timestamp ?? 0n);
+    c.port.send(net.controller, true);
+  }
+
+  /** Nodes that networks want to be kept in touch with. */
+  *alwaysContact(): Iterable<NodeAddress> {
+    for (const net of this.context.networks.values()) {
+      for (const a of [...net.anchors, ...net.replicators]) if (a !== this.context.port.self.address) yield a;
+    }
+  }
+
+  /** Whether an IP lies inside a subnet that a network assigns to us [2 section 12.2]. */
+  isVirtualIp(ip: Uint8Array): boolean {
+    for (const net of this.context.networks.values()) {
+      for (const a of net.config?.addresses ?? []) if (a.port > 0 && ipInPrefix(ip, a.ip, a.port)) return true;
+    }
+    return false;
+  }
+
+  // ---- messages ----
+
+  handleMessage(at: Moment, m: Vl2Message): Vl2Disposition {
+    this.context.at = at;
+    switch (m.verb) {
+      case VERB.FRAME:
+        return this.#frames.handleFrame(m);
+      case VERB.EXT_FRAME:
+        return this.#frames.handleExtFrame(m);
+      case VERB.MULTICAST_FRAME:
+        return this.#frames.handleMulticastFrame(m);
+      case VERB.MULTICAST_LIKE:
+        return this.#like(m);
+      case VERB.MULTICAST_GATHER:
+        return this.#frames.handleGather(m);
+      case VERB.NETWORK_CREDENTIALS:
+        return this.#credentials(m);
+      case VERB.NETWORK_CONFIG_REQUEST:
+        return this.#configRequest(m);
+      case VERB.NETWORK_CONFIG:
+        return this.#pushedConfig(m);
+      case VERB.OK:
+        return this.#ok(m);
+      case VERB.ERROR:
+        return this.#error(m);
+      default:
+        return 'done';
+    }
+  }
+
+  #malformed(): Vl2Disposition {
+    this.context.counters.add('malformed');
+    return 'ignored';
+  }
+
+  #like(m: Vl2Message): Vl2Disposition {
+    const c = this.context;
+    const r = new Reader(m.payload);
+    const verdicts = new Map<NetworkId, boolean>();
+    while (r.remaining >= 18) {
+      const nwid = r.u64();
+      const group = { mac: r.copy(6), adi: r.u32() };
+      let ok = verdicts.get(nwid);
+      if (ok === undefined) {
+        ok =
+          c.port.isRoot() ||
+          (c.networks.get(nwid)?.allows(m.peer) ?? false) ||
+          (c.controller?.served(c.at, nwid, m.peer.address) ?? false);
+        verdicts.set(nwid, ok);
+      }
+      if (ok) c.multicast.add(c.now, nwid, group, m.peer.address);
+      else c.counters.add('likeRefused');
+    }
+    return 'done';
+  }
+
+  #credentials(m: Vl2Message): Vl2Disposition {
+    const c = this.context;
+    const last = this.#credentialsAt.get(m.peer.address);
+    if (last !== undefined && c.now - last < CREDENTIALS_GATE_MS) {
+      c.counters.add('credentialsGated');
+      return 'ignored';
+    }
+    if (this.#credentialsAt.size >= MAX_GATED_PEERS) this.#credentialsAt.clear();
+    this.#credentialsAt.set(m.peer.address, c.now);
+    const results = this.#readCredentials(m);
+    if (results === undefined) return this.#malformed();
+    if (results.includes('unknownSigner')) {
+      // The retry must not die in the gate, as it does in the reference [3 section 2.4].
+      this.#credentialsAt.delete(m.peer.address);
+      return 'defer';
+    }
+    return results.some((x) => x === 'new' || x === 'known') ? 'trusted' : 'done';
+  }
+
+  #readCredentials(m: Vl2Message): Stored[] | undefined {
+    const r = new Reader(m.payload);
+    const results: Stored[] = [];
+    while (r.remaining > 0 && m.payload[r.pos] !== 0) {
+      const com = readCom(r);
+      if (r.failed) return undefined;
+      results.push(this.#storeCom(com));
+    }
+    if (r.remaining > 0) r.skip(1);
+    const list = (each: () => Stored): boolean => {
+      if (r.remaining === 0) return true;
+      const count = r.u16();
+      for (let i = 0; i < count && !r.failed; i++) results.push(each());
+      return !r.failed;
+    };
+    const ok =
+      list(() => this.#store(r, readCapability(r), (n, x) => n.member(capabilityIssuedTo(x)).storeCapability(n.verifier(), x))) &&
+      list(() => this.#store(r, readTag(r), (n, x) => n.member(x.issuedTo).storeTag(n.verifier(), x))) &&
+      list(() => this.#store(r, readRevocation(r), (n, x) => this.#storeRevocation(n, x, m.peer))) &&
+      list(() => this.#store(r, readOwnership(r), (n, x) => n.member(x.issuedTo).storeOwnership(n.verifier(), x)));
+    return ok ? results : undefined;
+  }
+
+  #store<T extends { readonly nwid: NetworkId }>(r: Reader, item: T, put: (net: Network, item: T) => Stored): Stored {
+    const net = r.failed ? undefined : this.context.networks.get(item.nwid);
+    return net === undefined ? 'rejected' : this.#outcome(net, put(net, item));
+  }
+
+  #outcome(net: Network, result: Stored): Stored {
+    if (result === 'unknownSigner') this.context.port.requestIdentity(net.controller);
+    if (result === 'rejected') this.context.counters.add('credentialRejected');
+    return result;
+  }
+
+  #storeCom(com: Com): Stored {
+    const net = this.context.networks.get(comNetwork(com));
+    if (net === undefined) return 'rejected';
+    return this.#outcome(net, net.member(comIssuedTo(com)).storeCom(net.verifier(), com));
+  }
+
+  #storeRevocation(net: Network, r: Revocation, from: Vl2Peer): Stored {
+    const result = net.member(r.target).storeRevocation(net.verifier(), r);
+    if (result === 'new' && (r.flags & REVOCATION_FAST_PROPAGATE) !== 0n) this.#propagate(net, r, from);
+    return result;
+  }
+
+  /** Passes a revocation on to every member we know of [3 section 7.2]. */
+  #propagate(net: Network, r: Revocation, from: Vl2Peer): void {
+    for (const [to] of net.members()) {
+      if (to === from.address || to === r.signer || to === this.context.port.self.address) continue;
+      const w = this.context.port.begin(to, VERB.NETWORK_CREDENTIALS).u8(0).u16(0).u16(0).u16(1);
+      writeRevocation(w, r);
+      w.u16(0);
+      this.context.port.send(to, false);
+    }
+  }
+
+  #configRequest(m: Vl2Message): Vl2Disposition {
+    const c = this.context;
+    const r = new Reader(m.payload);
+    const nwid = r.u64();
+    if (r.failed) return this.#malformed();
+    if (c.controller === undefined || controllerOf(nwid) !== c.port.self.address) {
+      const w = c.port.begin(m.peer.address, VERB.ERROR);
+      w.u8(m.verb).u64(m.packetId).u8(ERROR_CODE.UNSUPPORTED_OPERATION).u64(nwid);
+      c.port.reply(m);
+      return 'done';
+    }
+    const metadata = r.take(r.u16());
+    if (r.failed) return this.#malformed();
+    c.controller.handleRequest(c.at, m, nwid, metadata);
+    return 'done';
+  }
+
+  #pushedConfig(m: Vl2Message): Vl2Disposition {
+    const done = this.#chunk(m, m.payload);
+    if (done === undefined) return 'done';
+    const w = this.context.port.begin(m.peer.address, VERB.OK);
+    w.u8(VERB.ECHO).u64(m.packetId).u64(done.nwid).u64(done.updateId);
+    this.context.port.reply(m);
+    return 'done';
+  }
+
+  #ok(m: Vl2Message): Vl2Disposition {
+    const r = new Reader(m.payload);
+    const inReVerb = r.u8();
+    r.skip(8);
+    if (inReVerb === VERB.NETWORK_CONFIG_REQUEST) {
+      this.#chunk(m, r.rest());
+      return 'done';
+    }
+    return this.#frames.handleGatherResult(m, r, inReVerb);
+  }
+
+  /** One chunk [3 section 5.2]. @returns the update that it completed. */
+  #chunk(m: Vl2Message, body: Uint8Array): { nwid: NetworkId; updateId: bigint } | undefined {
+    const c = this.context;
+    const chunk = parseConfigChunk(body);
+    const net = chunk === undefined ? undefined : c.networks.get(chunk.nwid);
+    if (chunk === undefined || net === undefined) {
+      c.counters.add('configRejected');
+      return undefined;
+    }
+    if (chunk.signed === undefined) {
+      // The old, unsigned form is believed from the controller alone.
+      if (m.peer.address !== net.controller) c.counters.add('configRejected');
+      else this.applyConfig(net, chunk.data.slice());
+      return undefined;
+    }
+    if (!this.#isAuthentic(net, chunk)) {
+      c.counters.add('configRejected');
+      return undefined;
+    }
+    const whole = net.assembly.add(chunk);
+    if ((chunk.signed.flags & 0x01) !== 0) this.#propagateChunk(net, m.peer, body);
+    if (whole === undefined || !this.applyConfig(net, whole.text)) return undefined;
+    return { nwid: net.nwid, updateId: whole.updateId };
+  }
+
+  #isAuthentic(net: Network, chunk: ConfigChunk): boolean {
+    if (!ConfigAssembly.isPlausible(chunk) || net.assembly.has(chunk)) return false;
+    const controller = this.context.port.identityOf(net.controller);
+    if (controller === undefined || chunk.signed === undefined) return false;
+    return this.context.port.primitives.verify(controller.publicKey, chunk.signed.signedBytes, chunk.signed.signature);
+  }
+
+  #propagateChunk(net: Network, from: Vl2Peer, body: Uint8Array): void {
+    for (const [to] of net.members()) {
+      if (to === from.address || to === net.controller || to === this.context.port.self.address) continue;
+      this.context.port.begin(to, VERB.NETWORK_CONFIG).put(body);
+      this.context.port.send(to, true);
+    }
+  }
+
+  /** Parses and applies a configuration. @returns whether it parsed (even if it is for another). */
+  applyConfig(net: Network, text: Uint8Array): boolean {
+    const c = this.context;
+    const config = parseNetworkConfig(text);
+    if (config === undefined) {
+      c.counters.add('configRejected');
+      return false;
+    }
+    if (config.nwid !== net.nwid || config.issuedTo !== c.port.self.address) {
+      c.counters.add('configForOther');
+      return true;
+    }
+    const normal = emitNetworkConfig(config);
+    if (net.status === 'OK' && net.config !== undefined && equalBytes(normal, emitNetworkConfig(net.config))) return true;
+    net.setConfig(c.at, config, true);
+    c.counters.add('configApplied');
+    c.out.storeConfig(net.nwid, normal);
+    c.out.networkChanged(net.nwid);
+    return true;
+  }
+
+  #error(m: Vl2Message): Vl2Disposition {
+    const c = this.context;
+    const r = new Reader(m.payload);
+    const inReVerb = r.u8();
+    r.skip(8);
+    const code = r.u8();
+    const nwid = r.u64();
+    const net = r.failed ? undefined : c.networks.get(nwid);
+    if (net === undefined) return 'done';
+    const isController = m.peer.address === net.controller;
+    switch (code) {
+      case ERROR_CODE.OBJ_NOT_FOUND:
+      case ERROR_CODE.UNSUPPORTED_OPERATION:
+        if (isController && inReVerb === VERB.NETWORK_CONFIG_REQUEST) this.#fail(net, 'NOT_FOUND');
+        break;
+      case ERROR_CODE.NETWORK_ACCESS_DENIED:
+        if (isController) this.#fail(net, 'ACCESS_DENIED');
+        break;
+      case ERROR_CODE.NEED_MEMBERSHIP_CERTIFICATE:
+        this.#announcer.pushOnError(net, m.peer.address);
+        break;
+      case ERROR_CODE.UNWANTED_MULTICAST:
+        if (net.allows(m.peer)) c.multicast.remove(nwid, { mac: r.copy(6), adi: r.u32() }, m.peer.address);
+        break;
+      case ERROR_CODE.NETWORK_AUTHENTICATION_REQUIRED:
+        if (isController) this.#authenticationRequired(net, r);
+        break;
+    }
+    return 'done';
+  }
+
+  #fail(net: Network, failure: 'ACCESS_DENIED' | 'NOT_FOUND' | 'AUTHENTICATION_REQUIRED'): void {
+    if (net.status === failure) return;
+    net.fail(failure);
+    this.context.out.networkChanged(net.nwid);
+  }
+
+  /** [3 section 2.9], code 0x09. */
+  #authenticationRequired(net: Network, r: Reader): void {
+    if (r.remaining < 3) {
+      net.authenticationUrl = '';
+      this.#fail(net, 'AUTHENTICATION_REQUIRED');
+      return;
+    }
+    const text = r.take(r.u16());
+    if (r.failed) return;
+    const d = new Dictionary(text);
+    const version = d.u64('aV');
+    const url = (version === 0n ? d.text('aU') : version === 1n ? d.text('iU') : undefined)?.slice(0, 2047) ?? '';
+    if (version > 1n || (version === 0n && url === '')) return;
+    net.authenticationUrl = url;
+    this.#fail(net, 'AUTHENTICATION_REQUIRED');
+  }
+
+  identityLearned(at: Moment, peer: Vl2Peer): void {
+    this.context.at = at;
+    for (const net of this.context.networks.values()) {
+      if (net.controller === peer.address && net.config === undefined && at.mono - net.requestedAt > 1_000) this.#request(net);
+    }
+  }
+}
+
+export type { NetworkConfig };

@@ -1,0 +1,152 @@
+/**
+ * The `key=value` text used inside network configurations and requests [1 section 7.9].
+ *
+ * `DictionaryBuilder` writes it under a capacity; `Dictionary` reads it leniently, as the reference
+ * does: first matching line wins, numbers are whatever leading hex digits there are.
+ */
+const U64_MAX = 0xffff_ffff_ffff_ffffn;
+const S64_MAX = 0x7fff_ffff_ffff_ffffn;
+const ESCAPES = new Map([
+  [0x00, 0x30],
+  [0x0d, 0x72],
+  [0x0a, 0x6e],
+  [0x5c, 0x5c],
+  [0x3d, 0x65],
+]);
+const UNESCAPES = new Map([
+  [0x30, 0x00],
+  [0x72, 0x0d],
+  [0x6e, 0x0a],
+  [0x65, 0x3d],
+]);
+
+export class DictionaryBuilder {
+  readonly #out: Uint8Array;
+  #len = 0;
+
+  /** `capacity` includes a terminator that is not part of the text. */
+  constructor(capacity: number) {
+    this.#out = new Uint8Array(Math.max(0, capacity - 1));
+  }
+
+  /** Adds an entry. @returns false, with nothing added, when it does not fit. */
+  bytes(key: string, value: Uint8Array): boolean {
+    const entry: number[] = this.#len > 0 ? [0x0a] : [];
+    for (let i = 0; i < key.length; i++) entry.push(key.charCodeAt(i));
+    entry.push(0x3d);
+    for (const b of value) {
+      const e = ESCAPES.get(b);
+      if (e === undefined) entry.push(b);
+      else entry.push(0x5c, e);
+    }
+    if (this.#len + entry.length > this.#out.length) return false;
+    this.#out.set(entry, this.#len);
+    this.#len += entry.length;
+    return true;
+  }
+
+  text(key: string, value: string): boolean {
+    return this.bytes(key, new TextEncoder().encode(value));
+  }
+
+  /** 16 hex digits. A negative value loses its sign, as in the reference. */
+  u64(key: string, value: bigint | number): boolean {
+    const v = BigInt(value);
+    return this.text(key, ((v < 0n ? -v : v) & U64_MAX).toString(16).padStart(16, '0'));
+  }
+
+  bool(key: string, value: boolean): boolean {
+    return this.text(key, value ? '1' : '0');
+  }
+
+  build(): Uint8Array {
+    return this.#out.slice(0, this.#len);
+  }
+}
+
+export class Dictionary {
+  readonly #lines = new Map<string, Uint8Array>();
+
+  constructor(text: Uint8Array) {
+    const nul = text.indexOf(0);
+    const end = nul < 0 ? text.length : nul;
+    let start = 0;
+    for (let i = 0; i <= end; i++) {
+      if (i < end && text[i] !== 0x0a && text[i] !== 0x0d) continue;
+      this.#addLine(text.subarray(start, i));
+      start = i + 1;
+    }
+  }
+
+  #addLine(line: Uint8Array): void {
+    const eq = line.indexOf(0x3d);
+    if (eq < 0) return;
+    let key = '';
+    for (let i = 0; i < eq; i++) key += String.fromCharCode(line[i]!);
+    if (!this.#lines.has(key)) this.#lines.set(key, line.subarray(eq + 1));
+  }
+
+  /** Unescaped value, or undefined when the key is absent. */
+  bytes(key: string): Uint8Array | undefined {
+    const raw = this.#lines.get(key);
+    if (raw === undefined) return undefined;
+    const out = new Uint8Array(raw.length);
+    let n = 0;
+    for (let i = 0; i < raw.length; i++) {
+      let b = raw[i]!;
+      if (b === 0x5c) {
+        i++;
+        if (i >= raw.length) break;
+        b = UNESCAPES.get(raw[i]!) ?? raw[i]!;
+      }
+      out[n++] = b;
+    }
+    return out.subarray(0, n);
+  }
+
+  text(key: string): string | undefined {
+    const b = this.bytes(key);
+    return b === undefined ? undefined : new TextDecoder().decode(b);
+  }
+
+  #latin(key: string): string {
+    const b = this.bytes(key);
+    return b === undefined ? '' : String.fromCharCode(...b.subarray(0, 64));
+  }
+
+  /** Unsigned reading; `fallback` when absent or empty; saturates at 2^64-1, "-" wraps. */
+  u64(key: string, fallback = 0n): bigint {
+    const s = this.#latin(key);
+    if (s === '') return fallback;
+    const { negative, digits } = leadingHex(s);
+    const v = digits > U64_MAX ? U64_MAX : digits;
+    return negative && digits <= U64_MAX ? BigInt.asUintN(64, -v) : v;
+  }
+
+  /** Signed reading with the 64-bit limits. */
+  s64(key: string, fallback = 0n): bigint {
+    const s = this.#latin(key);
+    if (s === '') return fallback;
+    const { negative, digits } = leadingHex(s);
+    if (negative) return digits > S64_MAX ? -S64_MAX - 1n : -digits;
+    return digits > S64_MAX ? S64_MAX : digits;
+  }
+
+  /** Unsigned reading as a number; values above 2^53 lose precision. */
+  number(key: string, fallback = 0): number {
+    return Number(this.u64(key, BigInt(fallback)));
+  }
+
+  bool(key: string, fallback = false): boolean {
+    const b = this.bytes(key);
+    if (b === undefined) return fallback;
+    return b[0] === 0x31 || b[0] === 0x74 || b[0] === 0x54;
+  }
+}
+
+/** White space, sign, optional 0x, then as many hex digits as there are. */
+function leadingHex(text: string): { negative: boolean; digits: bigint } {
+  const m = /^[ \t\n\v\f\r]*([+-]?)(?:0[xX](?=[0-9a-fA-F]))?([0-9a-fA-F]*)/.exec(text);
+  const digits = m?.[2] ?? '';
+  return { negative: m?.[1] === '-', digits: digits === '' ? 0n : BigInt(`0x${digits}`) };
+}

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Installs the programs that the end-to-end tests drive, with apt, without starting their daemons.
+# Needs root. Without these programs their tests skip loudly.
+set -euo pipefail
+programs=(iproute2 util-linux curl nginx-light redis-server redis-tools python3 clang-format shellcheck)
+missing=()
+for p in "${programs[@]}"; do
+	dpkg-query -W -f='${db:Status-Status}' "$p" 2>/dev/null | grep -qx installed || missing+=("$p")
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+echo "installing programs for the tests: ${missing[*]}"
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+	printf '#!/bin/sh\nexit 101\n' >$policy
+	chmod +x $policy
+	trap 'rm -f "$policy"' EXIT
+fi
+apt-get -qq update
+DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null

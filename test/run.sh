@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# Runs every test that needs nothing but this machine, and adds up the results.
+#   test/run.sh [--quick]     --quick: format, lint, types, unit tests, vectors
+# With NETCON_TEST_RESULTS=FILE the two closing lines are written there too.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+passed=0
+failed=0
+skipped=0
+reasons=()
+
+# suite NAME COMMAND...: the command's last "N passed, N failed[, N skipped: why]" line counts;
+# without one its exit code is one test.
+suite() {
+	local name=$1 log line p f s started=$SECONDS
+	shift
+	log=build/test-logs/${name// /-}.log
+	mkdir -p build/test-logs
+	"$@" >"$log" 2>&1
+	local code=$?
+	line=$(grep -E '[0-9]+ passed, [0-9]+ failed' "$log" | tail -1)
+	if [ -n "$line" ]; then
+		p=$(sed -nE 's/.*\b([0-9]+) passed.*/\1/p' <<<"$line")
+		f=$(sed -nE 's/.*\b([0-9]+) failed.*/\1/p' <<<"$line")
+	elif [ $code = 0 ]; then
+		p=1 f=0
+	else
+		p=0 f=1
+	fi
+	[ $code = 0 ] || [ "$f" -gt 0 ] || f=1
+	s=$(grep -cE '^(SKIPPED|skipped): ' "$log")
+	while IFS= read -r line; do reasons+=("${line#*: }"); done < <(grep -E '^(SKIPPED|skipped): ' "$log" | sort -u)
+	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+	printf '%-28s %6d passed %4d failed %4d skipped %5d s\n' "$name" "$p" "$f" "$s" $((SECONDS - started))
+	if [ "$f" -gt 0 ]; then
+		echo "---- $name: last lines of $log"
+		tail -60 "$log"
+		echo '----'
+	fi
+}
+
+ava_suite() {
+	node_modules/.bin/ava --tap "$@" >build/test-logs/ava.tap 2>&1
+	local code=$?
+	grep -E '^not ok' -A 30 build/test-logs/ava.tap
+	grep -oE '^ok .*# SKIP.*' build/test-logs/ava.tap | sed -E 's/^ok [0-9]+ - (.*) # SKIP.*/SKIPPED: \1/'
+	local p f
+	p=$(grep -E '^ok ' build/test-logs/ava.tap | grep -vc '# SKIP')
+	f=$(grep -cE '^not ok' build/test-logs/ava.tap)
+	[ $code = 0 ] || [ "$f" -gt 0 ] || { f=1; tail -40 build/test-logs/ava.tap; }
+	echo "ava: $p passed, $f failed"
+	return $code
+}
+
+suite 'format and lint' node_modules/.bin/biome ci --error-on-warnings .
+suite 'unit, properties, layout' ava_suite
+suite 'vectors' node build/test/vectors/main.js
+[ -f build/test/transcripts/main.js ] && suite 'transcripts' node build/test/transcripts/main.js
+if [ "${1:-}" != --quick ]; then
+	[ -f build/test/service/main.js ] && suite 'service records' node build/test/service/main.js
+	[ -f build/test/preload/main.js ] && suite 'preload' node build/test/preload/main.js
+	[ -f build/test/e2e/main.js ] && suite 'end to end' node build/test/e2e/main.js
+fi
+
+unique=$(printf '%s\n' "${reasons[@]+"${reasons[@]}"}" | sort -u | paste -sd';' -)
+{
+	echo "$skipped skipped: ${unique:-nothing}"
+	echo "$passed passed, $failed failed"
+} | tee "${NETCON_TEST_RESULTS:-/dev/null}"
+[ $failed = 0 ]
