@@ -1,0 +1,291 @@
+/**
+ * hook_fd.c - Descriptor numbers, ioctl, and the doors behind libc: syscall() and prctl()
+ *
+ * dup and its relatives only carry the hint to the new number. close() is not wrapped
+ * [5 section 4, D10]. syscall() is, since libuv and others make socket calls through it.
+ */
+#include "zt.h"
+
+#include <linux/sockios.h>
+#include <stdarg.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "raw.h"
+#include "real.h"
+
+/* -------------------------------------------------------------- duplicates */
+
+HOOK int dup(int fd)
+{
+	int r = real_dup(fd);
+
+	if (r >= 0)
+		fdtab_copy(fd, r);
+	return r;
+}
+
+HOOK int dup2(int from, int to)
+{
+	int r = real_dup2(from, to);
+
+	if (r >= 0 && from != to)
+		fdtab_copy(from, to);
+	return r;
+}
+
+HOOK int dup3(int from, int to, int flags)
+{
+	int r = real_dup3(from, to, flags);
+
+	if (r >= 0)
+		fdtab_copy(from, to);
+	return r;
+}
+
+static int fcntl_any(int fd, int command, long argument)
+{
+	int r = real_fcntl(fd, command, argument);
+
+	if (r >= 0 && (command == F_DUPFD || command == F_DUPFD_CLOEXEC))
+		fdtab_copy(fd, r);
+	return r;
+}
+
+HOOK int fcntl(int fd, int command, ...)
+{
+	va_list list;
+	long argument;
+
+	va_start(list, command);
+	argument = va_arg(list, long);
+	va_end(list);
+	return fcntl_any(fd, command, argument);
+}
+
+HOOK int fcntl64(int fd, int command, ...)
+{
+	va_list list;
+	long argument;
+
+	va_start(list, command);
+	argument = va_arg(list, long);
+	va_end(list);
+	return fcntl_any(fd, command, argument);
+}
+
+/* ------------------------------------------------------------------- ioctl */
+
+/** out_queue() - Bytes that the peer has not acknowledged, as the service knows them */
+static int out_queue(int fd, const struct zt_token *t, void *argument)
+{
+	int value = 0;
+	socklen_t len = sizeof(value);
+	int r = zt_getsockopt(fd, t, IPPROTO_TCP, SIOCOUTQ, &value, &len);
+
+	if (r == 0)
+		memcpy(argument, &value, sizeof(value));
+	return r;
+}
+
+/** stays_with_kernel() - Requests that mean the same on the stream */
+static bool stays_with_kernel(unsigned long request)
+{
+	switch (request) {
+	case FIONBIO:
+	case FIOASYNC:
+	case FIONREAD:
+	case FIOCLEX:
+	case FIONCLEX:
+	case FIOSETOWN:
+	case FIOGETOWN:
+	case SIOCSPGRP:
+	case SIOCGPGRP:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static int ioctl_virtual(int fd, const struct zt_token *t, unsigned long request, void *argument)
+{
+	int zero = 0;
+
+	switch (request) {
+	case SIOCOUTQ:
+		return out_queue(fd, t, argument);
+	case SIOCATMARK:
+		memcpy(argument, &zero, sizeof(zero));
+		return 0;
+	default:
+		return zt_ioctl(fd, t, request, argument);
+	}
+}
+
+HOOK int ioctl(int fd, unsigned long request, ...)
+{
+	struct zt_token t;
+	va_list list;
+	void *argument;
+
+	va_start(list, request);
+	argument = va_arg(list, void *);
+	va_end(list);
+	if (fdtab_hint(fd) == HINT_NONE || stays_with_kernel(request) || !token_of(fd, &t))
+		return real_ioctl(fd, request, argument);
+	if (argument == NULL)
+		return (int)zt_ret(-EFAULT);
+	return (int)zt_ret(ioctl_virtual(fd, &t, request, argument));
+}
+
+/* ------------------------------------------------------- seccomp and prctl */
+
+HOOK int prctl(int option, ...)
+{
+	unsigned long v[4];
+	va_list list;
+	int r;
+
+	va_start(list, option);
+	for (int i = 0; i < 4; i++)
+		v[i] = va_arg(list, unsigned long);
+	va_end(list);
+	/* Noted before the call: a strict filter allows nothing afterwards. */
+	if (option == PR_SET_SECCOMP)
+		rpc_note_sandbox();
+	r = real_prctl(option, v[0], v[1], v[2], v[3]);
+	return r;
+}
+
+/* ----------------------------------------------------------------- syscall */
+
+#define FD(x)  ((int)(x))
+#define LEN(x) ((socklen_t)(x))
+#define PTR(x) ((void *)(x))
+
+/** syscall_control() - Calls of the socket family; false when @n is none of them */
+static bool syscall_control(long n, const long *v, long *r)
+{
+	switch (n) {
+	case SYS_socket:
+		*r = socket(FD(v[0]), FD(v[1]), FD(v[2]));
+		return true;
+	case SYS_bind:
+		*r = bind(FD(v[0]), (const struct sockaddr *)PTR(v[1]), LEN(v[2]));
+		return true;
+	case SYS_listen:
+		*r = listen(FD(v[0]), FD(v[1]));
+		return true;
+	case SYS_connect:
+		*r = connect(FD(v[0]), (const struct sockaddr *)PTR(v[1]), LEN(v[2]));
+		return true;
+	case SYS_accept:
+		*r = accept(FD(v[0]), (struct sockaddr *)PTR(v[1]), PTR(v[2]));
+		return true;
+	case SYS_accept4:
+		*r = accept4(FD(v[0]), (struct sockaddr *)PTR(v[1]), PTR(v[2]), FD(v[3]));
+		return true;
+	case SYS_getsockname:
+		*r = getsockname(FD(v[0]), (struct sockaddr *)PTR(v[1]), PTR(v[2]));
+		return true;
+	case SYS_getpeername:
+		*r = getpeername(FD(v[0]), (struct sockaddr *)PTR(v[1]), PTR(v[2]));
+		return true;
+	case SYS_getsockopt:
+		*r = getsockopt(FD(v[0]), FD(v[1]), FD(v[2]), PTR(v[3]), PTR(v[4]));
+		return true;
+	case SYS_setsockopt:
+		*r = setsockopt(FD(v[0]), FD(v[1]), FD(v[2]), PTR(v[3]), LEN(v[4]));
+		return true;
+	case SYS_shutdown:
+		*r = shutdown(FD(v[0]), FD(v[1]));
+		return true;
+	default:
+		return false;
+	}
+}
+
+/** syscall_data() - Reads and writes; false when @n is none of them */
+static bool syscall_data(long n, const long *v, long *r)
+{
+	switch (n) {
+	case SYS_read:
+		*r = read(FD(v[0]), PTR(v[1]), (size_t)v[2]);
+		return true;
+	case SYS_readv:
+		*r = readv(FD(v[0]), PTR(v[1]), FD(v[2]));
+		return true;
+	case SYS_write:
+		*r = write(FD(v[0]), PTR(v[1]), (size_t)v[2]);
+		return true;
+	case SYS_writev:
+		*r = writev(FD(v[0]), PTR(v[1]), FD(v[2]));
+		return true;
+	case SYS_recvfrom:
+		*r = recvfrom(FD(v[0]), PTR(v[1]), (size_t)v[2], FD(v[3]),
+			      (struct sockaddr *)PTR(v[4]), PTR(v[5]));
+		return true;
+	case SYS_recvmsg:
+		*r = recvmsg(FD(v[0]), PTR(v[1]), FD(v[2]));
+		return true;
+	case SYS_recvmmsg:
+		*r = recvmmsg(FD(v[0]), PTR(v[1]), (unsigned)v[2], FD(v[3]), PTR(v[4]));
+		return true;
+	case SYS_sendto:
+		*r = sendto(FD(v[0]), PTR(v[1]), (size_t)v[2], FD(v[3]),
+			    (const struct sockaddr *)PTR(v[4]), LEN(v[5]));
+		return true;
+	case SYS_sendmsg:
+		*r = sendmsg(FD(v[0]), PTR(v[1]), FD(v[2]));
+		return true;
+	case SYS_sendmmsg:
+		*r = sendmmsg(FD(v[0]), PTR(v[1]), (unsigned)v[2], FD(v[3]));
+		return true;
+	default:
+		return false;
+	}
+}
+
+/** syscall_fd() - Descriptor numbers and ioctl; false when @n is none of them */
+static bool syscall_fd(long n, const long *v, long *r)
+{
+	switch (n) {
+	case SYS_dup:
+		*r = dup(FD(v[0]));
+		return true;
+#ifdef SYS_dup2
+	case SYS_dup2:
+		*r = dup2(FD(v[0]), FD(v[1]));
+		return true;
+#endif
+	case SYS_dup3:
+		*r = dup3(FD(v[0]), FD(v[1]), FD(v[2]));
+		return true;
+	case SYS_fcntl:
+		*r = fcntl_any(FD(v[0]), FD(v[1]), v[2]);
+		return true;
+	case SYS_ioctl:
+		*r = ioctl(FD(v[0]), (unsigned long)v[1], PTR(v[2]));
+		return true;
+	default:
+		return false;
+	}
+}
+
+HOOK long syscall(long n, ...)
+{
+	long v[6];
+	long r;
+	va_list list;
+
+	va_start(list, n);
+	for (int i = 0; i < 6; i++)
+		v[i] = va_arg(list, long);
+	va_end(list);
+	if (n == SYS_seccomp)
+		rpc_note_sandbox();
+	else if (syscall_data(n, v, &r) || syscall_control(n, v, &r) || syscall_fd(n, v, &r))
+		return r;
+	return real_syscall(n, v[0], v[1], v[2], v[3], v[4], v[5]);
+}

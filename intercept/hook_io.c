@@ -1,0 +1,478 @@
+/**
+ * hook_io.c - Reading and writing
+ *
+ * Data of a virtual TCP socket is data of its AF_UNIX stream: the real call is made, and only its
+ * rare answers are looked at again - an end that may be a reset, and errors that AF_UNIX words
+ * differently [5 sections 7 and 9.5]. On every other descriptor the cost is one byte load.
+ *
+ * Datagram sockets carry nothing yet: their I/O fails with ENETUNREACH [0 section 9].
+ *
+ * recvmsg() also looks at descriptors that arrive by SCM_RIGHTS, since they may be virtual.
+ */
+#include "zt.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "raw.h"
+#include "real.h"
+
+/* [5 section 7] most that one MSG_TRUNC read discards */
+#define DISCARD_MAX 65536
+
+/* ------------------------------------------------------------ after a read */
+
+/** asked_error() - The pending error by TAKEERR or EOFINFO; 0 none, RPC_UNREACHABLE */
+static int asked_error(int fd, const struct zt_token *t, enum proto_op op)
+{
+	uint8_t request[4] = {0};
+	uint8_t reply[8] = {0};
+	struct rpc rpc = {.op = op,
+			  .token = t->id,
+			  .request = request,
+			  .request_len = op == OP_TAKEERR ? sizeof(request) : 0,
+			  .reply = reply,
+			  .reply_cap = sizeof(reply),
+			  .fd = fd};
+	int r = rpc_call(&rpc);
+
+	return r < 0 ? RPC_UNREACHABLE : get32s(reply);
+}
+
+/** end_of_stream() - A read returned 0: tell an orderly end from a reset */
+static ssize_t end_of_stream(int fd, const struct zt_token *t)
+{
+	int e;
+
+	if (rpc_sandboxed() || (raw_poll_one(fd, POLLRDHUP) & POLLHUP) == 0)
+		return 0;
+	e = asked_error(fd, t, OP_EOFINFO);
+	log_call(LOG_DATA, "end", fd, t->id, e);
+	if (e == 0)
+		return 0;
+	errno = e == RPC_UNREACHABLE ? ECONNRESET : e;
+	return -1;
+}
+
+static ssize_t read_error(int fd, const struct zt_token *t, int error)
+{
+	int e;
+
+	if (error == EINVAL && !rpc_is_attached(fd)) {
+		errno = ENOTCONN;
+	} else if (error == ECONNRESET && !rpc_sandboxed()) {
+		e = asked_error(fd, t, OP_TAKEERR);
+		errno = e > 0 ? e : error;
+	} else {
+		errno = error;
+	}
+	return -1;
+}
+
+/** after_read() - Judge the answer @r of a read on @fd whose hint is not HINT_NONE */
+static ssize_t after_read(int fd, ssize_t r)
+{
+	struct zt_token t;
+	int error = errno;
+
+	if (r > 0 || (r < 0 && (error == EAGAIN || error == EINTR)))
+		return r;
+	if (!token_of(fd, &t)) {
+		fdtab_mark(fd, HINT_NONE);
+		errno = error;
+		return r;
+	}
+	if (r == 0)
+		return end_of_stream(fd, &t);
+	return read_error(fd, &t, error);
+}
+
+/* ----------------------------------------------------------- after a write */
+
+static void raise_sigpipe(void)
+{
+	raw6(SYS_tgkill, raw_getpid(), raw_gettid(), SIGPIPE, 0, 0, 0);
+}
+
+/** after_write() - A fresh TCP socket answers EPIPE where AF_UNIX says ENOTCONN */
+static ssize_t after_write(int fd, ssize_t r, int flags)
+{
+	struct zt_token t;
+	int error = errno;
+
+	if (r >= 0 || error != ENOTCONN)
+		return r;
+	if (token_is_stream(fd, &t)) {
+		if ((flags & MSG_NOSIGNAL) == 0)
+			raise_sigpipe();
+		error = EPIPE;
+	}
+	errno = error;
+	return -1;
+}
+
+/* --------------------------------------------------------------- datagrams */
+
+/** is_datagram() - @fd is a virtual datagram socket; corrects a stale hint */
+static bool is_datagram(int fd, enum fd_hint hint)
+{
+	struct zt_token t;
+
+	if (hint == HINT_NONE || hint == HINT_STREAM)
+		return false;
+	if (!token_of(fd, &t)) {
+		fdtab_mark(fd, HINT_NONE);
+		return false;
+	}
+	return t.kind != 's';
+}
+
+static ssize_t no_datagrams(void)
+{
+	errno = ENETUNREACH;
+	return -1;
+}
+
+/* ------------------------------------------------------ flags of a receive */
+
+/** is_stream() - Verified answer for flags whose AF_UNIX meaning differs */
+static bool is_stream(int fd, enum fd_hint hint)
+{
+	struct zt_token t;
+
+	return hint != HINT_NONE && token_is_stream(fd, &t);
+}
+
+/** discard() - recv(MSG_TRUNC): take bytes without storing them */
+static ssize_t discard(int fd, size_t len, int flags)
+{
+	size_t part = len < DISCARD_MAX ? len : DISCARD_MAX;
+	long scratch;
+	ssize_t r;
+
+	if (len == 0)
+		return 0;
+	scratch = raw6(SYS_mmap, 0, DISCARD_MAX, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (scratch < 0 && scratch > -4096)
+		return zt_ret(scratch);
+	r = real_recv(fd, (void *)scratch, part, flags & ~MSG_TRUNC);
+	if (r <= 0)
+		r = after_read(fd, r);
+	raw6(SYS_munmap, scratch, DISCARD_MAX, 0, 0, 0, 0);
+	return r;
+}
+
+/** odd_receive() - Flags that AF_UNIX treats differently; true when @r is the answer */
+static bool odd_receive(int fd, enum fd_hint hint, size_t len, int flags, ssize_t *r)
+{
+	if ((flags & (MSG_TRUNC | MSG_OOB | MSG_ERRQUEUE)) == 0 || !is_stream(fd, hint))
+		return false;
+	if ((flags & MSG_ERRQUEUE) != 0)
+		*r = zt_ret(-EAGAIN);
+	else if ((flags & MSG_OOB) != 0)
+		*r = zt_ret(-EINVAL);
+	else
+		*r = discard(fd, len, flags);
+	return true;
+}
+
+/** receive() - recv() on a descriptor that is probably virtual */
+static ssize_t receive(int fd, enum fd_hint hint, void *buf, size_t len, int flags)
+{
+	ssize_t r;
+
+	if (is_datagram(fd, hint))
+		return no_datagrams();
+	if (odd_receive(fd, hint, len, flags, &r))
+		return r;
+	r = real_recv(fd, buf, len, flags);
+	return len == 0 ? r : after_read(fd, r);
+}
+
+static size_t iov_total(const struct iovec *iov, size_t count)
+{
+	size_t total = 0;
+
+	for (size_t i = 0; i < count; i++)
+		total += iov[i].iov_len;
+	return total;
+}
+
+/** adopt_rights() - Look at every descriptor that arrived in the control data of @msg */
+static void adopt_rights(struct msghdr *msg)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c != NULL; c = CMSG_NXTHDR(msg, c)) {
+		size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; i < count; i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
+			fdtab_adopt(fd);
+		}
+	}
+}
+
+static ssize_t receive_message(int fd, enum fd_hint hint, struct msghdr *msg, int flags)
+{
+	struct msghdr inner;
+	size_t total = iov_total(msg->msg_iov, msg->msg_iovlen);
+	ssize_t r;
+
+	if (is_datagram(fd, hint))
+		return no_datagrams();
+	if (!odd_receive(fd, hint, total, flags, &r)) {
+		inner = (struct msghdr){.msg_iov = msg->msg_iov, .msg_iovlen = msg->msg_iovlen};
+		r = real_recvmsg(fd, &inner, flags);
+		if (total != 0)
+			r = after_read(fd, r);
+	}
+	if (r >= 0) {
+		msg->msg_namelen = 0;
+		msg->msg_controllen = 0;
+		msg->msg_flags = 0;
+	}
+	return r;
+}
+
+/* ------------------------------------------------------------ read family */
+
+HOOK ssize_t read(int fd, void *buf, size_t len)
+{
+	enum fd_hint hint = fdtab_hint(fd);
+	ssize_t r;
+
+	if (hint == HINT_NONE)
+		return real_read(fd, buf, len);
+	if (is_datagram(fd, hint))
+		return no_datagrams();
+	r = real_read(fd, buf, len);
+	return len == 0 ? r : after_read(fd, r);
+}
+
+HOOK ssize_t readv(int fd, const struct iovec *iov, int count)
+{
+	enum fd_hint hint = fdtab_hint(fd);
+	ssize_t r;
+
+	if (hint == HINT_NONE)
+		return real_readv(fd, iov, count);
+	if (is_datagram(fd, hint))
+		return no_datagrams();
+	r = real_readv(fd, iov, count);
+	return count <= 0 || iov_total(iov, (size_t)count) == 0 ? r : after_read(fd, r);
+}
+
+HOOK ssize_t recv(int fd, void *buf, size_t len, int flags)
+{
+	enum fd_hint hint = fdtab_hint(fd);
+
+	if (hint == HINT_NONE)
+		return real_recv(fd, buf, len, flags);
+	return receive(fd, hint, buf, len, flags);
+}
+
+HOOK ssize_t recvfrom(int fd, void *buf, size_t len, int flags, __SOCKADDR_ARG address,
+		      socklen_t *addr_len)
+{
+	struct sockaddr *addr = address.__sockaddr__;
+	enum fd_hint hint = fdtab_hint(fd);
+	struct zt_token t;
+	ssize_t r;
+
+	/* The address buffer must not reach AF_UNIX, so a hint has to be right here. */
+	if (hint == HINT_NONE || (addr != NULL && !token_of(fd, &t)))
+		return real_recvfrom(fd, buf, len, flags, addr, addr_len);
+	r = receive(fd, hint, buf, len, flags);
+	if (r >= 0 && addr != NULL && addr_len != NULL)
+		*addr_len = 0;
+	return r;
+}
+
+HOOK ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
+{
+	enum fd_hint hint = fdtab_hint(fd);
+	struct zt_token t;
+	ssize_t r;
+
+	if (hint != HINT_NONE && msg != NULL && token_of(fd, &t))
+		return receive_message(fd, hint, msg, flags);
+	r = real_recvmsg(fd, msg, flags);
+	if (r >= 0 && msg->msg_controllen > 0 && zt_active())
+		adopt_rights(msg);
+	return r;
+}
+
+/** elapsed() - Whether @timeout, counted from @start, is over */
+static bool elapsed(const struct timespec *start, const struct timespec *timeout)
+{
+	struct timespec now;
+	long s, ns;
+
+	if (timeout == NULL)
+		return false;
+	raw6(SYS_clock_gettime, CLOCK_MONOTONIC, (long)&now, 0, 0, 0, 0);
+	s = now.tv_sec - start->tv_sec;
+	ns = now.tv_nsec - start->tv_nsec;
+	if (ns < 0) {
+		s--;
+		ns += 1000000000;
+	}
+	return s > timeout->tv_sec || (s == timeout->tv_sec && ns >= timeout->tv_nsec);
+}
+
+HOOK int recvmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags, struct timespec *timeout)
+{
+	struct timespec start;
+	struct zt_token t;
+	unsigned done = 0;
+
+	if (fdtab_hint(fd) == HINT_NONE || !token_of(fd, &t))
+		return real_recvmmsg(fd, msgs, count, flags, timeout);
+	raw6(SYS_clock_gettime, CLOCK_MONOTONIC, (long)&start, 0, 0, 0, 0);
+	while (done < count) {
+		ssize_t r = recvmsg(fd, &msgs[done].msg_hdr, flags & ~MSG_WAITFORONE);
+
+		if (r < 0)
+			break;
+		msgs[done++].msg_len = (unsigned)r;
+		if (r == 0 || elapsed(&start, timeout))
+			break;
+		if ((flags & MSG_WAITFORONE) != 0)
+			flags |= MSG_DONTWAIT;
+	}
+	return done == 0 && count > 0 ? -1 : (int)done;
+}
+
+/* ----------------------------------------------------------- write family */
+
+HOOK ssize_t write(int fd, const void *buf, size_t len)
+{
+	enum fd_hint hint = fdtab_hint(fd);
+
+	if (hint == HINT_NONE)
+		return real_write(fd, buf, len);
+	if (is_datagram(fd, hint))
+		return no_datagrams();
+	return after_write(fd, real_write(fd, buf, len), 0);
+}
+
+HOOK ssize_t writev(int fd, const struct iovec *iov, int count)
+{
+	enum fd_hint hint = fdtab_hint(fd);
+
+	if (hint == HINT_NONE)
+		return real_writev(fd, iov, count);
+	if (is_datagram(fd, hint))
+		return no_datagrams();
+	return after_write(fd, real_writev(fd, iov, count), 0);
+}
+
+/** stream_flags() - Flags of a send as the stream may see them; a negative errno to refuse */
+static int stream_flags(int flags)
+{
+	if ((flags & MSG_FASTOPEN) != 0)
+		return -EOPNOTSUPP;
+	return flags & ~(MSG_OOB | MSG_ZEROCOPY);
+}
+
+HOOK ssize_t send(int fd, const void *buf, size_t len, int flags)
+{
+	enum fd_hint hint = fdtab_hint(fd);
+	int inner;
+
+	if (hint == HINT_NONE)
+		return real_send(fd, buf, len, flags);
+	if (is_datagram(fd, hint))
+		return no_datagrams();
+	if (!is_stream(fd, hint))
+		return real_send(fd, buf, len, flags);
+	inner = stream_flags(flags);
+	if (inner < 0)
+		return zt_ret(inner);
+	return after_write(fd, real_send(fd, buf, len, inner), flags);
+}
+
+HOOK ssize_t sendto(int fd, const void *buf, size_t len, int flags, __CONST_SOCKADDR_ARG address,
+		    socklen_t addr_len)
+{
+	const struct sockaddr *addr = address.__sockaddr__;
+	enum fd_hint hint = fdtab_hint(fd);
+	struct zt_token t;
+
+	if (hint == HINT_NONE || (addr != NULL && !token_of(fd, &t)))
+		return real_sendto(fd, buf, len, flags, addr, addr_len);
+	return send(fd, buf, len, flags);
+}
+
+HOOK ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+	struct msghdr inner;
+	struct zt_token t;
+	int inner_flags;
+
+	if (fdtab_hint(fd) == HINT_NONE || msg == NULL || !token_of(fd, &t))
+		return real_sendmsg(fd, msg, flags);
+	if (t.kind != 's')
+		return no_datagrams();
+	inner_flags = stream_flags(flags);
+	if (inner_flags < 0)
+		return zt_ret(inner_flags);
+	inner = (struct msghdr){.msg_iov = msg->msg_iov, .msg_iovlen = msg->msg_iovlen};
+	return after_write(fd, real_sendmsg(fd, &inner, inner_flags), flags);
+}
+
+HOOK int sendmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags)
+{
+	struct zt_token t;
+	unsigned done = 0;
+
+	if (fdtab_hint(fd) == HINT_NONE || !token_of(fd, &t))
+		return real_sendmmsg(fd, msgs, count, flags);
+	while (done < count) {
+		ssize_t r = sendmsg(fd, &msgs[done].msg_hdr, flags);
+
+		if (r < 0)
+			break;
+		msgs[done++].msg_len = (unsigned)r;
+	}
+	return done == 0 && count > 0 ? -1 : (int)done;
+}
+
+/* ------------------------------------------------- checked and inner names */
+
+/** check_room() - What libc's __*_chk() functions do before the call */
+static void check_room(size_t len, size_t room)
+{
+	if (len > room)
+		abort();
+}
+
+HOOK ssize_t __read_chk(int fd, void *buf, size_t len, size_t room);
+HOOK ssize_t __read_chk(int fd, void *buf, size_t len, size_t room)
+{
+	check_room(len, room);
+	return read(fd, buf, len);
+}
+
+HOOK ssize_t __recv_chk(int fd, void *buf, size_t len, size_t room, int flags);
+HOOK ssize_t __recv_chk(int fd, void *buf, size_t len, size_t room, int flags)
+{
+	check_room(len, room);
+	return recv(fd, buf, len, flags);
+}
+
+HOOK ssize_t __recvfrom_chk(int fd, void *buf, size_t len, size_t room, int flags,
+			    struct sockaddr *addr, socklen_t *addr_len);
+HOOK ssize_t __recvfrom_chk(int fd, void *buf, size_t len, size_t room, int flags,
+			    struct sockaddr *addr, socklen_t *addr_len)
+{
+	check_room(len, room);
+	return recvfrom(fd, buf, len, flags, addr, addr_len);
+}

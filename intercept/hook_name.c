@@ -1,0 +1,2 @@
+/** hook_name.c - placeholder */
+typedef int zt_nothing;

@@ -1,0 +1,366 @@
+/**
+ * hook_sockopt.c - getsockopt() and setsockopt() of virtual sockets
+ *
+ * One table row per option says who answers: the kernel's AF_UNIX socket, the service, a
+ * constant, or nobody [5 section 8]. Options that the service must know attach the stream first.
+ */
+#include "zt.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+#include "raw.h"
+#include "real.h"
+
+/* Options newer than the headers of old systems [5 section 8]. */
+#define OPT_ZEROCOPY	     60
+#define OPT_FASTOPEN_CONNECT 30
+#define OPT_OUTQ	     0x5411 /* private: SIOCOUTQ through GETOPT */
+#define SOL_UDP_LEVEL	     17
+
+/* Linux doubles what a program asks for; beyond this a pending connect could not be padded. */
+#define BUFFER_MAX (1 << 20)
+
+/* Largest option value that travels to the service. */
+#define VALUE_MAX 256
+
+enum set_way {
+	SET_REFUSE,  /* ENOPROTOOPT */
+	SET_DENY,    /* EPERM */
+	SET_KERNEL,  /* the AF_UNIX socket */
+	SET_SERVICE, /* the service, with a reply */
+	SET_BOTH,
+	SET_QUIET, /* the service, without a reply */
+	SET_IGNORE,
+	SET_BUFFER, /* the AF_UNIX socket, capped */
+};
+
+enum get_way {
+	GET_REFUSE,
+	GET_KERNEL,
+	GET_SERVICE,
+	GET_ZERO,
+	GET_EMPTY, /* success with length 0 */
+	GET_TYPE,
+	GET_DOMAIN,
+	GET_PROTOCOL,
+	GET_ERROR,
+	GET_ACCEPTCONN,
+	GET_PEERCRED,
+};
+
+struct option {
+	int level;
+	int name;
+	enum set_way set;
+	enum get_way get;
+	unsigned min_len; /* shorter values of setsockopt() are EINVAL */
+};
+
+static const struct option options[] = {
+	{SOL_SOCKET, SO_TYPE, SET_REFUSE, GET_TYPE, 4},
+	{SOL_SOCKET, SO_DOMAIN, SET_REFUSE, GET_DOMAIN, 4},
+	{SOL_SOCKET, SO_PROTOCOL, SET_REFUSE, GET_PROTOCOL, 4},
+	{SOL_SOCKET, SO_ERROR, SET_REFUSE, GET_ERROR, 4},
+	{SOL_SOCKET, SO_ACCEPTCONN, SET_REFUSE, GET_ACCEPTCONN, 4},
+	{SOL_SOCKET, SO_REUSEADDR, SET_BOTH, GET_KERNEL, 4},
+	{SOL_SOCKET, SO_BROADCAST, SET_BOTH, GET_KERNEL, 4},
+	{SOL_SOCKET, SO_KEEPALIVE, SET_BOTH, GET_KERNEL, 4},
+	{SOL_SOCKET, SO_REUSEPORT, SET_SERVICE, GET_SERVICE, 4},
+	{SOL_SOCKET, SO_LINGER, SET_SERVICE, GET_SERVICE, 8},
+	{SOL_SOCKET, SO_OOBINLINE, SET_SERVICE, GET_SERVICE, 4},
+	{SOL_SOCKET, SO_SNDBUF, SET_BUFFER, GET_KERNEL, 4},
+	{SOL_SOCKET, SO_RCVBUF, SET_BUFFER, GET_KERNEL, 4},
+	{SOL_SOCKET, SO_RCVTIMEO, SET_KERNEL, GET_KERNEL, 0},
+	{SOL_SOCKET, SO_SNDTIMEO, SET_KERNEL, GET_KERNEL, 0},
+	{SOL_SOCKET, SO_RCVLOWAT, SET_KERNEL, GET_KERNEL, 0},
+	{SOL_SOCKET, SO_PRIORITY, SET_KERNEL, GET_KERNEL, 0},
+	{SOL_SOCKET, SO_BUSY_POLL, SET_KERNEL, GET_KERNEL, 0},
+	{SOL_SOCKET, SO_TIMESTAMP, SET_KERNEL, GET_KERNEL, 0},
+	{SOL_SOCKET, SO_RXQ_OVFL, SET_KERNEL, GET_KERNEL, 0},
+	{SOL_SOCKET, SO_COOKIE, SET_REFUSE, GET_KERNEL, 0},
+	{SOL_SOCKET, SO_INCOMING_NAPI_ID, SET_REFUSE, GET_KERNEL, 0},
+	{SOL_SOCKET, SO_BINDTODEVICE, SET_SERVICE, GET_SERVICE, 0},
+	{SOL_SOCKET, SO_PEERCRED, SET_REFUSE, GET_PEERCRED, 0},
+	{SOL_SOCKET, SO_MARK, SET_IGNORE, GET_ZERO, 4},
+	{SOL_SOCKET, SO_DONTROUTE, SET_IGNORE, GET_ZERO, 4},
+	{SOL_SOCKET, SO_INCOMING_CPU, SET_IGNORE, GET_ZERO, 4},
+	{SOL_SOCKET, OPT_ZEROCOPY, SET_REFUSE, GET_REFUSE, 4},
+
+	{IPPROTO_TCP, TCP_NODELAY, SET_QUIET, GET_SERVICE, 4},
+	{IPPROTO_TCP, TCP_MAXSEG, SET_QUIET, GET_SERVICE, 4},
+	{IPPROTO_TCP, TCP_CORK, SET_QUIET, GET_SERVICE, 4},
+	{IPPROTO_TCP, TCP_KEEPIDLE, SET_QUIET, GET_SERVICE, 4},
+	{IPPROTO_TCP, TCP_KEEPINTVL, SET_QUIET, GET_SERVICE, 4},
+	{IPPROTO_TCP, TCP_KEEPCNT, SET_QUIET, GET_SERVICE, 4},
+	{IPPROTO_TCP, TCP_SYNCNT, SET_QUIET, GET_SERVICE, 4},
+	{IPPROTO_TCP, TCP_LINGER2, SET_QUIET, GET_SERVICE, 4},
+	{IPPROTO_TCP, TCP_DEFER_ACCEPT, SET_QUIET, GET_SERVICE, 4},
+	{IPPROTO_TCP, TCP_WINDOW_CLAMP, SET_QUIET, GET_SERVICE, 4},
+	{IPPROTO_TCP, TCP_QUICKACK, SET_QUIET, GET_SERVICE, 4},
+	{IPPROTO_TCP, TCP_USER_TIMEOUT, SET_QUIET, GET_SERVICE, 4},
+	{IPPROTO_TCP, TCP_FASTOPEN, SET_QUIET, GET_SERVICE, 4},
+	{IPPROTO_TCP, TCP_NOTSENT_LOWAT, SET_QUIET, GET_SERVICE, 4},
+	{IPPROTO_TCP, TCP_CONGESTION, SET_SERVICE, GET_SERVICE, 0},
+	{IPPROTO_TCP, TCP_INFO, SET_REFUSE, GET_SERVICE, 0},
+	{IPPROTO_TCP, OPT_OUTQ, SET_REFUSE, GET_SERVICE, 4},
+
+	{IPPROTO_IP, IP_TOS, SET_SERVICE, GET_SERVICE, 1},
+	{IPPROTO_IP, IP_TTL, SET_SERVICE, GET_SERVICE, 1},
+	{IPPROTO_IP, IP_OPTIONS, SET_REFUSE, GET_EMPTY, 0},
+	{IPPROTO_IP, IP_PKTINFO, SET_SERVICE, GET_SERVICE, 1},
+	{IPPROTO_IP, IP_MTU_DISCOVER, SET_SERVICE, GET_SERVICE, 1},
+	{IPPROTO_IP, IP_RECVERR, SET_SERVICE, GET_SERVICE, 1},
+	{IPPROTO_IP, IP_RECVTTL, SET_SERVICE, GET_SERVICE, 1},
+	{IPPROTO_IP, IP_RECVTOS, SET_SERVICE, GET_SERVICE, 1},
+	{IPPROTO_IP, IP_MTU, SET_REFUSE, GET_SERVICE, 4},
+	{IPPROTO_IP, IP_FREEBIND, SET_SERVICE, GET_SERVICE, 1},
+	{IPPROTO_IP, IP_MULTICAST_IF, SET_SERVICE, GET_SERVICE, 4},
+	{IPPROTO_IP, IP_MULTICAST_TTL, SET_SERVICE, GET_SERVICE, 1},
+	{IPPROTO_IP, IP_MULTICAST_LOOP, SET_SERVICE, GET_SERVICE, 1},
+	{IPPROTO_IP, IP_HDRINCL, SET_DENY, GET_REFUSE, 0},
+	{IPPROTO_IP, IP_TRANSPARENT, SET_DENY, GET_REFUSE, 0},
+	{IPPROTO_IP, IP_IPSEC_POLICY, SET_DENY, GET_REFUSE, 0},
+
+	{IPPROTO_IPV6, IPV6_V6ONLY, SET_SERVICE, GET_SERVICE, 4},
+	{IPPROTO_IPV6, IPV6_UNICAST_HOPS, SET_SERVICE, GET_SERVICE, 4},
+	{IPPROTO_IPV6, IPV6_MULTICAST_IF, SET_SERVICE, GET_SERVICE, 4},
+	{IPPROTO_IPV6, IPV6_MULTICAST_HOPS, SET_SERVICE, GET_SERVICE, 4},
+	{IPPROTO_IPV6, IPV6_MULTICAST_LOOP, SET_SERVICE, GET_SERVICE, 4},
+	{IPPROTO_IPV6, IPV6_MTU_DISCOVER, SET_SERVICE, GET_SERVICE, 4},
+	{IPPROTO_IPV6, IPV6_RECVERR, SET_SERVICE, GET_SERVICE, 4},
+	{IPPROTO_IPV6, IPV6_RECVPKTINFO, SET_SERVICE, GET_SERVICE, 4},
+	{IPPROTO_IPV6, IPV6_RECVHOPLIMIT, SET_SERVICE, GET_SERVICE, 4},
+	{IPPROTO_IPV6, IPV6_RECVTCLASS, SET_SERVICE, GET_SERVICE, 4},
+	{IPPROTO_IPV6, IPV6_TCLASS, SET_SERVICE, GET_SERVICE, 4},
+};
+
+/** find_option() - The row of an option; NULL for those that nobody supports */
+static const struct option *find_option(const struct zt_token *t, int level, int name)
+{
+	if (level == IPPROTO_TCP && t->kind != 's')
+		return NULL;
+	if (level == IPPROTO_IPV6 && t->family != '6')
+		return NULL;
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+		if (options[i].level == level && options[i].name == name)
+			return &options[i];
+	}
+	return NULL;
+}
+
+/* --------------------------------------------------------------------- set */
+
+static int set_in_kernel(int fd, int name, const void *value, socklen_t len)
+{
+	return (int)raw_setsockopt(fd, SOL_SOCKET, name, value, len);
+}
+
+static int set_buffer(int fd, int name, const void *value)
+{
+	int size;
+
+	memcpy(&size, value, sizeof(size));
+	if (size > BUFFER_MAX)
+		size = BUFFER_MAX;
+	return set_in_kernel(fd, name, &size, sizeof(size));
+}
+
+/** set_in_service() - IP options may be one byte long: they travel as int */
+static int set_in_service(int fd, const struct zt_token *t, const struct option *o,
+			  const void *value, socklen_t len)
+{
+	uint8_t request[12 + VALUE_MAX];
+	struct rpc rpc = {.op = OP_SETOPT, .token = t->id, .request = request, .fd = fd};
+	int r;
+
+	if (len > VALUE_MAX)
+		return -EINVAL;
+	memset(request, 0, sizeof(request));
+	put32(request, (uint32_t)o->level);
+	put32(request + 4, (uint32_t)o->name);
+	memcpy(request + 12, value, len);
+	if (o->min_len == 1 && len < 4)
+		len = 4;
+	put32(request + 8, len);
+	rpc.request_len = 12 + len;
+	r = rpc_attach(fd, t);
+	if (r == 0)
+		r = o->set == SET_QUIET ? rpc_notify(&rpc) : rpc_call(&rpc);
+	return errnomap_result(r, PLACE_OPTION);
+}
+
+int zt_setsockopt(int fd, const struct zt_token *t, int level, int name, const void *value,
+		  socklen_t len)
+{
+	const struct option *o = find_option(t, level, name);
+
+	if (o == NULL || o->set == SET_REFUSE)
+		return -ENOPROTOOPT;
+	if (o->set == SET_DENY)
+		return -EPERM;
+	if ((int)len < 0 || len < o->min_len)
+		return -EINVAL;
+	if (value == NULL && len > 0)
+		return -EFAULT;
+	switch (o->set) {
+	case SET_KERNEL:
+		return set_in_kernel(fd, name, value, len);
+	case SET_BUFFER:
+		return set_buffer(fd, name, value);
+	case SET_BOTH:
+		set_in_kernel(fd, name, value, len);
+		return t->kind == 's' ? set_in_service(fd, t, o, value, len) : 0;
+	case SET_SERVICE:
+	case SET_QUIET:
+		return t->kind == 's' ? set_in_service(fd, t, o, value, len) : 0;
+	default:
+		return 0;
+	}
+}
+
+/* --------------------------------------------------------------------- get */
+
+/** give() - Store a value as the kernel does: cut to the caller's room, *@len = what was stored */
+static int give(const void *from, socklen_t from_len, void *value, socklen_t *len)
+{
+	if ((int)*len < 0)
+		return -EINVAL;
+	if (*len > from_len)
+		*len = from_len;
+	if (*len > 0 && value == NULL)
+		return -EFAULT;
+	if (*len > 0)
+		memcpy(value, from, *len);
+	return 0;
+}
+
+static int give_int(int v, void *value, socklen_t *len)
+{
+	return give(&v, sizeof(v), value, len);
+}
+
+/** get_error() - The one pending error: the service's answer beats the kernel's */
+static int get_error(int fd, const struct zt_token *t)
+{
+	uint8_t request[4] = {0};
+	uint8_t reply[8] = {0};
+	struct rpc rpc = {.op = OP_TAKEERR,
+			  .token = t->id,
+			  .request = request,
+			  .request_len = sizeof(request),
+			  .reply = reply,
+			  .reply_cap = sizeof(reply),
+			  .fd = fd};
+	int kernel = 0;
+	socklen_t len = sizeof(kernel);
+
+	raw_getsockopt(fd, SOL_SOCKET, SO_ERROR, &kernel, &len);
+	if (t->kind != 's' || rpc_sandboxed() || !rpc_is_attached(fd))
+		return kernel;
+	return rpc_call(&rpc) == 0 ? get32s(reply) : kernel;
+}
+
+static int is_accepting(int fd, const struct zt_token *t)
+{
+	struct fd_info info;
+
+	return zt_names(fd, t, &info) == STATE_LISTENING;
+}
+
+static int get_from_service(int fd, const struct zt_token *t, const struct option *o, void *value,
+			    socklen_t *len)
+{
+	uint8_t request[12] = {0};
+	uint8_t reply[4 + VALUE_MAX] = {0};
+	struct rpc rpc = {.op = OP_GETOPT,
+			  .token = t->id,
+			  .request = request,
+			  .request_len = sizeof(request),
+			  .reply = reply,
+			  .reply_cap = sizeof(reply),
+			  .fd = fd};
+	uint32_t got;
+	int r = rpc_attach(fd, t);
+
+	put32(request, (uint32_t)o->level);
+	put32(request + 4, (uint32_t)o->name);
+	put32(request + 8, VALUE_MAX);
+	if (r == 0)
+		r = rpc_call(&rpc);
+	if (r < 0)
+		return errnomap_result(r, PLACE_OPTION);
+	got = get32(reply);
+	if (rpc.reply_len < 4 || got > rpc.reply_len - 4)
+		return -EIO;
+	return give(reply + 4, got, value, len);
+}
+
+static int get_peercred(void *value, socklen_t *len)
+{
+	struct ucred cred = {.pid = 0, .uid = (uid_t)-1, .gid = (gid_t)-1};
+
+	return give(&cred, sizeof(cred), value, len);
+}
+
+int zt_getsockopt(int fd, const struct zt_token *t, int level, int name, void *value,
+		  socklen_t *len)
+{
+	const struct option *o = find_option(t, level, name);
+
+	if (len == NULL)
+		return -EFAULT;
+	if (o == NULL || o->get == GET_REFUSE)
+		return -ENOPROTOOPT;
+	switch (o->get) {
+	case GET_KERNEL:
+		return (int)raw_getsockopt(fd, level, name, value, len);
+	case GET_TYPE:
+		return give_int(t->kind == 's' ? SOCK_STREAM : SOCK_DGRAM, value, len);
+	case GET_DOMAIN:
+		return give_int(t->family == '6' ? AF_INET6 : AF_INET, value, len);
+	case GET_PROTOCOL:
+		return give_int(t->protocol, value, len);
+	case GET_ERROR:
+		return give_int(get_error(fd, t), value, len);
+	case GET_ACCEPTCONN:
+		return give_int(t->kind == 's' ? is_accepting(fd, t) : 0, value, len);
+	case GET_PEERCRED:
+		return get_peercred(value, len);
+	case GET_EMPTY:
+		*len = 0;
+		return 0;
+	case GET_SERVICE:
+		if (t->kind == 's')
+			return get_from_service(fd, t, o, value, len);
+		return give_int(0, value, len);
+	default:
+		return give_int(0, value, len);
+	}
+}
+
+/* ----------------------------------------------------------- exported calls */
+
+HOOK int getsockopt(int fd, int level, int name, void *restrict value, socklen_t *restrict len)
+{
+	struct zt_token t;
+	int r;
+
+	if (!zt_active() || !token_of(fd, &t))
+		return real_getsockopt(fd, level, name, value, len);
+	r = zt_getsockopt(fd, &t, level, name, value, len);
+	log_call(LOG_CONTROL, "getsockopt", fd, t.id, r);
+	return (int)zt_ret(r);
+}
+
+HOOK int setsockopt(int fd, int level, int name, const void *value, socklen_t len)
+{
+	struct zt_token t;
+	int r;
+
+	if (!zt_active() || !token_of(fd, &t))
+		return real_setsockopt(fd, level, name, value, len);
+	r = zt_setsockopt(fd, &t, level, name, value, len);
+	log_call(LOG_CONTROL, "setsockopt", fd, t.id, r);
+	return (int)zt_ret(r);
+}

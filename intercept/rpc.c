@@ -1,0 +1,615 @@
+/**
+ * rpc.c - Requests to the service, and the doors to it
+ *
+ * Owns the one control connection of the process. It is taken with a try-lock: a second thread, a
+ * signal handler that interrupted a request, a vfork() child, or a lock left behind by longjmp()
+ * uses a connection of its own for that one request, so nothing here can deadlock
+ * [5 sections 4 D6 and 9.4]. The connection is verified by its name before every use, because the
+ * program may have closed or reused the number.
+ *
+ * No allocation, no stdio, no errno; stack use below 2 KiB.
+ */
+#include "zt.h"
+
+#include <stdatomic.h>
+#include <sys/resource.h>
+#include <sys/time.h>
+
+#include "raw.h"
+
+/* [5 section 9.4] patience with a service that does not answer, in seconds */
+#define CONTROL_TIMEOUT_S 10
+/* [5 section 6.3] a full backlog of the service: retry each millisecond, up to 2 s */
+#define BACKLOG_TRIES 2000
+/* [5 section 12] ZT_NC_WAIT polls this often */
+#define WAIT_STEP_MS 50
+/* [5 section 9.4] keep out of the way of programs that count on low numbers */
+#define CONTROL_FD_MIN 900
+/* [5 section 5.1] the service may pad its abstract name to the full length */
+#define ABSTRACT_PADDED_LEN 110
+
+struct control {
+	atomic_flag busy;
+	int pid;
+	int fd;
+	uint32_t sequence;
+	struct zt_token name;
+};
+
+static struct control control = {.busy = ATOMIC_FLAG_INIT, .pid = 0, .fd = -1};
+static atomic_bool contacted; /* the service was reached once: never wait again */
+static atomic_bool sandboxed;
+
+void rpc_start(void)
+{
+	control.pid = raw_getpid();
+}
+
+bool rpc_sandboxed(void)
+{
+	return atomic_load_explicit(&sandboxed, memory_order_relaxed);
+}
+
+void rpc_note_sandbox(void)
+{
+	atomic_store(&sandboxed, true);
+}
+
+/* ---------------------------------------------------------------- doors */
+
+static socklen_t path_address(const char *path, struct sockaddr_un *out)
+{
+	size_t len = strlen(path);
+
+	memset(out, 0, sizeof(*out));
+	out->sun_family = AF_UNIX;
+	memcpy(out->sun_path, path, len);
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len + 1);
+}
+
+/** connect_patiently() - connect(), repeated while the backlog is full or a signal interrupts */
+static long connect_patiently(int fd, const struct sockaddr_un *addr, socklen_t len)
+{
+	long r;
+
+	for (int i = 0; i < BACKLOG_TRIES; i++) {
+		r = raw_connect(fd, addr, len);
+		if (r == -EAGAIN)
+			raw_sleep_ms(1);
+		else if (r != -EINTR)
+			return r;
+	}
+	return -ETIMEDOUT;
+}
+
+/** peer_is_trusted() - The abstract name is still held by the owner of the key file, or root */
+static bool peer_is_trusted(int fd)
+{
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+
+	if (raw_getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) != 0)
+		return false;
+	return cred.uid == 0 || cred.uid == zt_env.key_uid;
+}
+
+/** connect_abstract() - The second door, for processes that lost access to the path */
+static long connect_abstract(int fd)
+{
+	struct sockaddr_un un;
+	size_t len = strlen(zt_env.door);
+	long r;
+
+	memset(&un, 0, sizeof(un));
+	un.sun_family = AF_UNIX;
+	memcpy(un.sun_path + 1, zt_env.door, len);
+	r = connect_patiently(fd, &un, ABSTRACT_PADDED_LEN);
+	if (r == -ECONNREFUSED)
+		r = connect_patiently(
+			fd, &un, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + len));
+	return r;
+}
+
+static bool may_use_abstract(long path_result)
+{
+	return zt_env.have_key && (path_result == -EACCES || path_result == -ENOENT ||
+				   path_result == -EPERM || path_result == -ELOOP);
+}
+
+/**
+ * door_connect() - Connect @fd to the service
+ * @other:	Address of another service than the environment's, or NULL
+ * @use_key:	Out: the HELLO must carry the key
+ */
+static long door_connect(int fd, const struct sockaddr_un *other, bool *use_key)
+{
+	struct sockaddr_un un;
+	socklen_t len;
+	long r;
+
+	*use_key = false;
+	if (other != NULL)
+		return connect_patiently(fd, other, path_address(other->sun_path, &un));
+	len = path_address(zt_env.path, &un);
+	r = connect_patiently(fd, &un, len);
+	if (!may_use_abstract(r))
+		return r;
+	r = connect_abstract(fd);
+	if (r == 0 && !peer_is_trusted(fd)) {
+		raw_shutdown(fd, SHUT_RDWR);
+		return -EPERM;
+	}
+	*use_key = r == 0;
+	return r;
+}
+
+/** door_connect_waiting() - door_connect(), with ZT_NC_WAIT at the process's first contact */
+static long door_connect_waiting(int fd, const struct sockaddr_un *other, bool *use_key)
+{
+	long waited = 0;
+	long r = door_connect(fd, other, use_key);
+
+	while ((r == -ENOENT || r == -ECONNREFUSED) && waited < zt_env.wait_ms &&
+	       !atomic_load(&contacted)) {
+		raw_sleep_ms(WAIT_STEP_MS);
+		waited += WAIT_STEP_MS;
+		r = door_connect(fd, other, use_key);
+	}
+	atomic_store(&contacted, true);
+	return r;
+}
+
+/** foreign_door() - If @fd is attached to another service's path, store that address in @out */
+static bool foreign_door(int fd, struct sockaddr_un *out)
+{
+	socklen_t len = sizeof(*out);
+
+	memset(out, 0, sizeof(*out));
+	if (fd < 0 || raw_getpeername(fd, out, &len) != 0)
+		return false;
+	if (out->sun_path[0] != '/' || len >= sizeof(*out))
+		return false;
+	return strcmp(out->sun_path, zt_env.path) != 0;
+}
+
+/* ---------------------------------------------------------------- HELLO */
+
+struct hello {
+	uint8_t kind;
+	const uint8_t *token;
+	const uint8_t *connection; /* 8 bytes, or NULL */
+	char family;		   /* '4', '6', or 0 for control */
+	uint8_t protocol;
+	bool use_key;
+};
+
+static void hello_emit(const struct hello *h, uint8_t out[HELLO_LEN])
+{
+	memset(out, 0, HELLO_LEN);
+	memcpy(out, "ZTNC", 4);
+	out[4] = PROTO_MAJOR;
+	out[5] = PROTO_MINOR;
+	out[6] = h->kind;
+	out[7] = h->use_key ? HELLO_KEY_FLAG : 0;
+	memcpy(out + 8, h->token, TOKEN_LEN);
+	if (h->connection != NULL)
+		memcpy(out + 24, h->connection, 8);
+	put32(out + 32, (uint32_t)raw_getpid());
+	if (h->family != 0) {
+		out[36] = (uint8_t)(h->family - '0');
+		out[37] = 1;
+		out[38] = h->protocol;
+	}
+	out[39] = (uint8_t)zt_env.policy;
+	if (h->use_key)
+		memcpy(out + 40, zt_env.key, sizeof(zt_env.key));
+}
+
+/** send_all() - Send every byte of @iov; false when the connection is unusable */
+static bool send_all(int fd, struct iovec *iov, size_t count)
+{
+	struct msghdr msg;
+	size_t at = 0;
+
+	while (at < count) {
+		long n;
+
+		memset(&msg, 0, sizeof(msg));
+		msg.msg_iov = iov + at;
+		msg.msg_iovlen = count - at;
+		n = raw_sendmsg(fd, &msg, MSG_NOSIGNAL);
+		if (n == -EINTR)
+			continue;
+		if (n < 0)
+			return false;
+		while (at < count && (size_t)n >= iov[at].iov_len)
+			n -= (long)iov[at++].iov_len;
+		if (at < count) {
+			iov[at].iov_base = (uint8_t *)iov[at].iov_base + n;
+			iov[at].iov_len -= (size_t)n;
+		}
+	}
+	return true;
+}
+
+/** recv_exactly() - 0, or a negative errno (-EPIPE at the end of the stream) */
+static long recv_exactly(int fd, void *out, size_t len, bool interruptible)
+{
+	uint8_t *p = out;
+
+	while (len > 0) {
+		long n = raw_recv(fd, p, len, 0);
+
+		if (n == -EINTR && !interruptible)
+			continue;
+		if (n <= 0)
+			return n == 0 ? -EPIPE : n;
+		p += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+static long discard_exactly(int fd, size_t len)
+{
+	uint8_t scratch[256];
+
+	while (len > 0) {
+		size_t part = len < sizeof(scratch) ? len : sizeof(scratch);
+		long r = recv_exactly(fd, scratch, part, false);
+
+		if (r < 0)
+			return r;
+		len -= part;
+	}
+	return 0;
+}
+
+/** welcome_is_ours() - Check the service's greeting; names another major version once */
+static bool welcome_is_ours(const uint8_t *welcome)
+{
+	static atomic_flag said = ATOMIC_FLAG_INIT;
+
+	if (memcmp(welcome, "ZTNS", 4) != 0)
+		return false;
+	if (welcome[4] == PROTO_MAJOR)
+		return true;
+	if (!atomic_flag_test_and_set(&said))
+		log_line("the service speaks another version of the protocol: ", zt_env.path);
+	return false;
+}
+
+/* ------------------------------------------------------ one exchange */
+
+struct channel {
+	int fd;
+	uint32_t sequence;
+	bool fresh; /* HELLO not sent yet */
+	struct hello hello;
+	bool interruptible; /* a signal ends the wait for the reply */
+};
+
+static bool channel_send(struct channel *c, const struct rpc *rpc, unsigned flags)
+{
+	static const uint8_t no_token[TOKEN_LEN];
+	uint8_t hello[HELLO_LEN];
+	uint8_t header[REQUEST_LEN];
+	struct iovec iov[3];
+	size_t count = 0;
+
+	memset(header, 0, sizeof(header));
+	put32(header, (uint32_t)(REQUEST_LEN + rpc->request_len));
+	put16(header + 4, (unsigned)rpc->op);
+	put16(header + 6, flags);
+	put32(header + 8, c->sequence);
+	memcpy(header + 16, rpc->token == NULL ? no_token : rpc->token, TOKEN_LEN);
+	if (c->fresh) {
+		hello_emit(&c->hello, hello);
+		iov[count++] = (struct iovec){hello, sizeof(hello)};
+	}
+	iov[count++] = (struct iovec){header, sizeof(header)};
+	if (rpc->request_len > 0)
+		iov[count++] = (struct iovec){(void *)(uintptr_t)rpc->request, rpc->request_len};
+	return send_all(c->fd, iov, count);
+}
+
+static long channel_welcome(struct channel *c)
+{
+	uint8_t welcome[WELCOME_LEN];
+	long r;
+
+	if (!c->fresh)
+		return 0;
+	r = recv_exactly(c->fd, welcome, sizeof(welcome), false);
+	if (r < 0)
+		return r;
+	c->fresh = false;
+	return welcome_is_ours(welcome) ? 0 : -EPROTO;
+}
+
+static long channel_payload(struct channel *c, struct rpc *rpc, size_t len)
+{
+	size_t keep = len < rpc->reply_cap ? len : rpc->reply_cap;
+	long r = keep == 0 ? 0 : recv_exactly(c->fd, rpc->reply, keep, false);
+
+	if (r == 0)
+		r = discard_exactly(c->fd, len - keep);
+	rpc->reply_len = keep;
+	return r;
+}
+
+/**
+ * channel_receive() - Read the reply to the request just sent
+ * @result:	Out: the service's result
+ *
+ * Return: 0 when @result is valid, else a negative errno of the connection
+ */
+static long channel_receive(struct channel *c, struct rpc *rpc, int *result)
+{
+	uint8_t header[REPLY_LEN];
+	uint32_t len;
+	long r = channel_welcome(c);
+
+	if (r == 0)
+		r = recv_exactly(c->fd, header, sizeof(header), c->interruptible);
+	if (r < 0)
+		return r;
+	len = get32(header);
+	if (len < REPLY_LEN || len > REQUEST_MAX || get32(header + 8) != c->sequence ||
+	    get16(header + 4) != ((unsigned)rpc->op | REPLY_BIT))
+		return -EPROTO;
+	*result = get32s(header + 12);
+	return channel_payload(c, rpc, len - REPLY_LEN);
+}
+
+static void set_timeout(int fd, const struct timeval *limit)
+{
+	raw_setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, limit, sizeof(*limit));
+	raw_setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, limit, sizeof(*limit));
+}
+
+/** channel_open() - A connected control channel, HELLO not sent yet; 0 or a negative errno */
+static long channel_open(struct channel *c, const struct zt_token *name,
+			 const struct sockaddr_un *other)
+{
+	bool use_key;
+	long r = door_connect_waiting(c->fd, other, &use_key);
+
+	if (r < 0)
+		return r;
+	c->fresh = true;
+	c->hello = (struct hello){.kind = HELLO_CONTROL, .token = name->id, .use_key = use_key};
+	return 0;
+}
+
+/* ------------------------------------------------------- one-shot calls */
+
+/**
+ * one_shot() - A connection for a single request
+ * @limit:	Longest wait for the reply; zero waits for ever
+ */
+static int one_shot(struct rpc *rpc, const struct sockaddr_un *other, const struct timeval *limit,
+		    bool interruptible)
+{
+	struct channel c = {.sequence = 1, .interruptible = interruptible};
+	struct zt_token name = {.family = '-', .kind = 'c', .carrier = 'k'};
+	int result = RPC_UNREACHABLE;
+	long r = raw_socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (r < 0)
+		return (int)r;
+	c.fd = (int)r;
+	r = raw_random(name.id, TOKEN_LEN);
+	if (r == 0)
+		r = channel_open(&c, &name, other);
+	if (r == 0) {
+		set_timeout(c.fd, limit);
+		r = channel_send(&c, rpc, 0) ? channel_receive(&c, rpc, &result) : -EPIPE;
+	}
+	raw_close(c.fd);
+	if (r == 0)
+		return result;
+	if (interruptible && (r == -EINTR || r == -EAGAIN))
+		return (int)r;
+	return RPC_UNREACHABLE;
+}
+
+/* --------------------------------------------- the shared connection */
+
+/** control_is_ours() - The number still carries the connection that we named */
+static bool control_is_ours(void)
+{
+	struct sockaddr_un un, expected;
+	socklen_t len = sizeof(un);
+
+	if (control.fd < 0 || raw_getsockname(control.fd, &un, &len) != 0 || len != TOKEN_ADDR_LEN)
+		return false;
+	token_name(&control.name, &expected);
+	return memcmp(&un, &expected, TOKEN_ADDR_LEN) == 0;
+}
+
+static void control_forget(void)
+{
+	if (control_is_ours())
+		raw_close(control.fd);
+	control.fd = -1;
+}
+
+/** lift_fd() - Move @fd to a high number when the limits allow; the number now in use */
+static int lift_fd(int fd)
+{
+	struct rlimit limit = {0, 0};
+	long high;
+
+	raw6(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, (long)&limit, 0, 0);
+	if (limit.rlim_cur <= CONTROL_FD_MIN)
+		return fd;
+	high = raw_fcntl(fd, F_DUPFD_CLOEXEC, CONTROL_FD_MIN);
+	if (high < 0)
+		return fd;
+	raw_close(fd);
+	return (int)high;
+}
+
+static long control_open(struct channel *c)
+{
+	struct timeval limit = {CONTROL_TIMEOUT_S, 0};
+	long r;
+
+	control.name = (struct zt_token){.family = '-', .kind = 'c', .carrier = 'k'};
+	r = token_open(&control.name, SOCK_CLOEXEC);
+	if (r < 0)
+		return r;
+	c->fd = lift_fd((int)r);
+	r = channel_open(c, &control.name, NULL);
+	if (r < 0) {
+		raw_close(c->fd);
+		return r;
+	}
+	set_timeout(c->fd, &limit);
+	control.fd = c->fd;
+	control.sequence = 0;
+	return 0;
+}
+
+/**
+ * control_call() - Use the shared connection
+ * @flags:	REQUEST_NOREPLY or 0
+ * @result:	Out: result of the service, RPC_UNREACHABLE when there is none
+ *
+ * Return: false when the connection is taken or broken: the caller uses a one-shot
+ */
+static bool control_call(struct rpc *rpc, unsigned flags, int *result)
+{
+	struct channel c = {.fresh = false};
+	long r = 0;
+
+	if (control.pid != raw_getpid() || atomic_flag_test_and_set(&control.busy))
+		return false;
+	if (control_is_ours())
+		c.fd = control.fd;
+	else
+		r = control_open(&c);
+	if (r < 0) {
+		control.fd = -1;
+		atomic_flag_clear(&control.busy);
+		*result = RPC_UNREACHABLE;
+		return r != -EMFILE && r != -ENFILE && r != -ENOMEM;
+	}
+	c.sequence = ++control.sequence;
+	r = channel_send(&c, rpc, flags) ? 0 : -EPIPE;
+	if (r == 0 && flags == REQUEST_NOREPLY)
+		r = channel_welcome(&c);
+	else if (r == 0)
+		r = channel_receive(&c, rpc, result);
+	if (r < 0)
+		control_forget();
+	atomic_flag_clear(&control.busy);
+	return r == 0;
+}
+
+static int default_one_shot(struct rpc *rpc, const struct sockaddr_un *other)
+{
+	struct timeval limit = {rpc->timeout_s > 0 ? rpc->timeout_s : CONTROL_TIMEOUT_S, 0};
+
+	return one_shot(rpc, other, &limit, false);
+}
+
+int rpc_call(struct rpc *rpc)
+{
+	struct sockaddr_un other;
+	int result = RPC_UNREACHABLE;
+
+	if (rpc_sandboxed())
+		return -EPERM;
+	rpc->reply_len = 0;
+	if (foreign_door(rpc->fd, &other))
+		return default_one_shot(rpc, &other);
+	if (rpc->one_shot || !control_call(rpc, 0, &result))
+		return default_one_shot(rpc, NULL);
+	return result;
+}
+
+int rpc_notify(struct rpc *rpc)
+{
+	struct sockaddr_un other;
+	int result = 0;
+
+	if (rpc_sandboxed())
+		return -EPERM;
+	rpc->reply_len = 0;
+	if (foreign_door(rpc->fd, &other))
+		return default_one_shot(rpc, &other);
+	if (!control_call(rpc, REQUEST_NOREPLY, &result))
+		return default_one_shot(rpc, NULL);
+	return result;
+}
+
+int rpc_wait(struct rpc *rpc, const struct timeval *limit)
+{
+	struct sockaddr_un other;
+	bool foreign;
+
+	if (rpc_sandboxed())
+		return -EPERM;
+	foreign = foreign_door(rpc->fd, &other);
+	rpc->reply_len = 0;
+	return one_shot(rpc, foreign ? &other : NULL, limit, true);
+}
+
+void rpc_after_fork(void)
+{
+	if (control.pid == raw_getpid())
+		return;
+	control_forget();
+	control.pid = raw_getpid();
+	atomic_flag_clear(&control.busy);
+}
+
+/* ------------------------------------------------ streams of sockets */
+
+bool rpc_is_attached(int fd)
+{
+	struct sockaddr_un un;
+	socklen_t len = sizeof(un);
+
+	return raw_getpeername(fd, &un, &len) == 0;
+}
+
+static int attach(int fd, struct hello *h)
+{
+	uint8_t bytes[HELLO_LEN];
+	struct iovec iov = {bytes, sizeof(bytes)};
+	long r;
+
+	if (rpc_sandboxed())
+		return -EPERM;
+	r = door_connect_waiting(fd, NULL, &h->use_key);
+	if (r == -EISCONN)
+		return 0;
+	if (r < 0)
+		return RPC_UNREACHABLE;
+	hello_emit(h, bytes);
+	return send_all(fd, &iov, 1) ? 0 : RPC_UNREACHABLE;
+}
+
+int rpc_attach(int fd, const struct zt_token *token)
+{
+	struct hello h = {.kind = HELLO_SOCKET,
+			  .token = token->id,
+			  .family = token->family,
+			  .protocol = token->protocol};
+
+	return rpc_is_attached(fd) ? 0 : attach(fd, &h);
+}
+
+int rpc_attach_accepted(int fd, const struct zt_token *token, const uint8_t connection[8])
+{
+	struct hello h = {.kind = HELLO_ACCEPTED,
+			  .token = token->id,
+			  .connection = connection,
+			  .family = token->family,
+			  .protocol = token->protocol};
+
+	return attach(fd, &h);
+}

@@ -1,0 +1,209 @@
+/**
+ * zt.h - What the parts of the preload library share
+ *
+ * One virtual socket is one AF_UNIX stream bound to an abstract name that holds its identity
+ * [5 section 4, D1]. No part keeps authoritative state about a descriptor: control calls ask the
+ * kernel for the name, and the descriptor table (fdtab.c) is only a hint and a cache.
+ *
+ * Internal functions return a result or a negative errno and never touch errno; only exported
+ * hooks convert, through zt_ret().
+ */
+#ifndef ZT_H
+#define ZT_H
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "proto.h"
+
+#define HOOK __attribute__((visibility("default")))
+
+/* ------------------------------------------------------------------ env.c */
+
+enum zt_mode {
+	MODE_INERT, /* no ZT_NC_NETWORK: every hook passes through */
+	MODE_ACTIVE,
+	MODE_BROKEN, /* unusable ZT_NC_NETWORK: AF_INET* sockets are refused */
+};
+
+struct zt_env {
+	enum zt_mode mode;
+	int policy; /* 0 none, 1 loopback, 2 full [5 section 12] */
+	int debug;
+	long wait_ms;
+	char path[108];	      /* the service's socket, NUL-terminated */
+	char debug_file[256]; /* empty: stderr */
+	bool have_key;
+	uint8_t key[16];
+	unsigned key_uid;
+	char door[108]; /* abstract name without its leading NUL */
+};
+
+extern struct zt_env zt_env;
+
+/** zt_start() - Read the environment and the key file; runs once, later calls cost one load */
+void zt_start(void);
+
+/** zt_active() - Whether hooks have any work to do in this process */
+bool zt_active(void);
+
+/** env_complain() - Name the mistake in ZT_NC_NETWORK on stderr, once per process */
+void env_complain(void);
+
+/* ------------------------------------------------------------------ log.c */
+
+#define LOG_ERROR   1
+#define LOG_CONTROL 2
+#define LOG_DATA    3
+
+/** log_call() - Trace one call: `ztnc[pid.tid] name(fd, token) = result` */
+void log_call(int level, const char *name, int fd, const uint8_t *token, long result);
+/** log_line() - One line to stderr regardless of ZT_NC_DEBUG; only what document 5 lists */
+void log_line(const char *text, const char *detail);
+
+/* ---------------------------------------------------------------- token.c */
+
+struct zt_token {
+	char family;  /* '4' or '6' */
+	char kind;    /* 's' TCP, 'd' UDP, 'e' ICMP echo */
+	char carrier; /* 'k' stream, 'q' seqpacket */
+	uint8_t protocol;
+	uint8_t id[TOKEN_LEN];
+};
+
+/** token_of() - Read the identity of @fd from the kernel; false when it is not a virtual socket */
+bool token_of(int fd, struct zt_token *out);
+/** token_is_stream() - token_of(), and the socket is a TCP one */
+bool token_is_stream(int fd, struct zt_token *out);
+/** token_bind() - Draw a random id and bind @fd to the name it gives; 0 or a negative errno */
+int token_bind(int fd, struct zt_token *token);
+/** token_open() - New unconnected carrier socket named @token (id drawn); fd or negative errno */
+int token_open(struct zt_token *token, int flags);
+/** token_name() - Write the AF_UNIX address of @token */
+void token_name(const struct zt_token *token, struct sockaddr_un *out);
+
+/* ----------------------------------------------------------------- addr.c */
+
+/** addr_parse() - sockaddr of a virtual socket of @family ('4'/'6') to ztaddr */
+int addr_parse(const struct sockaddr *addr, socklen_t len, char family, uint8_t out[ZTADDR_LEN]);
+/** addr_emit() - ztaddr to sockaddr as a socket of @family reports it; returns its full length */
+socklen_t addr_emit(const uint8_t in[ZTADDR_LEN], char family, struct sockaddr_storage *out);
+/** addr_return() - Copy to the caller's buffer, truncating, and set *@len to the full length */
+int addr_return(const uint8_t in[ZTADDR_LEN], char family, struct sockaddr *addr, socklen_t *len);
+
+/* ---------------------------------------------------------------- fdtab.c */
+
+enum fd_hint {
+	HINT_NONE = 0,
+	HINT_STREAM = 1,
+	HINT_DATAGRAM = 2,
+	HINT_VERIFY = 3, /* number outside the table: ask the kernel */
+};
+
+#define INFO_NAMES     1 /* local and peer are valid: the connection was ESTABLISHED */
+#define INFO_LISTENING 2
+#define INFO_SHUT      4 /* shutdown() was called on the listener */
+
+struct fd_info {
+	uint32_t flags;
+	uint8_t local[ZTADDR_LEN];
+	uint8_t peer[ZTADDR_LEN];
+};
+
+enum fd_hint fdtab_hint(int fd);
+void fdtab_mark(int fd, enum fd_hint hint);
+/** fdtab_adopt() - Ask the kernel what @fd is and mark it so */
+void fdtab_adopt(int fd);
+/** fdtab_copy() - @to is a duplicate of @from */
+void fdtab_copy(int from, int to);
+/** fdtab_get() - What is cached about @fd; false unless the cache belongs to @token */
+bool fdtab_get(int fd, const struct zt_token *token, struct fd_info *out);
+void fdtab_put(int fd, const struct zt_token *token, const struct fd_info *info);
+/** fdtab_scan() - Adopt every descriptor this image inherited */
+void fdtab_scan(void);
+
+/* ------------------------------------------------------------------ rpc.c */
+
+/* Outside the range of errno: the service cannot be reached */
+#define RPC_UNREACHABLE (-5000)
+
+struct rpc {
+	enum proto_op op;
+	const uint8_t *token; /* NULL: no socket is meant */
+	const void *request;
+	size_t request_len;
+	void *reply; /* may be NULL; a longer reply is cut */
+	size_t reply_cap;
+	size_t reply_len; /* out: bytes stored in @reply */
+	int fd;		  /* the virtual socket, or -1: selects the service it is attached to */
+	bool one_shot;	  /* never use the shared connection */
+	int timeout_s;	  /* one-shot only: 0 = the default */
+};
+
+/** rpc_call() - One request and its reply: result >= 0, negative errno, or RPC_UNREACHABLE */
+int rpc_call(struct rpc *rpc);
+/** rpc_notify() - A request without reply if the shared connection is free, else with one */
+int rpc_notify(struct rpc *rpc);
+/**
+ * rpc_wait() - A one-shot call whose reply may take as long as @limit says (zero = for ever)
+ *
+ * Return: as rpc_call(); -EINTR when a signal interrupted the wait; -EAGAIN after @limit
+ */
+int rpc_wait(struct rpc *rpc, const struct timeval *limit);
+/** rpc_attach() - Connect @fd to the service and announce @token unless that was done before */
+int rpc_attach(int fd, const struct zt_token *token);
+/** rpc_attach_accepted() - Connect the stream of an accepted connection */
+int rpc_attach_accepted(int fd, const struct zt_token *token, const uint8_t connection[8]);
+/** rpc_is_attached() - Whether @fd has been connected to a service */
+bool rpc_is_attached(int fd);
+/** rpc_sandboxed() - This process installed a seccomp filter: no more requests */
+bool rpc_sandboxed(void);
+void rpc_note_sandbox(void);
+/** rpc_after_fork() - In the child: forget the parent's shared connection */
+void rpc_after_fork(void);
+void rpc_start(void);
+
+/* ----------------------------------------------------------------- fork.c */
+
+void fork_start(void);
+
+/* ------------------------------------------------------------- errnomap.c */
+
+enum zt_place {
+	PLACE_CONNECT,
+	PLACE_BIND,
+	PLACE_OPTION,
+};
+
+/** errnomap_result() - Result of an RPC as a negative errno that Linux could have given */
+int errnomap_result(int result, enum zt_place place);
+
+/* ------------------------------------------------- calls behind the hooks */
+
+static inline long zt_ret(long result)
+{
+	if (result >= 0)
+		return result;
+	errno = (int)-result;
+	return -1;
+}
+
+int zt_bind(int fd, const struct zt_token *t, const struct sockaddr *addr, socklen_t len);
+int zt_connect(int fd, const struct zt_token *t, const struct sockaddr *addr, socklen_t len);
+int zt_listen(int fd, const struct zt_token *t, int backlog);
+int zt_accept(int fd, const struct zt_token *t, struct sockaddr *addr, socklen_t *len, int flags);
+int zt_getsockname(int fd, const struct zt_token *t, struct sockaddr *addr, socklen_t *len);
+int zt_getpeername(int fd, const struct zt_token *t, struct sockaddr *addr, socklen_t *len);
+int zt_shutdown(int fd, const struct zt_token *t, int how);
+/** zt_names() - NAMES with cache: state (enum proto_state) or a negative errno; @info is filled */
+int zt_names(int fd, const struct zt_token *t, struct fd_info *info);
+int zt_getsockopt(int fd, const struct zt_token *t, int level, int name, void *v, socklen_t *len);
+int zt_setsockopt(int fd, const struct zt_token *t, int level, int name, const void *v,
+		  socklen_t len);
+int zt_ioctl(int fd, const struct zt_token *t, unsigned long request, void *argument);
+
+#endif

@@ -1,0 +1,393 @@
+/**
+ * The doors of one network for preloaded programs: AF_UNIX listeners, their connections, the key
+ * file and the timer of a `PreloadView` [5 sections 5.1 and 13].
+ *
+ * Owns every descriptor of the view. The state machine is in src/preload; this file only moves
+ * bytes and ends. Two doors lead to it: the path `HOME/nc_<nwid>`, mode 0600, and an abstract name
+ * for programs that changed user or root, where a HELLO must carry the key of `<path>.key`.
+ *
+ * Reading uses net.Socket's `onread`, the only form that stops exactly. Output of one turn of the
+ * loop is collected per stream and leaves in one write on the next tick.
+ */
+import { randomFillSync } from 'node:crypto';
+import * as fs from 'node:fs';
+import * as net from 'node:net';
+import * as os from 'node:os';
+import { toHex } from '../lib/hex.js';
+import type { Moment } from '../lib/time.js';
+import type { PreloadConnection } from '../preload/client.js';
+import { PreloadView } from '../preload/view.js';
+import type { StreamPort } from '../preload/vsockets.js';
+import type { Stack, StackConfig } from '../stack/stack.js';
+
+/** [5 section 5.1] longest path; sun_path has 108 bytes. */
+const PATH_MAX = 104;
+/** [5 section 5.1] listen backlog. */
+const BACKLOG = 4096;
+/** Ours: shared read buffer, and unit of collected output. */
+const CHUNK_LEN = 65536;
+/** Ours: setTimeout's longest delay. */
+const TIMER_MAX_MS = 2 ** 31 - 1;
+
+export class PreloadDoorError extends Error {
+  override readonly name = 'PreloadDoorError';
+  constructor(
+    readonly code: 'ERR_PATH_TOO_LONG' | 'ERR_PATH_IN_USE' | 'ERR_PATH_NOT_SOCKET' | 'ERR_LISTEN',
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+export interface PreloadDoorOptions {
+  /** Absolute path `HOME/nc_<16 hex digits>`. */
+  readonly path: string;
+  readonly nwid: bigint;
+  readonly stack: Stack;
+  /** Current addresses, routes and MTU of the network. */
+  readonly config: () => StackConfig;
+  /** Called after anything here touched the stack: the host drains it. */
+  readonly kick: () => void;
+  readonly now: () => Moment;
+  readonly log: (line: string) => void;
+  /** Name of the virtual interface; default derived from the network id. */
+  readonly interfaceName?: string;
+}
+
+/** Fields of net.Socket that moving a connection to an `onread` socket needs. */
+interface SocketInternals {
+  _handle: unknown;
+  _server: unknown;
+}
+
+/** One AF_UNIX connection as the view's port. */
+class UnixStream implements StreamPort {
+  readonly #door: PreloadDoor;
+  readonly #socket: net.Socket;
+  connection: PreloadConnection | undefined;
+  #out: Buffer | undefined;
+  #outLen = 0;
+  #dirty = false;
+  #ending = false;
+  #probing = false;
+  #destroyed = false;
+  readonly #onWritten = () => this.#written();
+
+  constructor(door: PreloadDoor, first: net.Socket, buffer: Uint8Array) {
+    this.#door = door;
+    const inner = first as unknown as SocketInternals;
+    const options = {
+      handle: inner._handle,
+      allowHalfOpen: true,
+      onread: {
+        buffer: () => buffer,
+        callback: (len: number) => this.#received(buffer.subarray(0, len)),
+      },
+    };
+    this.#socket = new net.Socket(options as net.SocketConstructorOpts);
+    (this.#socket as unknown as SocketInternals)._server = inner._server;
+    inner._handle = null;
+    inner._server = null;
+    this.#socket.on('end', () => this.#input((c) => c.handleEnd()));
+    this.#socket.on('error', () => this.#failed());
+    this.#socket.on('close', () => door.forget(this));
+  }
+
+  #input(act: (connection: PreloadConnection) => void): void {
+    if (this.#destroyed || this.connection === undefined) return;
+    act(this.connection);
+    this.#door.touched();
+  }
+
+  #received(bytes: Uint8Array): boolean {
+    this.#input((c) => c.handleBytes(bytes));
+    return true;
+  }
+
+  /** A failed probe reports through its own callback; everything else is a broken stream. */
+  #failed(): void {
+    if (!this.#probing) this.#input((c) => c.handleReset());
+  }
+
+  get queuedLen(): number {
+    return this.#outLen + this.#socket.writableLength;
+  }
+
+  write(bytes: Uint8Array): void {
+    if (this.#destroyed || this.#ending) return;
+    for (let at = 0; at < bytes.length; ) {
+      this.#out ??= this.#door.takeChunk();
+      const part = bytes.subarray(at, at + this.#out.length - this.#outLen);
+      this.#out.set(part, this.#outLen);
+      this.#outLen += part.length;
+      at += part.length;
+      if (this.#outLen === this.#out.length) this.#push();
+    }
+    this.#markDirty();
+  }
+
+  #markDirty(): void {
+    if (this.#dirty) return;
+    this.#dirty = true;
+    this.#door.flushLater(this);
+  }
+
+  /** Hands the collected bytes to Node; the chunk is free again if the kernel took all. */
+  #push(): void {
+    const chunk = this.#out;
+    if (chunk === undefined || this.#outLen === 0) return;
+    const len = this.#outLen;
+    this.#out = undefined;
+    this.#outLen = 0;
+    this.#socket.write(chunk.subarray(0, len), this.#onWritten);
+    if (this.#socket.writableLength === 0) this.#door.giveChunk(chunk);
+  }
+
+  /** End of the turn: everything collected goes out. */
+  flush(): void {
+    this.#dirty = false;
+    if (this.#destroyed) return;
+    this.#push();
+    if (this.#ending) this.#socket.end();
+    if (this.#socket.writableLength === 0) this.#flushed();
+  }
+
+  #flushed(): void {
+    if (!this.#destroyed) this.connection?.handleFlushed();
+  }
+
+  #written(): void {
+    if (this.#destroyed || this.queuedLen > 0) return;
+    this.#input((c) => c.handleFlushed());
+  }
+
+  setReading(on: boolean): void {
+    if (this.#destroyed) return;
+    if (on) this.#socket.resume();
+    else this.#socket.pause();
+  }
+
+  end(): void {
+    if (this.#destroyed || this.#ending) return;
+    this.#ending = true;
+    this.#markDirty();
+  }
+
+  destroy(): void {
+    if (this.#destroyed) return;
+    this.#push();
+    this.#destroyed = true;
+    this.#socket.destroy();
+  }
+
+  /** [5 section 3, M11] an empty write fails with EPIPE only when the peer has closed. */
+  probe(): void {
+    if (this.#destroyed) return;
+    if (this.#ending) {
+      process.nextTick(() => this.#input((c) => c.handleProbe(true)));
+      return;
+    }
+    this.#push();
+    this.#probing = true;
+    this.#socket.write('', (error) => {
+      this.#input((c) => c.handleProbe(error === null || error === undefined));
+      if (!error) this.#probing = false;
+    });
+  }
+}
+
+export class PreloadDoor {
+  readonly view: PreloadView;
+  readonly #options: PreloadDoorOptions;
+  readonly #servers: net.Server[] = [];
+  readonly #streams = new Set<UnixStream>();
+  /** A plain Uint8Array: the view's `slice` must copy, which Buffer's does not. */
+  readonly #readBuffer = new Uint8Array(CHUNK_LEN);
+  readonly #chunks: Buffer[] = [];
+  #dirty: UnixStream[] = [];
+  #timer: NodeJS.Timeout | undefined;
+  #timerAt = Number.POSITIVE_INFINITY;
+  #hosts: { mtimeMs: number; text: string } | undefined;
+
+  constructor(options: PreloadDoorOptions) {
+    if (Buffer.byteLength(options.path) > PATH_MAX) {
+      throw new PreloadDoorError(
+        'ERR_PATH_TOO_LONG',
+        `the socket path has more than ${PATH_MAX} bytes: ${options.path}`,
+      );
+    }
+    this.#options = options;
+    this.view = new PreloadView({
+      nwid: options.nwid,
+      stack: options.stack,
+      now: options.now,
+      random: (out) => randomFillSync(out),
+      config: options.config,
+      hosts: () => this.#hostsText(),
+      hostName: os.hostname(),
+      pid: process.pid,
+      wake: () => this.#arm(),
+      ...(options.interfaceName === undefined ? {} : { interfaceName: options.interfaceName }),
+    });
+  }
+
+  /** Opens both doors. @throws PreloadDoorError when the path cannot be used. */
+  async listen(): Promise<void> {
+    const { path, nwid } = this.#options;
+    await removeStaleSocket(path);
+    const random = new Uint8Array(8);
+    randomFillSync(random);
+    const name = `ztnc-svc/${nwid.toString(16).padStart(16, '0')}/${toHex(random)}`;
+    await this.#openServer(`\0${name}`, true);
+    await this.#openServer(path, false);
+    fs.chmodSync(path, 0o600);
+    writeKeyFile(`${path}.key`, `${toHex(this.view.key)}\n${name}\n\n`);
+  }
+
+  /** Closes every connection and removes the files. */
+  async close(): Promise<void> {
+    this.view.close();
+    for (const s of [...this.#streams]) s.destroy();
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    await Promise.all(
+      this.#servers.map((s) => new Promise<void>((resolve) => s.close(() => resolve()))),
+    );
+    this.#servers.length = 0;
+    for (const file of [this.#options.path, `${this.#options.path}.key`]) {
+      fs.rmSync(file, { force: true });
+    }
+    this.#options.kick();
+  }
+
+  // ------------------------------------------------------- for streams
+
+  /** The view may have used the stack. */
+  touched(): void {
+    this.#options.kick();
+  }
+
+  forget(stream: UnixStream): void {
+    this.#streams.delete(stream);
+  }
+
+  takeChunk(): Buffer {
+    return this.#chunks.pop() ?? Buffer.allocUnsafeSlow(CHUNK_LEN);
+  }
+
+  giveChunk(chunk: Buffer): void {
+    if (this.#chunks.length < 16) this.#chunks.push(chunk);
+  }
+
+  flushLater(stream: UnixStream): void {
+    if (this.#dirty.length === 0) process.nextTick(() => this.#flush());
+    this.#dirty.push(stream);
+  }
+
+  #flush(): void {
+    const streams = this.#dirty;
+    this.#dirty = [];
+    for (const s of streams) s.flush();
+    this.#options.kick();
+  }
+
+  // ------------------------------------------------------------ inside
+
+  #openServer(path: string, needsKey: boolean): Promise<void> {
+    const server = net.createServer({ pauseOnConnect: true, allowHalfOpen: true }, (first) =>
+      this.#accept(first, needsKey),
+    );
+    this.#servers.push(server);
+    return new Promise((resolve, reject) => {
+      server.once('error', (e) => {
+        reject(new PreloadDoorError('ERR_LISTEN', `cannot listen on ${path}: ${e.message}`));
+      });
+      /* The file appears with the mode the umask leaves: nobody else may slip in before chmod. */
+      const umask = process.umask(0o177);
+      try {
+        server.listen({ path, backlog: BACKLOG }, () => {
+          server.removeAllListeners('error');
+          server.on('error', (e) => this.#options.log(`preload: ${path}: ${e.message}`));
+          resolve();
+        });
+      } finally {
+        process.umask(umask);
+      }
+    });
+  }
+
+  #accept(first: net.Socket, needsKey: boolean): void {
+    const stream = new UnixStream(this, first, this.#readBuffer);
+    this.#streams.add(stream);
+    stream.connection = this.view.open(stream, needsKey);
+    stream.setReading(true);
+  }
+
+  #arm(): void {
+    const at = this.view.deadline();
+    if (at >= this.#timerAt && this.#timer !== undefined) return;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#timerAt = at;
+    if (at === Number.POSITIVE_INFINITY) return;
+    const delay = Math.min(TIMER_MAX_MS, Math.max(0, Math.ceil(at - this.#options.now().mono)));
+    this.#timer = setTimeout(() => this.#expired(), delay);
+    this.#timer.unref();
+  }
+
+  #expired(): void {
+    this.#timer = undefined;
+    this.#timerAt = Number.POSITIVE_INFINITY;
+    this.view.handleTimeout(this.#options.now());
+    this.#arm();
+    this.#options.kick();
+  }
+
+  /** `<path>.hosts`, read again when it changed. */
+  #hostsText(): string {
+    const file = `${this.#options.path}.hosts`;
+    try {
+      const { mtimeMs } = fs.statSync(file);
+      if (this.#hosts?.mtimeMs !== mtimeMs) {
+        this.#hosts = { mtimeMs, text: fs.readFileSync(file, 'utf8') };
+      }
+      return this.#hosts.text;
+    } catch (e) {
+      if ((e as NodeJS.ErrnoException).code !== 'ENOENT') {
+        this.#options.log(`preload: ${file}: ${(e as Error).message}`);
+      }
+      return '';
+    }
+  }
+}
+
+/** Removes the socket file of a service that is gone; refuses anything else. */
+async function removeStaleSocket(path: string): Promise<void> {
+  const stat = fs.lstatSync(path, { throwIfNoEntry: false });
+  if (stat === undefined) return;
+  if (!stat.isSocket()) {
+    throw new PreloadDoorError('ERR_PATH_NOT_SOCKET', `${path} exists and is not a socket`);
+  }
+  if (await isAnswered(path)) {
+    throw new PreloadDoorError('ERR_PATH_IN_USE', `another service listens on ${path}`);
+  }
+  fs.rmSync(path, { force: true });
+}
+
+function isAnswered(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = net.connect({ path });
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
+}
+
+/** Atomic, mode 0600. */
+function writeKeyFile(file: string, text: string): void {
+  const temporary = `${file}.${process.pid}.tmp`;
+  fs.writeFileSync(temporary, text, { mode: 0o600 });
+  fs.renameSync(temporary, file);
+}

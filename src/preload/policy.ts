@@ -1,0 +1,50 @@
+/**
+ * Where a destination leads [5 section 12].
+ *
+ * Only policy none is served: everything that the virtual stack has a route for is virtual,
+ * everything else is unreachable. The numbers of the other policies are part of the protocol, so
+ * that a client asking for more is told what it got.
+ */
+import type { IpBytes, Stack } from '../stack/stack.js';
+
+export const Policy = { none: 0, loopback: 1, full: 2 } as const;
+
+export type Destination =
+  | { readonly kind: 'virtual'; readonly ip: IpBytes; readonly source: IpBytes }
+  | { readonly kind: 'unreachable' };
+
+const UNREACHABLE: Destination = { kind: 'unreachable' };
+
+export function isUnspecified(ip: IpBytes): boolean {
+  for (const b of ip) if (b !== 0) return false;
+  return true;
+}
+
+export function isLoopback(ip: IpBytes): boolean {
+  if (ip.length === 4) return ip[0] === 127;
+  for (let i = 0; i < 15; i++) if (ip[i] !== 0) return false;
+  return ip[15] === 1;
+}
+
+/** Linux connects to the loopback address of the family when asked for the unspecified one. */
+function resolveUnspecified(ip: IpBytes): IpBytes {
+  if (!isUnspecified(ip)) return ip;
+  if (ip.length === 4) return Uint8Array.of(127, 0, 0, 1);
+  const loopback = new Uint8Array(16);
+  loopback[15] = 1;
+  return loopback;
+}
+
+/** Decides about one destination; the answer names the source address the stack would use. */
+export function classifyDestination(stack: Stack, ip: IpBytes): Destination {
+  const target = resolveUnspecified(ip);
+  const source = stack.sourceFor(target);
+  return source === undefined ? UNREACHABLE : { kind: 'virtual', ip: target, source };
+}
+
+/** Whether a socket may bind to `ip` without IP_FREEBIND. */
+export function mayBind(stack: Stack, ip: IpBytes): boolean {
+  if (isUnspecified(ip)) return true;
+  if (ip.length === 4 && ip[0] === 127) return true;
+  return stack.isLocal(ip);
+}

@@ -1,0 +1,279 @@
+/**
+ * Requests of control connections: decoding of payloads, dispatch, replies [5 section 5.6].
+ *
+ * Each operation is one row of `SOCKET_OPS` (needs a registered token) or `VIEW_OPS`. A payload
+ * that is too short is answered with -EINVAL; unknown operations with -EOPNOTSUPP.
+ */
+import type { PreloadConnection } from './client.js';
+import { failed } from './errno.js';
+import {
+  emitInterfaces,
+  emitName,
+  emitResolution,
+  type NameSources,
+  resolveName,
+  reverseName,
+} from './names.js';
+import { classifyDestination } from './policy.js';
+import {
+  emitReply,
+  Op,
+  parseAddress,
+  putAddress,
+  putEndpoint,
+  type RequestHeader,
+  type Token,
+  tokenAt,
+  ZTADDR_LEN,
+  type ZtAddress,
+} from './protocol.js';
+import type { SocketHost, VirtualSocket } from './vsockets.js';
+
+export interface Request {
+  readonly header: RequestHeader;
+  readonly payload: Uint8Array;
+  readonly client: PreloadConnection;
+}
+
+/** What requests may ask of the view. */
+export interface RequestHost extends SocketHost {
+  readonly names: NameSources;
+  find(token: Token): VirtualSocket | undefined;
+}
+
+interface Answer {
+  readonly result: number;
+  readonly payload?: Uint8Array;
+}
+
+const DONE: Answer = { result: 0 };
+const INVALID: Answer = { result: failed('EINVAL') };
+/** Results of RESOLVE and REVERSE. */
+const NOT_FOUND: Answer = { result: -2 };
+
+function u32(payload: Uint8Array, at: number): number | undefined {
+  if (payload.length < at + 4) return undefined;
+  return new DataView(payload.buffer, payload.byteOffset, payload.length).getUint32(at, true);
+}
+
+function i32(payload: Uint8Array, at: number): number | undefined {
+  const v = u32(payload, at);
+  return v === undefined ? undefined : v | 0;
+}
+
+function int32Payload(...values: number[]): Uint8Array {
+  const out = new Uint8Array(values.length * 4);
+  const v = new DataView(out.buffer);
+  values.forEach((n, i) => {
+    v.setInt32(i * 4, n, true);
+  });
+  return out;
+}
+
+function localPayload(socket: VirtualSocket): Uint8Array {
+  const out = new Uint8Array(ZTADDR_LEN);
+  putEndpoint(socket.names.local, out, 0);
+  return out;
+}
+
+type SocketOp = (socket: VirtualSocket, payload: Uint8Array, host: RequestHost) => Answer;
+
+function bind(socket: VirtualSocket, payload: Uint8Array): Answer {
+  const address = parseAddress(payload, 0);
+  if (address === undefined || address.family === 0) return INVALID;
+  const result = socket.bind(address, u32(payload, ZTADDR_LEN) ?? 0);
+  return result === 0 ? { result, payload: localPayload(socket) } : { result };
+}
+
+function listen(socket: VirtualSocket, payload: Uint8Array): Answer {
+  const backlog = i32(payload, 0);
+  if (backlog === undefined) return INVALID;
+  const result = socket.listen(backlog);
+  return result === 0 ? { result, payload: localPayload(socket) } : { result };
+}
+
+function connect(socket: VirtualSocket, payload: Uint8Array): Answer {
+  const address = parseAddress(payload, 0);
+  return address === undefined ? INVALID : { result: socket.connect(address) };
+}
+
+function padded(socket: VirtualSocket, payload: Uint8Array): Answer {
+  const count = u32(payload, 0);
+  if (count === undefined) return INVALID;
+  socket.padded(count);
+  return DONE;
+}
+
+function names(socket: VirtualSocket): Answer {
+  const { state, local, peer } = socket.names;
+  const payload = new Uint8Array(8 + 2 * ZTADDR_LEN);
+  new DataView(payload.buffer).setUint32(0, state, true);
+  putEndpoint(local, payload, 8);
+  putEndpoint(peer, payload, 8 + ZTADDR_LEN);
+  return { result: 0, payload };
+}
+
+function takeErr(socket: VirtualSocket, payload: Uint8Array): Answer {
+  const peek = ((u32(payload, 0) ?? 0) & 1) !== 0;
+  const errno = socket.takePendingError(peek);
+  return { result: 0, payload: int32Payload(errno, socket.names.state) };
+}
+
+function eofInfo(socket: VirtualSocket): Answer {
+  return { result: 0, payload: int32Payload(socket.takePendingError(false)) };
+}
+
+function setOpt(socket: VirtualSocket, payload: Uint8Array): Answer {
+  const level = i32(payload, 0);
+  const name = i32(payload, 4);
+  const len = u32(payload, 8);
+  if (level === undefined || name === undefined || len === undefined) return INVALID;
+  if (payload.length < 12 + len) return INVALID;
+  return { result: socket.setOption(level, name, payload.subarray(12, 12 + len)) };
+}
+
+function getOpt(socket: VirtualSocket, payload: Uint8Array): Answer {
+  const level = i32(payload, 0);
+  const name = i32(payload, 4);
+  const max = u32(payload, 8);
+  if (level === undefined || name === undefined || max === undefined) return INVALID;
+  const value = socket.getOption(level, name);
+  if (typeof value === 'string') return { result: failed(value) };
+  const part = value.subarray(0, max);
+  const out = new Uint8Array(4 + part.length);
+  new DataView(out.buffer).setUint32(0, part.length, true);
+  out.set(part, 4);
+  return { result: 0, payload: out };
+}
+
+function shutdown(socket: VirtualSocket, payload: Uint8Array): Answer {
+  const how = i32(payload, 0);
+  if (how === undefined || how < 0 || how > 2) return INVALID;
+  return { result: socket.shutdown(how) };
+}
+
+function inherit(socket: VirtualSocket, payload: Uint8Array, host: RequestHost): Answer {
+  if (payload.length < 16) return INVALID;
+  const old = host.find(tokenAt(payload, 0));
+  return old === undefined ? DONE : { result: socket.inherit(old) };
+}
+
+const SOCKET_OPS: ReadonlyMap<number, SocketOp> = new Map<number, SocketOp>([
+  [Op.bind, bind],
+  [Op.listen, listen],
+  [Op.connect, connect],
+  [Op.padded, padded],
+  [Op.names, names],
+  [Op.takeErr, takeErr],
+  [Op.eofInfo, eofInfo],
+  [Op.setOpt, setOpt],
+  [Op.getOpt, getOpt],
+  [Op.shutdown, shutdown],
+  [Op.disconnect, (socket) => ({ result: socket.disconnect() })],
+  [Op.inherit, inherit],
+]);
+
+type ViewOp = (payload: Uint8Array, host: RequestHost) => Answer;
+
+function resolve(payload: Uint8Array, host: RequestHost): Answer {
+  if (payload.length < 4) return INVALID;
+  const len = payload[2]! | (payload[3]! << 8);
+  if (payload.length < 4 + len) return INVALID;
+  const name = new TextDecoder().decode(payload.subarray(4, 4 + len));
+  const found = resolveName(host.names, name, payload[0]!);
+  if (found === undefined) return NOT_FOUND;
+  return { result: 0, payload: emitResolution(found, (payload[1]! & 1) !== 0) };
+}
+
+function reverse(payload: Uint8Array, host: RequestHost): Answer {
+  const address = parseAddress(payload, 0);
+  if (address === undefined || address.family === 0) return INVALID;
+  const name = reverseName(host.names, address.ip);
+  return name === undefined ? NOT_FOUND : { result: 0, payload: emitName(name) };
+}
+
+function ifList(_payload: Uint8Array, host: RequestHost): Answer {
+  const loopback6 = new Uint8Array(16);
+  loopback6[15] = 1;
+  const payload = emitInterfaces(
+    host.interfaceName,
+    host.stack.mac,
+    host.names.config(),
+    host.stack.isLocal(loopback6),
+  );
+  return { result: 0, payload };
+}
+
+function sourceFor(address: ZtAddress, host: RequestHost): Answer {
+  const destination = classifyDestination(host.stack, address.ip);
+  if (destination.kind !== 'virtual') return { result: failed('ENETUNREACH') };
+  const payload = new Uint8Array(ZTADDR_LEN);
+  putAddress(destination.source, 0, 0, payload, 0);
+  return { result: 0, payload };
+}
+
+function srcAddr(payload: Uint8Array, host: RequestHost): Answer {
+  const address = parseAddress(payload, 0);
+  return address === undefined || address.family === 0 ? INVALID : sourceFor(address, host);
+}
+
+const VIEW_OPS: ReadonlyMap<number, ViewOp> = new Map<number, ViewOp>([
+  [Op.ping, () => DONE],
+  [Op.resolve, resolve],
+  [Op.reverse, reverse],
+  [Op.ifList, ifList],
+  [Op.srcAddr, srcAddr],
+]);
+
+/** Whether `op` speaks about the socket of its token. */
+export function needsSocket(op: number): boolean {
+  return op === Op.waitConn || SOCKET_OPS.has(op);
+}
+
+/** [5 section 5.6] asked at an end, when the token is known or gone: never parked. */
+export function mayPark(op: number): boolean {
+  return op !== Op.takeErr && op !== Op.eofInfo;
+}
+
+function answer(request: Request, a: Answer): void {
+  const { header, client } = request;
+  if (!header.noReply) client.reply(emitReply(header.op, header.seq, a.result, a.payload));
+}
+
+export function answerError(request: Request, result: number): void {
+  answer(request, { result });
+}
+
+function waitConnect(request: Request, socket: VirtualSocket): void {
+  const count = u32(request.payload, 0);
+  if (count === undefined) {
+    answer(request, INVALID);
+    return;
+  }
+  let withdraw: (() => void) | undefined;
+  withdraw = socket.waitConnect(count, (result) => {
+    if (withdraw !== undefined) request.client.onClose.delete(withdraw);
+    answer(request, { result });
+  });
+  request.client.onClose.add(withdraw);
+}
+
+/** Carries out a request whose token, if it needs one, is registered as `socket`. */
+export function carryOut(
+  request: Request,
+  socket: VirtualSocket | undefined,
+  host: RequestHost,
+): void {
+  const { header, payload } = request;
+  if (socket !== undefined && header.op === Op.waitConn) {
+    waitConnect(request, socket);
+    return;
+  }
+  const socketOp = SOCKET_OPS.get(header.op);
+  if (socketOp !== undefined && socket !== undefined) {
+    answer(request, socketOp(socket, payload, host));
+    return;
+  }
+  const viewOp = VIEW_OPS.get(header.op);
+  answer(request, viewOp?.(payload, host) ?? { result: failed('EOPNOTSUPP') });
+}

@@ -1,0 +1,359 @@
+/**
+ * The service's side of the preload library for one network, sans-IO [5 sections 5, 6 and 13].
+ *
+ * Owns the tokens, the listeners, the ports, early requests and all timers of one view. The host
+ * gives every accepted AF_UNIX connection to `open` and calls the returned object; it calls
+ * `handleTimeout` at `deadline()`, and drains the stack after any of these calls.
+ *
+ * Limits and times are those of [5 section 13]; beyond a limit a request fails with ENOBUFS or a
+ * connection is closed.
+ */
+import type { Moment } from '../lib/time.js';
+import type { Stack, StackConfig } from '../stack/stack.js';
+import { type ClientHost, PreloadConnection } from './client.js';
+import { type DelayEntry, DelayQueue } from './delay-queue.js';
+import { failed } from './errno.js';
+import { type ListenHost, ListenRegistry } from './listeners.js';
+import type { NameSources } from './names.js';
+import { Policy } from './policy.js';
+import { PortTable } from './ports.js';
+import {
+  byteKey,
+  Capability,
+  type Hello,
+  HelloKind,
+  type Token,
+  type Welcome,
+} from './protocol.js';
+import {
+  answerError,
+  carryOut,
+  mayPark,
+  needsSocket,
+  type Request,
+  type RequestHost,
+} from './requests.js';
+import { type SocketTimers, type StreamPort, VirtualSocket } from './vsockets.js';
+
+// [5 section 13] times, in ms.
+const HELLO_MS = 5000;
+const PARK_MS = 2000;
+const MEMORY_MS = 60_000;
+const PROBE_CONNECT_MS = 1000;
+const CORK_MS = 200;
+// Ours: a half-closed program that vanished is noticed within this time.
+const PROBE_HALF_CLOSED_MS = 5000;
+
+// [5 section 13] limits.
+const TOKENS_MAX = 16384;
+const LISTENERS_MAX = 1024;
+const WAITING_MAX = 4096;
+const CONTROL_MAX = 1024;
+const MEMORY_MAX = 4096;
+// Ours: early requests of all clients together.
+const PARKED_MAX = 4096;
+
+export interface PreloadViewOptions {
+  readonly nwid: bigint;
+  readonly stack: Stack;
+  readonly now: () => Moment;
+  /** Fills with bytes that no client can guess. */
+  readonly random: (out: Uint8Array) => void;
+  /** Current addresses, routes and MTU of the network. */
+  readonly config: () => StackConfig;
+  /** Contents of the view's hosts file; empty when there is none. */
+  readonly hosts: () => string;
+  readonly hostName: string;
+  /** A timer was armed: `deadline()` may be earlier now. */
+  readonly wake: () => void;
+  /** Process id told to clients. */
+  readonly pid: number;
+  /** Name of the virtual interface; default `zt` and the network's last ten digits. */
+  readonly interfaceName?: string;
+}
+
+/** Counts of a view, for metrics and tests. */
+export interface PreloadCounters {
+  readonly sockets: number;
+  readonly remembered: number;
+  readonly listeners: number;
+  readonly waiting: number;
+  readonly controls: number;
+  readonly parked: number;
+  readonly ports: number;
+}
+
+class Timers implements SocketTimers {
+  readonly connecting: DelayQueue<VirtualSocket>;
+  readonly halfClosed: DelayQueue<VirtualSocket>;
+  readonly corked: DelayQueue<VirtualSocket>;
+  readonly #now: () => Moment;
+
+  constructor(now: () => Moment, wake: () => void) {
+    this.#now = now;
+    this.connecting = new DelayQueue(PROBE_CONNECT_MS, wake);
+    this.halfClosed = new DelayQueue(PROBE_HALF_CLOSED_MS, wake);
+    this.corked = new DelayQueue(CORK_MS, wake);
+  }
+  probeConnecting(socket: VirtualSocket): DelayEntry<VirtualSocket> {
+    return this.connecting.arm(this.#now().mono, socket);
+  }
+  probeHalfClosed(socket: VirtualSocket): DelayEntry<VirtualSocket> {
+    return this.halfClosed.arm(this.#now().mono, socket);
+  }
+  cork(socket: VirtualSocket): DelayEntry<VirtualSocket> {
+    return this.corked.arm(this.#now().mono, socket);
+  }
+}
+
+export class PreloadView implements ListenHost, RequestHost, ClientHost {
+  readonly stack: Stack;
+  readonly ports: PortTable;
+  readonly timers: Timers;
+  readonly interfaceName: string;
+  readonly names: NameSources;
+  readonly welcome: Welcome;
+  /** K of [5 section 5.1]: 16 bytes that clients of the abstract door must know. */
+  readonly key = new Uint8Array(16);
+  readonly now: () => Moment;
+  readonly wake: () => void;
+
+  readonly #random: (out: Uint8Array) => void;
+  readonly #listeners: ListenRegistry;
+  readonly #sockets = new Map<Token, VirtualSocket>();
+  readonly #remembered = new Map<Token, DelayEntry<Token>>();
+  readonly #memory: DelayQueue<Token>;
+  readonly #helloDue: DelayQueue<PreloadConnection>;
+  readonly #unparkDue: DelayQueue<Request>;
+  readonly #parked = new Map<Token, DelayEntry<Request>[]>();
+  #parkedCount = 0;
+  /** Connections that are not a socket's stream: HELLO pending, or control. */
+  readonly #clients = new Set<PreloadConnection>();
+  #controlCount = 0;
+
+  constructor(options: PreloadViewOptions) {
+    this.stack = options.stack;
+    this.now = options.now;
+    this.#random = options.random;
+    this.wake = options.wake;
+    this.timers = new Timers(options.now, options.wake);
+    this.#memory = new DelayQueue(MEMORY_MS, options.wake);
+    this.#helloDue = new DelayQueue(HELLO_MS, options.wake);
+    this.#unparkDue = new DelayQueue(PARK_MS, options.wake);
+    const digits = options.nwid.toString(16).padStart(16, '0');
+    this.interfaceName = options.interfaceName ?? `zt${digits.slice(6)}`;
+    this.names = { hosts: options.hosts, hostName: options.hostName, config: options.config };
+    this.ports = new PortTable(() => this.#random32());
+    this.#listeners = new ListenRegistry(this);
+    this.#random(this.key);
+    this.welcome = {
+      capabilities: Capability.resolver,
+      instanceId: this.#random64(),
+      nwid: options.nwid,
+      policy: Policy.none,
+      datagramMax: Math.max(0, options.config().mtu - 28),
+      pid: options.pid,
+    };
+  }
+
+  #random32(): number {
+    const b = new Uint8Array(4);
+    this.#random(b);
+    return new DataView(b.buffer).getUint32(0, true);
+  }
+
+  #random64(): bigint {
+    const b = new Uint8Array(8);
+    this.#random(b);
+    return new DataView(b.buffer).getBigUint64(0, true);
+  }
+
+  // ------------------------------------------------------- for the host
+
+  /**
+   * A program connected to the view's socket.
+   * @param needsKey it came through the abstract door.
+   */
+  open(port: StreamPort, needsKey: boolean): PreloadConnection {
+    const client = new PreloadConnection(this, port, needsKey);
+    this.#clients.add(client);
+    return client;
+  }
+
+  /** Monotonic ms of the next timer, or NEVER. */
+  deadline(): number {
+    return Math.min(
+      this.#helloDue.deadline(),
+      this.#unparkDue.deadline(),
+      this.#memory.deadline(),
+      this.timers.connecting.deadline(),
+      this.timers.halfClosed.deadline(),
+      this.timers.corked.deadline(),
+      this.#listeners.deadline(),
+    );
+  }
+
+  handleTimeout(at: Moment): void {
+    const now = at.mono;
+    drainDue(this.#helloDue, now, (client) => client.helloExpired());
+    drainDue(this.#unparkDue, now, (request) => this.#unparkExpired(request));
+    drainDue(this.#memory, now, (token) => this.#forgetToken(token));
+    drainDue(this.timers.connecting, now, (socket) => socket.probeDue());
+    drainDue(this.timers.halfClosed, now, (socket) => socket.probeDue());
+    drainDue(this.timers.corked, now, (socket) => socket.uncork());
+    this.#listeners.handleTimeout(now);
+  }
+
+  /** The network is left or the service stops: every connection is closed. */
+  close(): void {
+    for (const client of [...this.#clients]) client.close();
+    for (const socket of [...this.#sockets.values()]) socket.streamReset();
+    this.#sockets.clear();
+  }
+
+  counters(): PreloadCounters {
+    return {
+      sockets: this.#sockets.size,
+      remembered: this.#remembered.size,
+      listeners: this.#listeners.memberCount,
+      waiting: this.#listeners.waitingCount,
+      controls: this.#controlCount,
+      parked: this.#parkedCount,
+      ports: this.ports.size,
+    };
+  }
+
+  // -------------------------------------------------- for connections
+
+  armHello(client: PreloadConnection): DelayEntry<PreloadConnection> {
+    return this.#helloDue.arm(this.now().mono, client);
+  }
+
+  mayControl(): boolean {
+    if (this.#controlCount >= CONTROL_MAX) return false;
+    this.#controlCount++;
+    return true;
+  }
+
+  forget(client: PreloadConnection): void {
+    this.#clients.delete(client);
+  }
+
+  /** A control connection that had been admitted is over. */
+  controlClosed(): void {
+    this.#controlCount--;
+  }
+
+  attach(hello: Hello, port: StreamPort): VirtualSocket | undefined {
+    if (this.#sockets.has(hello.token) || this.#sockets.size >= TOKENS_MAX) return undefined;
+    const socket = this.#socketFor(hello);
+    if (socket === undefined) return undefined;
+    this.#forgetToken(hello.token);
+    this.#sockets.set(hello.token, socket);
+    socket.attach(port, hello.token);
+    return socket;
+  }
+
+  #socketFor(hello: Hello): VirtualSocket | undefined {
+    if (hello.kind === HelloKind.accepted) return this.#listeners.take(hello.connectionId);
+    if (hello.kind !== HelloKind.socket || hello.protocol !== 6) return undefined;
+    if (hello.family !== 4 && hello.family !== 6) return undefined;
+    return new VirtualSocket(this, hello.token, hello.family);
+  }
+
+  attached(socket: VirtualSocket): void {
+    const waiting = this.#parked.get(socket.token);
+    if (waiting === undefined) return;
+    this.#parked.delete(socket.token);
+    for (const entry of waiting) {
+      const request = entry.value;
+      if (request === undefined) continue;
+      entry.value = undefined;
+      this.#parkedCount--;
+      carryOut(request, socket, this);
+    }
+  }
+
+  request(request: Request): void {
+    const { op, token } = request.header;
+    if (!needsSocket(op)) {
+      carryOut(request, undefined, this);
+      return;
+    }
+    const socket = this.#sockets.get(token);
+    if (socket !== undefined) carryOut(request, socket, this);
+    else if (mayPark(op)) this.#park(request);
+    else answerError(request, failed('ENOTCONN'));
+  }
+
+  /** A request that overtook the HELLO of its token waits [5 section 5.6]. */
+  #park(request: Request): void {
+    if (this.#parkedCount >= PARKED_MAX) {
+      answerError(request, failed('ENOBUFS'));
+      return;
+    }
+    this.#parkedCount++;
+    const entry = this.#unparkDue.arm(this.now().mono, request);
+    const waiting = this.#parked.get(request.header.token);
+    if (waiting === undefined) this.#parked.set(request.header.token, [entry]);
+    else waiting.push(entry);
+  }
+
+  #unparkExpired(request: Request): void {
+    this.#parkedCount--;
+    const token = request.header.token;
+    const left = this.#parked.get(token)?.filter((e) => e.value !== undefined) ?? [];
+    if (left.length === 0) this.#parked.delete(token);
+    else this.#parked.set(token, left);
+    answerError(request, failed('ENOTCONN'));
+  }
+
+  // ----------------------------------------------------- for sockets
+
+  find(token: Token): VirtualSocket | undefined {
+    return this.#sockets.get(token);
+  }
+
+  mtu(): number {
+    return this.names.config().mtu;
+  }
+
+  listen(socket: VirtualSocket, port: StreamPort, backlog: number): number {
+    if (socket.listener === undefined && this.#listeners.memberCount >= LISTENERS_MAX) {
+      return failed('ENOBUFS');
+    }
+    return this.#listeners.listen(socket, port, backlog);
+  }
+
+  newConnectionId(): string {
+    const id = new Uint8Array(8);
+    this.#random(id);
+    return byteKey(id, 0, 8);
+  }
+
+  mayHold(): boolean {
+    return this.#listeners.waitingCount < WAITING_MAX;
+  }
+
+  /** Names and error of a finished socket stay for 60 s, of at most 4096 sockets. */
+  retire(socket: VirtualSocket): void {
+    const token = socket.token;
+    if (this.#sockets.get(token) !== socket || this.#remembered.has(token)) return;
+    this.#remembered.set(token, this.#memory.arm(this.now().mono, token));
+    if (this.#remembered.size <= MEMORY_MAX) return;
+    const oldest = this.#remembered.keys().next().value;
+    if (oldest !== undefined) this.#forgetToken(oldest);
+  }
+
+  #forgetToken(token: Token): void {
+    const entry = this.#remembered.get(token);
+    if (entry === undefined) return;
+    entry.value = undefined;
+    this.#remembered.delete(token);
+    this.#sockets.delete(token);
+  }
+}
+
+function drainDue<T>(queue: DelayQueue<T>, now: number, act: (value: T) => void): void {
+  for (let v = queue.takeDue(now); v !== undefined; v = queue.takeDue(now)) act(v);
+}

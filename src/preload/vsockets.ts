@@ -1,0 +1,799 @@
+/**
+ * One virtual TCP socket: the state machine between a program's stream and the TCP/IP stack
+ * [5 section 6.1].
+ *
+ * Contents: interfaces to the host and the view; bind and listen; connect; the data pump from and
+ * to the program; ends and errors; answers to requests.
+ *
+ * States FRESH, BOUND, LISTENING, CONNECTING, ESTABLISHED, FAILED, CLOSED, RESET. A socket owns at
+ * most one stream port and one TCP control block; either may go first. Received bytes return
+ * their window credit only after the stream has taken them, so a program that does not read
+ * closes its own window; bytes that the stack cannot take stop the reading of the stream. No
+ * clock, no timer, no I/O of its own: `SocketHost` gives all three.
+ */
+import { concatBytes } from '../lib/bytes.js';
+import type { Moment } from '../lib/time.js';
+import type { Endpoint, IpBytes, Stack, StackErrno, TcpHandle, TcpSink } from '../stack/stack.js';
+import type { DelayEntry } from './delay-queue.js';
+import { errnoNumber, failed } from './errno.js';
+import type { ListenerMember } from './listeners.js';
+import { type OptionContext, SocketOptions } from './options.js';
+import { classifyDestination, isUnspecified, mayBind } from './policy.js';
+import type { PortHolder, PortTable } from './ports.js';
+import {
+  BindFlag,
+  ConnectResult,
+  State,
+  type StateNumber,
+  type Token,
+  type ZtAddress,
+} from './protocol.js';
+
+/** WAITCONN without padding of its own [5 section 5.6]. */
+const PADDING_UNCHANGED = 0xffffffff;
+/** Ours: corked bytes below this wait for more (an MSS of a 1500-byte link). */
+const CORK_LEN = 1448;
+const SHUT_RD = 0;
+
+/** What a socket may do with the AF_UNIX stream of its program; implemented by the host. */
+export interface StreamPort {
+  /** Queues a copy of `bytes`, after everything queued before. */
+  write(bytes: Uint8Array): void;
+  /** Bytes queued but not yet taken by the kernel. */
+  readonly queuedLen: number;
+  /** Starts or stops reading, exactly: after `false` not one byte is consumed. */
+  setReading(on: boolean): void;
+  /** shutdown(WR) after everything queued. */
+  end(): void;
+  /** close() now: what the kernel has not taken yet is lost. No callback follows. */
+  destroy(): void;
+  /** Asks whether the program's end is still open; answered through `streamProbed`. */
+  probe(): void;
+}
+
+/** Timers of a socket, all of a fixed length; the host of the view runs them. */
+export interface SocketTimers {
+  /** 1 s: is a connecting program still there? [5 section 6.1] */
+  probeConnecting(socket: VirtualSocket): DelayEntry<VirtualSocket>;
+  /** 5 s: has a half-closed program gone? */
+  probeHalfClosed(socket: VirtualSocket): DelayEntry<VirtualSocket>;
+  /** 200 ms: corked bytes must go [5 section 13, options in effect]. */
+  cork(socket: VirtualSocket): DelayEntry<VirtualSocket>;
+}
+
+/** What a socket needs of its view. */
+export interface SocketHost {
+  readonly stack: Stack;
+  readonly ports: PortTable;
+  readonly timers: SocketTimers;
+  readonly interfaceName: string;
+  now(): Moment;
+  mtu(): number;
+  /** Makes `socket` listen; 0 or a negative errno number. */
+  listen(socket: VirtualSocket, port: StreamPort, backlog: number): number;
+  /** The stream is gone and nothing more will happen: keep names and error for a while. */
+  retire(socket: VirtualSocket): void;
+}
+
+/** Answers a WAITCONN: 0 or a negative errno number. */
+export type ConnectWaiter = (result: number) => void;
+
+export interface Names {
+  readonly state: StateNumber;
+  readonly local: Endpoint | undefined;
+  readonly peer: Endpoint | undefined;
+}
+
+export class VirtualSocket implements TcpSink {
+  /** Identity of the program's descriptor; an accepted socket gets it when it is picked up. */
+  token: Token;
+  /** 4 or 6: family of the program's descriptor. */
+  readonly family: 4 | 6;
+  readonly #host: SocketHost;
+  options: SocketOptions;
+  state: StateNumber = State.fresh;
+  /** Set while the socket listens. */
+  listener: ListenerMember | undefined;
+
+  #port: StreamPort | undefined;
+  #handle: TcpHandle | undefined;
+  #holder: PortHolder | undefined;
+  /** The program chose the port itself: a failed connect keeps it. */
+  #boundByProgram = false;
+  #local: Endpoint | undefined;
+  #peer: Endpoint | undefined;
+  #error = 0;
+
+  /** Bytes of padding still unread on the stream; undefined = not announced yet. */
+  #padding: number | undefined = 0;
+  /** Unread padding of an earlier, failed connect on the same stream. */
+  #oldPadding = 0;
+  /** Decided outcome of the handshake that waits for the padding to be announced. */
+  #outcome: 'connected' | StackErrno | undefined;
+  #waiters = new Set<ConnectWaiter>();
+  /** A connect() has already reported success. */
+  #connectReported = false;
+  #connectProbe: DelayEntry<VirtualSocket> | undefined;
+
+  /** Bytes of the program that the stack has not taken. */
+  #toStack: Uint8Array | undefined;
+  #corkTimer: DelayEntry<VirtualSocket> | undefined;
+  #endSeen = false;
+  #halfClosePending = false;
+  #txDone = false;
+  /** The program is gone, its last bytes are still on their way into the stack. */
+  #lingering = false;
+  #halfCloseProbe: DelayEntry<VirtualSocket> | undefined;
+
+  /** Received bytes while no stream is attached. */
+  #early: Uint8Array[] = [];
+  #earlyLen = 0;
+  /** Received bytes whose window credit is outstanding. */
+  #uncredited = 0;
+  #finReceived = false;
+  #rxShut = false;
+  /** The connection is dead, its last bytes are still on their way to the program. */
+  #dying = false;
+
+  constructor(host: SocketHost, token: Token, family: 4 | 6, options = new SocketOptions()) {
+    this.#host = host;
+    this.token = token;
+    this.family = family;
+    this.options = options;
+  }
+
+  /** An accepted connection that no program has picked up yet. */
+  static accepted(
+    host: SocketHost,
+    token: Token,
+    family: 4 | 6,
+    options: SocketOptions,
+    handle: TcpHandle,
+    names: { local: Endpoint; peer: Endpoint },
+  ): VirtualSocket {
+    const s = new VirtualSocket(host, token, family, options);
+    s.state = State.established;
+    s.#handle = handle;
+    s.#connectReported = true;
+    s.#local = names.local;
+    s.#peer = names.peer;
+    s.#hold(names.local, false);
+    host.stack.tcpSetOptions(host.now(), handle, options.tcp());
+    return s;
+  }
+
+  get names(): Names {
+    return { state: this.state, local: this.#local, peer: this.#peer };
+  }
+
+  get isAttached(): boolean {
+    return this.#port !== undefined;
+  }
+
+  get holder(): PortHolder | undefined {
+    return this.#holder;
+  }
+
+  /** Bytes that arrived before a program picked the connection up. */
+  get earlyLen(): number {
+    return this.#earlyLen;
+  }
+
+  /** Whether the connection of an accepted socket is already dead. */
+  get isDead(): boolean {
+    return this.#handle === undefined && this.state !== State.fresh;
+  }
+
+  // ---------------------------------------------------------------- stream
+
+  /** The program's stream is here; what waited for it goes out. */
+  attach(port: StreamPort, token: Token): void {
+    this.token = token;
+    this.#port = port;
+    for (const bytes of this.#early) port.write(bytes);
+    this.#early = [];
+    this.#earlyLen = 0;
+    port.setReading(true);
+    if (this.#dying) this.#finishDying();
+    else if (this.#finReceived) port.end();
+    this.streamFlushed();
+  }
+
+  /** Bytes of the program; borrowed for the call. */
+  streamBytes(bytes: Uint8Array): void {
+    if (this.listener !== undefined) {
+      this.listener.upstream(bytes);
+      return;
+    }
+    const rest = this.#skipPadding(bytes);
+    if (rest.length === 0) return;
+    if (this.state === State.established) this.#send(rest);
+    else this.#closeStream(State.failed);
+  }
+
+  /** The program will send no more: it closed, or shut down its sending direction. */
+  streamEnd(): void {
+    if (this.state !== State.established) {
+      this.#programGone();
+      return;
+    }
+    this.#endSeen = true;
+    /* After our own end of the stream there is nothing left to ask: both directions are done. */
+    if (this.#finReceived) this.#halfClose();
+    else this.#port?.probe();
+  }
+
+  /** The program closed with unread data, or the stream broke. */
+  streamReset(): void {
+    this.#abort();
+    this.#programGone();
+  }
+
+  /** Everything written to the port has reached the kernel. */
+  streamFlushed(): void {
+    this.#credit();
+    if (this.listener !== undefined) this.listener.flushed();
+    if (this.#dying) this.#finishDying();
+  }
+
+  /** Answer to `StreamPort.probe`: `open` = the program has only shut down its sending side. */
+  streamProbed(open: boolean): void {
+    if (this.state === State.connecting) {
+      if (open) this.#connectProbe = this.#host.timers.probeConnecting(this);
+      else this.#programGone();
+      return;
+    }
+    if (this.state !== State.established) return;
+    if (!open) this.#programClosed();
+    else if (this.#txDone) this.#halfCloseProbe = this.#host.timers.probeHalfClosed(this);
+    else this.#halfClose();
+  }
+
+  /** A timer of `SocketTimers.probe*` is due. */
+  probeDue(): void {
+    this.#port?.probe();
+  }
+
+  #skipPadding(bytes: Uint8Array): Uint8Array {
+    const padding = this.#padding ?? 0;
+    if (padding === 0) return bytes;
+    const skipped = Math.min(padding, bytes.length);
+    this.#padding = padding - skipped;
+    return bytes.subarray(skipped);
+  }
+
+  // ---------------------------------------------------------- bind, listen
+
+  /** BIND [5 section 7]; 0 or a negative errno number. */
+  bind(address: ZtAddress, flags: number): number {
+    if (this.state !== State.fresh) return failed('EINVAL');
+    if (this.options.v6Only && address.family === 4 && this.family === 6) return failed('EINVAL');
+    if (address.family === 6 && this.family === 4) return failed('EAFNOSUPPORT');
+    const freeBind = this.options.freeBind || (flags & BindFlag.freeBind) !== 0;
+    if (!freeBind && !mayBind(this.#host.stack, address.ip)) return failed('EADDRNOTAVAIL');
+    const result = this.#reserve(address.ip, address.port, flags);
+    if (result !== 0) return result;
+    this.#boundByProgram = true;
+    this.state = State.bound;
+    return 0;
+  }
+
+  /** LISTEN; 0 or a negative errno number. */
+  listen(backlog: number): number {
+    const port = this.#port;
+    if (port === undefined) return failed('ENOTCONN');
+    if (this.state === State.listening) return this.#host.listen(this, port, backlog);
+    if (this.state !== State.fresh && this.state !== State.bound) return failed('EINVAL');
+    if (this.state === State.fresh) {
+      const result = this.#reserve(new Uint8Array(this.family === 4 ? 4 : 16), 0, 0);
+      if (result !== 0) return result;
+      this.state = State.bound;
+    }
+    const result = this.#host.listen(this, port, backlog);
+    if (result !== 0) return result;
+    this.state = State.listening;
+    this.#holder!.listening = true;
+    port.setReading(true);
+    return 0;
+  }
+
+  /** Takes over options and the program's own binding from a failed socket. */
+  inherit(old: VirtualSocket): number {
+    this.options = old.options.clone();
+    if (!old.#boundByProgram || old.#local === undefined) return 0;
+    old.#release();
+    const result = this.#reserve(old.#local.ip, old.#local.port, 0);
+    if (result !== 0) return result;
+    this.#boundByProgram = true;
+    this.state = State.bound;
+    return 0;
+  }
+
+  #reserve(ip: IpBytes, port: number, flags: number): number {
+    const chosen = port === 0 ? this.#host.ports.ephemeral() : port;
+    if (chosen === undefined) return failed('EADDRINUSE');
+    const local = { ip, port: chosen };
+    const holder = this.#holderFor(local);
+    holder.reuseAddr ||= (flags & BindFlag.reuseAddr) !== 0;
+    holder.reusePort ||= (flags & BindFlag.reusePort) !== 0;
+    if (this.#host.ports.conflicts(holder)) return failed('EADDRINUSE');
+    this.#host.ports.add(holder);
+    this.#holder = holder;
+    this.#local = local;
+    return 0;
+  }
+
+  #holderFor(local: Endpoint): PortHolder {
+    return {
+      port: local.port,
+      ip: local.ip,
+      v6Only: this.options.v6Only,
+      reuseAddr: this.options.reuseAddr,
+      reusePort: this.options.reusePort,
+      listening: false,
+    };
+  }
+
+  #hold(local: Endpoint, listening: boolean): void {
+    this.#holder = this.#holderFor(local);
+    this.#holder.listening = listening;
+    this.#host.ports.add(this.#holder);
+  }
+
+  #release(): void {
+    if (this.#holder !== undefined) this.#host.ports.remove(this.#holder);
+    this.#holder = undefined;
+  }
+
+  // --------------------------------------------------------------- connect
+
+  /** CONNECT: a `ConnectResult` or a negative errno number. */
+  connect(address: ZtAddress): number {
+    switch (this.state) {
+      case State.fresh:
+      case State.bound:
+        return this.#startConnect(address);
+      case State.connecting:
+        return failed('EALREADY');
+      case State.established:
+        return this.#connectAgain();
+      case State.listening:
+        return failed('EISCONN');
+      default:
+        return this.#takeError() || ConnectResult.replace;
+    }
+  }
+
+  #connectAgain(): number {
+    if (this.#connectReported) return failed('EISCONN');
+    this.#connectReported = true;
+    return ConnectResult.done;
+  }
+
+  #takeError(): number {
+    const e = this.#error;
+    this.#error = 0;
+    return -e;
+  }
+
+  #startConnect(address: ZtAddress): number {
+    if (address.family === 0) return failed('EAFNOSUPPORT');
+    if (this.options.v6Only && address.family === 4) return failed('ENETUNREACH');
+    const destination = classifyDestination(this.#host.stack, address.ip);
+    if (destination.kind !== 'virtual') return failed('ENETUNREACH');
+    const local = this.#connectFrom(destination.source);
+    if (typeof local === 'number') return local;
+    const remote = { ip: destination.ip, port: address.port };
+    this.#port?.setReading(false);
+    const handle = this.#host.stack.tcpConnect(
+      this.#host.now(),
+      local,
+      remote,
+      this,
+      this.options.tcp(),
+    );
+    if (typeof handle === 'string') {
+      this.#port?.setReading(true);
+      return failed(handle);
+    }
+    this.#beginConnecting(handle, remote);
+    return ConnectResult.started;
+  }
+
+  /** Local end of an outgoing connection; undefined lets the stack choose. */
+  #connectFrom(source: IpBytes): Endpoint | undefined | number {
+    if (this.#local === undefined) return undefined;
+    if (isUnspecified(this.#local.ip)) return { ip: source, port: this.#local.port };
+    if (this.#local.ip.length !== source.length) return failed('EINVAL');
+    return this.#local;
+  }
+
+  #beginConnecting(handle: TcpHandle, remote: Endpoint): void {
+    this.#handle = handle;
+    this.#peer = remote;
+    const names = this.#host.stack.tcpNames(handle);
+    if (names !== undefined) {
+      this.#local = names.local;
+      if (this.#holder === undefined) this.#hold(names.local, false);
+    }
+    this.state = State.connecting;
+    this.#oldPadding = this.#padding ?? 0;
+    this.#padding = undefined;
+    this.#outcome = undefined;
+    this.#connectProbe = this.#host.timers.probeConnecting(this);
+  }
+
+  /** PADDED, and the padding part of WAITCONN. */
+  padded(count: number): void {
+    if (this.state !== State.connecting || this.#padding !== undefined) return;
+    if (count === PADDING_UNCHANGED) return;
+    this.#padding = this.#oldPadding + count;
+    this.#settle();
+  }
+
+  /**
+   * WAITCONN: `waiter` is called once, now or when the outcome is known.
+   * @returns withdraws the waiter.
+   */
+  waitConnect(count: number, waiter: ConnectWaiter): () => void {
+    if (this.state === State.established) {
+      this.#connectReported = true;
+      waiter(0);
+    } else if (this.state !== State.connecting) {
+      waiter(this.#takeError() || failed('ENOTCONN'));
+    } else {
+      this.#waiters.add(waiter);
+      this.padded(count);
+    }
+    return () => this.#waiters.delete(waiter);
+  }
+
+  /** Applies the outcome of the handshake once the padding is announced. */
+  #settle(): void {
+    if (this.#outcome === undefined || this.#padding === undefined) return;
+    const outcome = this.#outcome;
+    this.#outcome = undefined;
+    cancel(this.#connectProbe);
+    if (outcome === 'connected') this.#established();
+    else this.#connectFailed(outcome);
+  }
+
+  #established(): void {
+    this.state = State.established;
+    if (this.#waiters.size > 0) this.#connectReported = true;
+    this.#answerWaiters(0);
+    this.#port?.setReading(true);
+  }
+
+  #connectFailed(errno: StackErrno): void {
+    if (this.#waiters.size === 0) {
+      this.#error = errnoNumber(errno);
+      this.#closeStream(State.failed);
+      return;
+    }
+    this.#peer = undefined;
+    this.#forgetAutomaticPort();
+    this.state = this.#boundByProgram ? State.bound : State.fresh;
+    this.#answerWaiters(failed(errno));
+    /* The stream is used again: its padding is read and skipped. */
+    this.#port?.setReading(true);
+  }
+
+  #forgetAutomaticPort(): void {
+    if (this.#boundByProgram) return;
+    this.#release();
+    this.#local = undefined;
+  }
+
+  #answerWaiters(result: number): void {
+    const waiters = [...this.#waiters];
+    this.#waiters.clear();
+    for (const w of waiters) w(result);
+  }
+
+  // ------------------------------------------------------ program to stack
+
+  #send(bytes: Uint8Array): void {
+    if (this.#handle === undefined) {
+      this.#brokenPipe();
+      return;
+    }
+    if (this.#toStack !== undefined || this.options.corked) {
+      this.#toStack = concatBytes(this.#toStack ?? new Uint8Array(0), bytes);
+      this.#pump();
+      return;
+    }
+    const taken = this.#host.stack.tcpWrite(this.#host.now(), this.#handle, bytes, false);
+    if (taken === bytes.length) return;
+    this.#toStack = bytes.slice(taken);
+    this.#port?.setReading(false);
+  }
+
+  /** Moves waiting bytes to the stack; reading goes on when none is left. */
+  #pump(force = false): void {
+    const waiting = this.#toStack;
+    if (waiting === undefined || this.#handle === undefined) return;
+    if (!force && this.#mayWait(waiting.length)) return;
+    cancel(this.#corkTimer);
+    this.#corkTimer = undefined;
+    const taken = this.#host.stack.tcpWrite(this.#host.now(), this.#handle, waiting, false);
+    this.#toStack = taken === waiting.length ? undefined : waiting.subarray(taken);
+    this.#port?.setReading(this.#toStack === undefined);
+    if (this.#toStack === undefined) this.#drained();
+  }
+
+  /** Nothing waits any more: an end that came meanwhile may go out. */
+  #drained(): void {
+    if (this.#lingering) this.#closeLingering();
+    else if (this.#halfClosePending) this.#halfClose();
+  }
+
+  /** Corked bytes of less than a segment wait, at most 200 ms. */
+  #mayWait(len: number): boolean {
+    if (!this.options.corked || len >= CORK_LEN || this.#endSeen) return false;
+    this.#corkTimer ??= this.#host.timers.cork(this);
+    return true;
+  }
+
+  /** Cork timer, or the option was cleared: everything goes. */
+  uncork(): void {
+    this.#pump(true);
+  }
+
+  /** The connection is gone and the program still writes. */
+  #brokenPipe(): void {
+    this.#closeStream(this.state === State.established ? State.closed : this.state);
+  }
+
+  // ------------------------------------------------------ stack to program
+
+  onConnected(): void {
+    this.#outcome = 'connected';
+    this.#settle();
+  }
+
+  onData(bytes: Uint8Array): void {
+    if (this.#lingering) {
+      /* Data for a program that is gone is answered with a reset, as Linux does. */
+      this.#abort();
+      return;
+    }
+    if (this.#rxShut) {
+      this.#host.stack.tcpCredit(this.#host.now(), this.#handle!, bytes.length);
+      return;
+    }
+    this.#uncredited += bytes.length;
+    if (this.#port === undefined) {
+      this.#early.push(bytes.slice());
+      this.#earlyLen += bytes.length;
+      this.onEarlyData?.();
+      return;
+    }
+    this.#port.write(bytes);
+  }
+
+  /** Called at the first bytes of a connection that waits for them (TCP_DEFER_ACCEPT). */
+  onEarlyData: (() => void) | undefined;
+
+  onSent(_count: number): void {
+    this.#pump();
+  }
+
+  onFin(): void {
+    this.#finReceived = true;
+    this.#port?.end();
+    if (this.#txDone) this.#bothDone();
+  }
+
+  onError(errno: StackErrno): void {
+    this.#handle = undefined;
+    this.#lingering = false;
+    if (this.state === State.connecting) {
+      this.#outcome = errno;
+      this.#settle();
+      return;
+    }
+    if (this.state !== State.established) return;
+    this.#error = errnoNumber(errno);
+    this.state = State.reset;
+    this.#dying = true;
+    if (this.#port !== undefined) this.#finishDying();
+    else this.#release();
+    this.onDeath?.();
+  }
+
+  /** Called when a connection dies that no program has picked up. */
+  onDeath: (() => void) | undefined;
+
+  /** A reset: what the program has not been given yet goes first [5 section 13]. */
+  #finishDying(): void {
+    if (this.#port === undefined || this.#port.queuedLen > 0) return;
+    this.#dying = false;
+    this.#closeStream(this.state);
+  }
+
+  #credit(): void {
+    if (this.#uncredited === 0 || this.#port === undefined) return;
+    if (this.#port.queuedLen > 0) return;
+    const count = this.#uncredited;
+    this.#uncredited = 0;
+    if (this.#handle !== undefined) {
+      this.#host.stack.tcpCredit(this.#host.now(), this.#handle, count);
+    }
+  }
+
+  // ------------------------------------------------------------------ ends
+
+  /** The program shut down its sending direction and may still read. */
+  #halfClose(): void {
+    this.#halfClosePending = true;
+    this.#pump(true);
+    if (this.#txDone || this.#toStack !== undefined || this.#handle === undefined) return;
+    this.#txDone = true;
+    if (this.#finReceived) {
+      this.#bothDone();
+      return;
+    }
+    this.#host.stack.tcpShutdown(this.#host.now(), this.#handle);
+    this.#halfCloseProbe = this.#host.timers.probeHalfClosed(this);
+  }
+
+  /** Both directions ended in order: the control block finishes by itself. */
+  #bothDone(): void {
+    if (this.#handle !== undefined) {
+      this.#credit();
+      this.#host.stack.tcpClose(this.#host.now(), this.#handle);
+    }
+    this.#handle = undefined;
+    this.state = State.closed;
+    this.#dying = true;
+    this.#finishDying();
+  }
+
+  /** The program closed its descriptor. */
+  #programClosed(): void {
+    if (this.#handle !== undefined) {
+      if (this.options.resetsOnClose || this.#uncredited > 0) this.#abort();
+      else this.#closeGently();
+    }
+    this.#programGone();
+  }
+
+  /** An orderly close after everything the program wrote. */
+  #closeGently(): void {
+    this.#lingering = true;
+    this.#pump(true);
+    if (this.#toStack === undefined) this.#closeLingering();
+  }
+
+  #closeLingering(): void {
+    this.#lingering = false;
+    if (this.#handle !== undefined) this.#host.stack.tcpClose(this.#host.now(), this.#handle);
+    this.#handle = undefined;
+  }
+
+  #abort(): void {
+    this.#lingering = false;
+    if (this.#handle !== undefined) this.#host.stack.tcpAbort(this.#host.now(), this.#handle);
+    this.#handle = undefined;
+  }
+
+  /** The stream has ended for good: free everything, keep names and error for a while. */
+  #programGone(): void {
+    this.listener?.close();
+    this.listener = undefined;
+    this.#closeStream(this.state === State.reset ? State.reset : State.closed);
+  }
+
+  #closeStream(next: StateNumber): void {
+    this.state = next;
+    this.#answerWaiters(failed('ECONNRESET'));
+    for (const t of [this.#connectProbe, this.#halfCloseProbe, this.#corkTimer]) cancel(t);
+    if (!this.#lingering) {
+      this.#toStack = undefined;
+      this.#abort();
+    }
+    this.#release();
+    this.#port?.destroy();
+    this.#port = undefined;
+    this.#uncredited = 0;
+    this.#host.retire(this);
+  }
+
+  /** Resets an accepted connection that no program will pick up. */
+  abandon(): void {
+    this.#abort();
+    this.#early = [];
+    this.#earlyLen = 0;
+    this.#release();
+  }
+
+  // -------------------------------------------------------------- requests
+
+  /** TAKEERR and EOFINFO: the pending error, cleared unless `peek`. */
+  takePendingError(peek: boolean): number {
+    const e = this.#error;
+    if (!peek) this.#error = 0;
+    return e;
+  }
+
+  /** SHUTDOWN; 0 or a negative errno number. */
+  shutdown(how: number): number {
+    switch (this.state) {
+      case State.established:
+        if (how === SHUT_RD) this.#rxShut = true;
+        return 0;
+      case State.listening:
+        this.listener?.close();
+        this.listener = undefined;
+        this.state = State.closed;
+        this.#release();
+        return 0;
+      case State.connecting:
+        this.#abortConnecting();
+        return 0;
+      default:
+        return failed('ENOTCONN');
+    }
+  }
+
+  #abortConnecting(): void {
+    this.#abort();
+    this.#closeStream(State.reset);
+  }
+
+  /** DISCONNECT (connect to AF_UNSPEC): 0, or 2 when the stream must be replaced. */
+  disconnect(): number {
+    if (this.state === State.fresh || this.state === State.bound) return 0;
+    if (this.listener !== undefined) {
+      this.listener.close();
+      this.listener = undefined;
+    }
+    this.#abort();
+    this.#closeStream(State.reset);
+    return ConnectResult.replace;
+  }
+
+  /** SETOPT; 0 or a negative errno number. */
+  setOption(level: number, name: number, value: Uint8Array): number {
+    const result = this.options.set(level, name, value, this.#optionContext());
+    if (result !== 0) return result;
+    if (this.#holder !== undefined) {
+      this.#holder.reuseAddr = this.options.reuseAddr;
+      this.#holder.reusePort = this.options.reusePort;
+    }
+    if (this.#handle !== undefined) {
+      this.#host.stack.tcpSetOptions(this.#host.now(), this.#handle, this.options.tcp());
+    }
+    if (!this.options.corked) this.uncork();
+    return 0;
+  }
+
+  getOption(level: number, name: number): ReturnType<SocketOptions['get']> {
+    return this.options.get(level, name, this.#optionContext());
+  }
+
+  #optionContext(): OptionContext {
+    return {
+      isFresh: this.state === State.fresh,
+      isConnected: this.state === State.established,
+      interfaceName: this.#host.interfaceName,
+      mtu: this.#host.mtu(),
+      tcpState: this.#tcpState(),
+      info: this.#handle === undefined ? undefined : this.#host.stack.tcpInfo(this.#handle),
+    };
+  }
+
+  /** Linux's TCP state number for struct tcp_info. */
+  #tcpState(): number {
+    if (this.state === State.listening) return 10;
+    if (this.state === State.connecting) return 2;
+    if (this.state !== State.established) return 7;
+    if (this.#finReceived) return this.#txDone ? 9 : 8;
+    return this.#txDone ? 5 : 1;
+  }
+}
+
+function cancel(entry: DelayEntry<VirtualSocket> | undefined): void {
+  if (entry !== undefined) entry.value = undefined;
+}

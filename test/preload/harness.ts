@@ -1,0 +1,114 @@
+/**
+ * A virtual network for preloaded programs without the rest of the node: one `PreloadDoor` over a
+ * stack whose own address reaches itself, so that a preloaded client and a preloaded server meet.
+ *
+ * As a program (`node build/test/preload/harness.js`) it opens the door, prints the value for
+ * ZT_NC_NETWORK, and serves until its standard input ends.
+ */
+import * as fs from 'node:fs';
+import * as os from 'node:os';
+import * as path from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { PreloadDoor } from '#src/host/unix.js';
+import type { Moment } from '#src/lib/time.js';
+import type { Stack, StackConfig } from '#src/stack/stack.js';
+import { FakeStack } from '#test/helpers/fake-stack.js';
+
+export const NWID = 0x8056c2e21c000001n;
+export const OWN_ADDRESS = '10.147.17.1';
+
+const CONFIG: StackConfig = {
+  mtu: 2800,
+  addresses: [{ ip: Uint8Array.of(10, 147, 17, 1), prefixLen: 24 }],
+  routes: [],
+};
+
+export interface Harness {
+  /** Value for ZT_NC_NETWORK. */
+  readonly network: string;
+  readonly home: string;
+  readonly door: PreloadDoor;
+  readonly stack: Stack;
+  close(): Promise<void>;
+}
+
+function now(): Moment {
+  return { mono: performance.now(), wall: Date.now() };
+}
+
+/** Runs the stack whenever the door or its timers ask; frames for the wire go nowhere. */
+class StackLoop {
+  readonly #stack: Stack;
+  #timer: NodeJS.Timeout | undefined;
+  #pending = false;
+
+  constructor(stack: Stack) {
+    this.#stack = stack;
+  }
+
+  readonly kick = (): void => {
+    if (this.#pending) return;
+    this.#pending = true;
+    process.nextTick(() => this.#run());
+  };
+
+  #run(): void {
+    this.#pending = false;
+    this.#stack.drain(now(), () => undefined);
+    clearTimeout(this.#timer);
+    const at = this.#stack.deadline();
+    if (at === Number.POSITIVE_INFINITY) return;
+    const delay = Math.max(0, Math.ceil(at - now().mono));
+    this.#timer = setTimeout(() => this.#expired(), delay);
+  }
+
+  #expired(): void {
+    this.#stack.handleTimeout(now());
+    this.#run();
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+}
+
+/** Opens a door in a fresh folder; `stack` defaults to the in-process one. */
+export async function openHarness(stack: Stack = new FakeStack()): Promise<Harness> {
+  const home = fs.mkdtempSync(path.join(os.tmpdir(), 'netcon-preload-'));
+  const network = path.join(home, `nc_${NWID.toString(16).padStart(16, '0')}`);
+  stack.configure(now(), CONFIG);
+  const loop = new StackLoop(stack);
+  const door = new PreloadDoor({
+    path: network,
+    nwid: NWID,
+    stack,
+    config: () => CONFIG,
+    kick: loop.kick,
+    now,
+    log: (line) => console.error(line),
+  });
+  await door.listen();
+  return {
+    network,
+    home,
+    door,
+    stack,
+    async close() {
+      await door.close();
+      loop.stop();
+      stack.close();
+      fs.rmSync(home, { recursive: true, force: true });
+    },
+  };
+}
+
+async function main(): Promise<void> {
+  const harness = await openHarness();
+  console.log(harness.network);
+  process.stdin.resume();
+  await new Promise<void>((resolve) => process.stdin.once('end', resolve));
+  console.error(JSON.stringify({ ...harness.door.view.counters(), ...harness.stack.counters() }));
+  await harness.close();
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) await main();
