@@ -52,7 +52,7 @@ class WasmPeerKey implements PeerKey {
 
   constructor(agreed: Uint8Array) {
     if (agreed.length !== AGREED_LEN) throw new RangeError('agreed key: not 48 bytes');
-    this.agreed = agreed.slice();
+    this.agreed = new Uint8Array(agreed);
     this.salsa = this.agreed.slice(0, KEY_LEN);
   }
 

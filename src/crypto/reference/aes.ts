@@ -2,6 +2,8 @@
  * AES-256 on single blocks, CTR and GMAC, built from their definitions [1 section 2.5]. Slow and not
  * constant time: for tests.
  */
+import { concatBytes } from '../../lib/bytes.js';
+
 const ROUNDS = 14;
 const KEY_WORDS = 8;
 
@@ -94,8 +96,8 @@ export function aesDecryptBlock(key: Uint8Array, block: Uint8Array): Uint8Array 
 
 /** CTR mode; `counter` (16 bytes) counts as one big-endian integer. */
 export function aesCtr(key: Uint8Array, counter: Uint8Array, input: Uint8Array): Uint8Array {
-  const out = input.slice();
-  const block = counter.slice();
+  const out = concatBytes(input);
+  const block = concatBytes(counter);
   for (let at = 0; at < out.length; at += 16) {
     const stream = aesEncryptBlock(key, block);
     for (let i = 0; i < 16 && at + i < out.length; i++) out[at + i]! ^= stream[i]!;

@@ -27,7 +27,7 @@ export const referenceSiv: SivPrimitives = {
 
 /** The 32-byte packet key of suites 0 and 1 [1 section 5.2]. */
 export function packetKey(agreed: Uint8Array, packet: Uint8Array): Uint8Array {
-  const key = agreed.slice(0, 32);
+  const key = concatBytes(agreed.subarray(0, 32));
   for (let i = 0; i < OFF_FLAGS; i++) key[i]! ^= packet[i]!;
   key[18]! ^= packet[OFF_FLAGS]! & 0xf8;
   key[19]! ^= packet.length & 0xff;
@@ -41,7 +41,7 @@ function withSuite(flags: number, suite: Suite): number {
 
 export class ReferencePacketCore implements PacketCore {
   makeKey(agreed: Uint8Array): PeerKey {
-    return { agreed: agreed.slice() };
+    return { agreed: concatBytes(agreed) };
   }
 
   seal(key: PeerKey, packet: Uint8Array, suite: Suite): void {
@@ -72,8 +72,8 @@ export class ReferencePacketCore implements PacketCore {
 
   /** [1 section 5.4] */
   #sealSiv(key: PeerKey, packet: Uint8Array): void {
-    const iv = packet.slice(0, OFF_DEST);
-    const aad = packet.slice(OFF_DEST, OFF_MAC);
+    const iv = concatBytes(packet.subarray(0, OFF_DEST));
+    const aad = concatBytes(packet.subarray(OFF_DEST, OFF_MAC));
     const { k0, k1 } = sivKeys(key.agreed);
     const sealed = sivSeal(referenceSiv, k0, k1, iv, aad, packet.subarray(OFF_VERB));
     packet.set(sealed.tag.subarray(0, 8));
@@ -83,7 +83,7 @@ export class ReferencePacketCore implements PacketCore {
 
   #openSiv(key: PeerKey, packet: Uint8Array): boolean {
     const tag = concatBytes(packet.subarray(0, OFF_DEST), packet.subarray(OFF_MAC, OFF_VERB));
-    const aad = packet.slice(OFF_DEST, OFF_MAC);
+    const aad = concatBytes(packet.subarray(OFF_DEST, OFF_MAC));
     aad[aad.length - 1]! &= 0xf8;
     const { k0, k1 } = sivKeys(key.agreed);
     const plaintext = sivOpen(referenceSiv, k0, k1, tag, aad, packet.subarray(OFF_VERB));
@@ -93,7 +93,7 @@ export class ReferencePacketCore implements PacketCore {
   }
 
   maskHello(key: PeerKey, packet: Uint8Array, start: number): void {
-    const iv = packet.slice(0, 8);
+    const iv = concatBytes(packet.subarray(0, 8));
     iv[7]! &= 0xf8;
     const cipher = new Salsa20(key.agreed.subarray(0, 32), iv, 12);
     packet.set(cipher.xor(packet.subarray(start)), start);

@@ -99,7 +99,7 @@ export function lz4Encode(input: Uint8Array, out: Uint8Array): number {
   const seen = new Map<string, number>();
   let anchor = 0;
   for (let at = 0; at <= input.length - MATCH_START_LIMIT; at++) {
-    const key = input.slice(at, at + MIN_MATCH).join();
+    const key = input.subarray(at, at + MIN_MATCH).join();
     const from = seen.get(key);
     seen.set(key, at);
     if (from === undefined || at < anchor) continue;

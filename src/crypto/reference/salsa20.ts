@@ -4,6 +4,8 @@
  * One object is one cipher state: successive calls of `xor` go on at the next whole block, the rest
  * of a call's last block is discarded.
  */
+import { concatBytes } from '../../lib/bytes.js';
+
 const CONSTANTS = [0x61707865, 0x3320646e, 0x79622d32, 0x6b206574] as const;
 const BLOCK_LEN = 64;
 
@@ -23,10 +25,7 @@ function rotate(v: number, bits: number): number {
   return (v << bits) | (v >>> (32 - bits));
 }
 
-function quarterRound(
-  x: Uint32Array,
-  [a, b, c, d]: readonly [number, number, number, number],
-): void {
+function quarterRound(x: Uint32Array, a: number, b: number, c: number, d: number): void {
   x[b]! ^= rotate((x[a]! + x[d]!) | 0, 7);
   x[c]! ^= rotate((x[b]! + x[a]!) | 0, 9);
   x[d]! ^= rotate((x[c]! + x[b]!) | 0, 13);
@@ -65,7 +64,9 @@ export class Salsa20 {
   /** The next 64 bytes of keystream. */
   block(): Uint8Array {
     const x = this.#state.slice();
-    for (let i = 0; i < this.#rounds; i += 2) for (const q of QUARTERS) quarterRound(x, q);
+    for (let i = 0; i < this.#rounds; i += 2) {
+      for (const q of QUARTERS) quarterRound(x, q[0], q[1], q[2], q[3]);
+    }
     const out = new Uint8Array(BLOCK_LEN);
     const view = new DataView(out.buffer);
     for (let i = 0; i < 16; i++) view.setUint32(4 * i, x[i]! + this.#state[i]!, true);
@@ -76,7 +77,7 @@ export class Salsa20 {
 
   /** `input` XOR keystream, as a new array. */
   xor(input: Uint8Array): Uint8Array {
-    const out = input.slice();
+    const out = concatBytes(input);
     for (let at = 0; at < out.length; at += BLOCK_LEN) {
       const stream = this.block();
       for (let i = 0; i < BLOCK_LEN && at + i < out.length; i++) out[at + i]! ^= stream[i]!;

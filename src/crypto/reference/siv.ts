@@ -36,11 +36,11 @@ function macOf(
 
 /** The two halves of the MAC folded into 8 bytes. */
 function fold(mac: Uint8Array): Uint8Array {
-  return mac.slice(0, 8).map((b, i) => b ^ mac[8 + i]!);
+  return mac.subarray(0, 8).map((b, i) => b ^ mac[8 + i]!);
 }
 
 function ctrIvOf(tag: Uint8Array): Uint8Array {
-  const out = tag.slice();
+  const out = concatBytes(tag);
   out[12]! &= 0x7f;
   return out;
 }
@@ -71,6 +71,6 @@ export function sivOpen(
 ): Uint8Array | undefined {
   const plaintext = p.ctr(k1, ctrIvOf(tag), ciphertext);
   const sivBlock = p.decryptBlock(k1, tag);
-  const mac = macOf(p, k0, sivBlock.slice(0, 8), aad, plaintext);
-  return equalBytes(fold(mac), sivBlock.slice(8)) ? plaintext : undefined;
+  const mac = macOf(p, k0, sivBlock.subarray(0, 8), aad, plaintext);
+  return equalBytes(fold(mac), sivBlock.subarray(8)) ? plaintext : undefined;
 }
