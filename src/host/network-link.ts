@@ -2,8 +2,8 @@
  * What the host keeps per joined network: its TCP/IP stack, its door for preloaded programs, and the
  * user's local settings. Turns a configuration into addresses and routes of the stack.
  */
-import { createStack } from '../stack/lwip.js';
-import type { InterfaceAddress, Route, Stack } from '../stack/stack.js';
+import { createStack } from '../stack/lwip-stack.js';
+import type { InterfaceAddress, Route, Stack, StackConfig } from '../stack/stack.js';
 import { memberMac, type NetworkId, networkIdText } from '../wire/address.js';
 import { type InetAddress, ipInPrefix, ipScope, parseInetAddress, SCOPE_GLOBAL, SCOPE_PRIVATE, SCOPE_PSEUDO_PRIVATE, SCOPE_SHARED } from '../wire/inetaddress.js';
 import { DEFAULT_MTU, type NetworkConfig } from '../wire/netconf.js';
@@ -33,6 +33,7 @@ export class NetworkLink {
   #door: PreloadDoor;
   #rebuild: NodeJS.Timeout | undefined;
   #closed = false;
+  #stackConfig: StackConfig = { mtu: DEFAULT_MTU, addresses: [], routes: [] };
 
   constructor(service: Service, nwid: NetworkId) {
     this.#service = service;
@@ -56,6 +57,7 @@ export class NetworkLink {
       path: this.#service.doorPath(this.nwid),
       nwid: this.nwid,
       stack: this.#stack,
+      config: () => this.#stackConfig,
       kick: () => this.#service.loop.touch(this.nwid),
       now: readClock,
       log: (line) => this.#service.log('warning', line),
@@ -100,11 +102,12 @@ export class NetworkLink {
   changed(): void {
     if (this.#closed) return;
     const config = this.#service.node.vl2.network(this.nwid)?.config;
-    this.#stack.configure(readClock(), {
+    this.#stackConfig = {
       mtu: config?.mtu ?? DEFAULT_MTU,
       addresses: config === undefined ? [] : this.#addresses(config),
       routes: config === undefined ? [] : this.#routes(config),
-    });
+    };
+    this.#stack.configure(readClock(), this.#stackConfig);
     this.#service.loop.touch(this.nwid);
   }
 
