@@ -30,8 +30,6 @@ import { choosePort, DEFAULT_PORT } from './ports.js';
 import { readToken } from './tokens.js';
 import { Udp } from './udp.js';
 
-export const NETCON_VERSION = '0.1.0';
-
 export class ServiceStartError extends Error {
   readonly code = 'ERR_SERVICE_START';
 }

@@ -32,6 +32,10 @@ export function metricsText(s: Service): string {
       { labels: { direction: 'rx', protocol: 'udp' }, value: udp.bytesIn },
       { labels: { direction: 'tx', protocol: 'udp' }, value: udp.bytesOut },
     ]),
+    family('netcon_datagrams', 'counter', 'datagrams at the UDP sockets', [
+      { labels: { direction: 'rx' }, value: udp.datagramsIn },
+      { labels: { direction: 'tx' }, value: udp.datagramsOut },
+    ]),
     family('zt_num_networks', 'gauge', 'joined networks', plain(networks.length)),
     family('zt_network_multicast_groups_subscribed', 'gauge', 'multicast groups subscribed', networks.map((nwid) => ({
       labels: { network_id: networkIdText(nwid) },

@@ -3,7 +3,8 @@ import { isRecord, type JsonRecord, type JsonValue, jsonHex, jsonText, parseJson
 import { toHex } from '../lib/hex.js';
 import type { LocalSettings } from '../host/network-link.js';
 import { netconSettings, parseLocalConf, settingsOf } from '../host/local-conf.js';
-import { NETCON_VERSION, type Service } from '../host/service.js';
+import type { Service } from '../host/service.js';
+import { NETCON_VERSION } from '../host/version.js';
 import { Peer } from '../vl1/peer.js';
 import { addressText, macText, memberMac, type NetworkId, networkIdText, parseAddress, parseNetworkId } from '../wire/address.js';
 import { emitIdentityText } from '../wire/identity.js';

@@ -1,0 +1,100 @@
+/** `netcon run`: starts a program on a virtual network [5 section 12]. */
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { constants } from 'node:os';
+import { resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { networkIdText, parseNetworkId } from '../wire/address.js';
+import { CommandError, preloadLibrary, UsageError } from './args.js';
+
+export const RUN_USAGE = `usage: netcon run -n NETWORK [-D HOME] [--fall-through none|loopback|full] [--wait SECONDS] -- COMMAND...
+
+Runs COMMAND with its sockets on the virtual network NETWORK (16 hex digits) of the service
+whose home folder is HOME (default: the environment variable ZEROTIER_HOME, else
+/var/lib/zerotier-one). Exit code and signals pass through.
+
+  --fall-through   what may reach the host's network instead (default none)
+  --wait           seconds to wait for the service at the first socket (default 3)
+`;
+
+const DEFAULT_HOME = '/var/lib/zerotier-one';
+const FORWARDED = ['SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGWINCH', 'SIGCONT'] as const;
+/** These reach the whole foreground group when a terminal sends them. */
+const FROM_TERMINAL = ['SIGINT', 'SIGQUIT'] as const;
+
+export interface ProgramEnvironment {
+  readonly LD_PRELOAD: string;
+  readonly ZT_NC_NETWORK: string;
+  readonly [name: string]: string;
+}
+
+/** Environment that puts a program on a network. `door` = absolute `HOME/nc_<nwid>`. */
+export function programEnvironment(door: string): ProgramEnvironment {
+  const inherited = process.env['LD_PRELOAD'];
+  const library = preloadLibrary();
+  return {
+    LD_PRELOAD: inherited === undefined || inherited === '' ? library : `${library}:${inherited}`,
+    ZT_NC_NETWORK: door,
+  };
+}
+
+/** @returns the exit code of the program; ends this process by the program's signal if it had one. */
+export async function runCommand(args: readonly string[]): Promise<number> {
+  const cut = args.indexOf('--');
+  const own = cut < 0 ? args : args.slice(0, cut);
+  const command = cut < 0 ? [] : args.slice(cut + 1);
+  const { values } = parseArgs({
+    args: [...own],
+    options: {
+      network: { type: 'string', short: 'n' },
+      home: { type: 'string', short: 'D' },
+      'fall-through': { type: 'string', default: 'none' },
+      wait: { type: 'string', default: '3' },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  });
+  if (values.help) {
+    process.stdout.write(RUN_USAGE);
+    return 0;
+  }
+  const nwid = values.network === undefined ? undefined : parseNetworkId(values.network);
+  if (nwid === undefined) throw new UsageError(`-n must be a network id of 16 hex digits\n${RUN_USAGE}`);
+  if (command.length === 0) throw new UsageError(`no command after --\n${RUN_USAGE}`);
+  if (!['none', 'loopback', 'full'].includes(values['fall-through'])) {
+    throw new UsageError('--fall-through must be none, loopback or full');
+  }
+  const home = resolve(values.home ?? process.env['ZEROTIER_HOME'] ?? DEFAULT_HOME);
+  const door = `${home}/nc_${networkIdText(nwid)}`;
+  if (!existsSync(door)) {
+    throw new CommandError(`${door} does not exist: is the service running with that home, and has it joined ${networkIdText(nwid)}?`);
+  }
+  const env = {
+    ...process.env,
+    ...programEnvironment(door),
+    ZT_NC_FALLTHROUGH: values['fall-through'],
+    ZT_NC_WAIT: values.wait,
+  };
+  return supervise(command, env);
+}
+
+function supervise(command: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
+  const [file, ...rest] = command;
+  const child = spawn(file!, rest, { stdio: 'inherit', env });
+  const isTerminal = process.stdin.isTTY === true;
+  for (const s of FORWARDED) process.on(s, () => child.kill(s));
+  for (const s of FROM_TERMINAL) {
+    process.on(s, () => {
+      if (!isTerminal) child.kill(s);
+    });
+  }
+  return new Promise((done, fail) => {
+    child.on('error', (e: NodeJS.ErrnoException) => fail(new CommandError(`${file}: ${e.code === 'ENOENT' ? 'command not found' : e.message}`)));
+    child.on('exit', (code, signal) => {
+      if (signal === null) return done(code ?? 1);
+      for (const s of [...FORWARDED, ...FROM_TERMINAL]) process.removeAllListeners(s);
+      process.kill(process.pid, signal);
+      // Signals that do not end this process become the shell's 128 + n.
+      setTimeout(() => done(128 + constants.signals[signal]), 100);
+    });
+  });
+}
