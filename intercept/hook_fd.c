@@ -75,6 +75,9 @@ HOOK int fcntl64(int fd, int command, ...)
 	return fcntl_any(fd, command, argument);
 }
 
+ALIAS(__dup2, dup2)
+ALIAS(__fcntl, fcntl)
+
 /* ------------------------------------------------------------------- ioctl */
 
 /** out_queue() - Bytes that the peer has not acknowledged, as the service knows them */

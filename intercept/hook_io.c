@@ -476,3 +476,8 @@ HOOK ssize_t __recvfrom_chk(int fd, void *buf, size_t len, size_t room, int flag
 	check_room(len, room);
 	return recvfrom(fd, buf, len, flags, addr, addr_len);
 }
+
+ALIAS(__read, read)
+ALIAS(__write, write)
+ALIAS(__send, send)
+ALIAS(__sendmmsg, sendmmsg)

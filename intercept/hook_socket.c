@@ -685,3 +685,7 @@ HOOK int shutdown(int fd, int how)
 	log_call(LOG_CONTROL, "shutdown", fd, t.id, r);
 	return (int)zt_ret(r);
 }
+
+/* -------------------------------------------------------------- second names */
+
+ALIAS(__connect, connect)

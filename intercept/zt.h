@@ -22,6 +22,14 @@
 
 #define HOOK __attribute__((visibility("default")))
 
+/* libc also exports some functions under a second name; a static libc must keep those itself */
+#ifdef ZT_STATIC
+#define ALIAS(name, of)
+#else
+#define ALIAS(name, of)                                                                            \
+	extern __typeof(of) name __attribute__((alias(#of), copy(of), visibility("default")));
+#endif
+
 /* ------------------------------------------------------------------ env.c */
 
 enum zt_mode {
@@ -205,5 +213,8 @@ int zt_getsockopt(int fd, const struct zt_token *t, int level, int name, void *v
 int zt_setsockopt(int fd, const struct zt_token *t, int level, int name, const void *v,
 		  socklen_t len);
 int zt_ioctl(int fd, const struct zt_token *t, unsigned long request, void *argument);
+
+/** iface_has_family() - Whether the view has an address of family 4 or 6 beside loopback */
+bool iface_has_family(int family);
 
 #endif
