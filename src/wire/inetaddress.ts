@@ -145,8 +145,9 @@ export function parseInetAddress(text: string): InetAddress | undefined {
   const host = slash < 0 ? text : text.slice(0, slash);
   const ip = parseIp(host);
   if (ip === undefined) return undefined;
-  const digits = slash < 0 ? '' : (/^\s*[0-9]+/.exec(text.slice(slash + 1))?.[0] ?? '');
-  const port = digits === '' ? 0 : Number(BigInt(digits.trim()) & 0xffffn);
+  const number = /^\s*([+-]?)([0-9]+)/.exec(slash < 0 ? '' : text.slice(slash + 1));
+  const value = BigInt(number?.[2] ?? '0');
+  const port = Number(BigInt.asUintN(16, number?.[1] === '-' ? -value : value));
   return inetAddress(ip, port);
 }
 

@@ -1,7 +1,6 @@
 /** The list of all vector families; each room's checkers live in a file of their own. */
 import type { Family } from './case.js';
 import { cryptoFamilies } from './families-crypto.js';
+import { encodingFamilies } from './families-encoding.js';
 
-export const families: readonly Family[] = [
-  ...cryptoFamilies,
-];
+export const families: readonly Family[] = [...cryptoFamilies, ...encodingFamilies];
