@@ -41,8 +41,10 @@ async function main(args: readonly string[]): Promise<number> {
 try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (e) {
-  const isUsage = e instanceof UsageError || (e as { code?: string }).code?.startsWith('ERR_PARSE_ARGS') === true;
+  const isUsage =
+    e instanceof UsageError || (e as { code?: string }).code?.startsWith('ERR_PARSE_ARGS') === true;
   process.stderr.write(`netcon: ${e instanceof Error ? e.message : String(e)}\n`);
-  if (!isUsage && !(e instanceof CommandError) && process.env['NETCON_LOG'] === 'info') console.error(e);
+  if (!isUsage && !(e instanceof CommandError) && process.env['NETCON_LOG'] === 'info')
+    console.error(e);
   process.exitCode = isUsage ? 2 : 1;
 }

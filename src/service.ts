@@ -95,7 +95,8 @@ async function run(c: CommandLine): Promise<void> {
       );
   };
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const) process.on(signal, end);
-  for (const signal of ['SIGHUP', 'SIGPIPE', 'SIGIO', 'SIGUSR2'] as const) process.on(signal, () => undefined);
+  for (const signal of ['SIGHUP', 'SIGPIPE', 'SIGIO', 'SIGUSR2'] as const)
+    process.on(signal, () => undefined);
   if (process.env[CHILD_MARK] !== undefined) process.disconnect?.();
 }
 
@@ -141,7 +142,9 @@ async function runInBackground(c: CommandLine): Promise<number> {
   }
   process.stderr.write(errors);
   if (exitCode !== undefined) return exitCode;
-  process.stderr.write(`the service did not answer within ${DAEMON_WAIT_MS / 1000} s; it goes on as pid ${child.pid}\n`);
+  process.stderr.write(
+    `the service did not answer within ${DAEMON_WAIT_MS / 1000} s; it goes on as pid ${child.pid}\n`,
+  );
   child.unref();
   return 1;
 }
@@ -157,6 +160,8 @@ try {
   }
   const name = basename(process.argv[1] ?? 'zerotier-sdk-service');
   const code = (e as { code?: string }).code;
-  process.stderr.write(code === 'ERR_LOCAL_CONF' ? `ERROR: ${errorText(e)}\n` : `${name}: ${errorText(e)}\n`);
+  process.stderr.write(
+    code === 'ERR_LOCAL_CONF' ? `ERROR: ${errorText(e)}\n` : `${name}: ${errorText(e)}\n`,
+  );
   process.exit(1);
 }

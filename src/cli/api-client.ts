@@ -29,14 +29,22 @@ export class ApiClient {
   text(method: string, path: string, body?: JsonRecord): Promise<{ status: number; body: string }> {
     const payload = body === undefined ? undefined : JSON.stringify(body);
     return new Promise((resolve, reject) => {
-      const headers: Record<string, string | number> = { 'X-ZT1-Auth': this.#token, Connection: 'close' };
+      const headers: Record<string, string | number> = {
+        'X-ZT1-Auth': this.#token,
+        Connection: 'close',
+      };
       if (payload !== undefined) headers['Content-Length'] = Buffer.byteLength(payload);
-      const req = request({ host: '127.0.0.1', port: this.#port, method, path, headers, timeout: TIMEOUT_MS }, (res) => {
-        const chunks: Buffer[] = [];
-        res.on('data', (c: Buffer) => chunks.push(c));
-        res.on('end', () => resolve({ status: res.statusCode ?? 0, body: Buffer.concat(chunks).toString('utf8') }));
-        res.on('error', reject);
-      });
+      const req = request(
+        { host: '127.0.0.1', port: this.#port, method, path, headers, timeout: TIMEOUT_MS },
+        (res) => {
+          const chunks: Buffer[] = [];
+          res.on('data', (c: Buffer) => chunks.push(c));
+          res.on('end', () =>
+            resolve({ status: res.statusCode ?? 0, body: Buffer.concat(chunks).toString('utf8') }),
+          );
+          res.on('error', reject);
+        },
+      );
       req.on('timeout', () => req.destroy(new Error('the service did not answer in time')));
       req.on('error', reject);
       req.end(payload);
@@ -46,7 +54,8 @@ export class ApiClient {
   /** @throws CommandError on any status but 200. */
   async json(method: string, path: string, body?: JsonRecord): Promise<JsonValue> {
     const answer = await this.text(method, path, body);
-    if (answer.status !== 200) throw new CommandError(`${method} ${path}: status ${answer.status} ${answer.body}`);
+    if (answer.status !== 200)
+      throw new CommandError(`${method} ${path}: status ${answer.status} ${answer.body}`);
     return parseJson(answer.body);
   }
 

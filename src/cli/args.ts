@@ -20,6 +20,7 @@ export function packagePath(name: string): string {
 /** The preload library. @throws CommandError when it was not built. */
 export function preloadLibrary(): string {
   const path = packagePath('dist/native/libztintercept.so');
-  if (!existsSync(path)) throw new CommandError(`${path} is missing; build it with ./build.sh intercept`);
+  if (!existsSync(path))
+    throw new CommandError(`${path} is missing; build it with ./build.sh intercept`);
   return path;
 }

@@ -9,8 +9,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { createPrimitives, nativeEntropy } from '../crypto/native.js';
-import { choosePort } from '../host/ports.js';
 import { IdentityWorker } from '../host/identity-worker.js';
+import { choosePort } from '../host/ports.js';
 import { isRecord, type JsonRecord } from '../lib/json.js';
 import { loadPacketCore } from '../packetcore/load.js';
 import { addressText } from '../wire/address.js';
@@ -58,9 +58,15 @@ class Universe {
   }
 
   /** Starts a program that is ended with the universe; `log` collects what it prints. */
-  start(file: string, args: readonly string[], env: NodeJS.ProcessEnv, log: string[]): ChildProcess {
+  start(
+    file: string,
+    args: readonly string[],
+    env: NodeJS.ProcessEnv,
+    log: string[],
+  ): ChildProcess {
     const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'pipe'], env });
-    for (const stream of [child.stdout, child.stderr]) stream.on('data', (d: Buffer) => log.push(d.toString()));
+    for (const stream of [child.stdout, child.stderr])
+      stream.on('data', (d: Buffer) => log.push(d.toString()));
     this.#children.push(child);
     return child;
   }
@@ -91,7 +97,9 @@ async function until<T>(what: string, ask: () => Promise<T | undefined>): Promis
     }
     await new Promise((r) => setTimeout(r, POLL_MS));
   }
-  throw new CommandError(`${what}: not within ${STEP_MS / 1000} s${last === '' ? '' : ` (${last})`}`);
+  throw new CommandError(
+    `${what}: not within ${STEP_MS / 1000} s${last === '' ? '' : ` (${last})`}`,
+  );
 }
 
 interface Member {
@@ -115,34 +123,53 @@ async function startNodes(u: Universe, identities: readonly Identity[]): Promise
   nativeEntropy.fill(privateKey);
   const key = { privateKey, publicKey: p.publicFromPrivate(privateKey) };
   const endpoint = parseInetAddress(`127.0.0.1/${ports[0]}`)!;
-  const planet = makePlanet(p, key, [{ identity: { ...identities[0]!, privateKey: undefined }, endpoints: [endpoint] }], 1_000_000_001n, BigInt(Date.now()));
+  const planet = makePlanet(
+    p,
+    key,
+    [{ identity: { ...identities[0]!, privateKey: undefined }, endpoints: [endpoint] }],
+    1_000_000_001n,
+    BigInt(Date.now()),
+  );
   const logs = NAMES.map((): string[] => []);
   for (const [i, name] of NAMES.entries()) {
     const home = u.home(name);
     mkdirSync(home);
     writeFileSync(join(home, 'planet'), emitWorld(planet));
-    writeFileSync(join(home, 'identity.secret'), emitIdentityText(identities[i]!, true), { mode: 0o600 });
-    u.start(process.execPath, [packagePath('dist/service.js'), `-p${ports[i]}`, home], process.env, logs[i]!);
+    writeFileSync(join(home, 'identity.secret'), emitIdentityText(identities[i]!, true), {
+      mode: 0o600,
+    });
+    u.start(
+      process.execPath,
+      [packagePath('dist/service.js'), `-p${ports[i]}`, home],
+      process.env,
+      logs[i]!,
+    );
   }
   return Promise.all(
     NAMES.map((name, i) =>
       until(`${name} online ${logs[i]!.join('')}`, async () => {
         const api = ApiClient.ofHome(u.home(name));
         const status = await api.record('GET', '/status');
-        return status['online'] === true ? { name, home: u.home(name), api, address: String(status['address']) } : undefined;
+        return status['online'] === true
+          ? { name, home: u.home(name), api, address: String(status['address']) }
+          : undefined;
       }),
     ),
   );
 }
 
 async function createNetwork(controller: Member): Promise<string> {
-  const record = await controller.api.record('POST', `/controller/network/${controller.address}______`, {
-    name: 'demo',
-    private: false,
-    v4AssignMode: { zt: true },
-    routes: [{ target: '10.147.17.0/24', via: null }],
-    ipAssignmentPools: [{ ipRangeStart: '10.147.17.10', ipRangeEnd: '10.147.17.250' }],
-  });
+  const record = await controller.api.record(
+    'POST',
+    `/controller/network/${controller.address}______`,
+    {
+      name: 'demo',
+      private: false,
+      v4AssignMode: { zt: true },
+      routes: [{ target: '10.147.17.0/24', via: null }],
+      ipAssignmentPools: [{ ipRangeStart: '10.147.17.10', ipRangeEnd: '10.147.17.250' }],
+    },
+  );
   return String(record['nwid']);
 }
 
@@ -150,7 +177,9 @@ async function join4(m: Member, nwid: string): Promise<string> {
   await m.api.record('POST', `/network/${nwid}`, {});
   return until(`${m.name} in the network`, async () => {
     const net: JsonRecord = await m.api.record('GET', `/network/${nwid}`);
-    const list = Array.isArray(net['assignedAddresses']) ? net['assignedAddresses'].map(String) : [];
+    const list = Array.isArray(net['assignedAddresses'])
+      ? net['assignedAddresses'].map(String)
+      : [];
     const v4 = list.find((a) => !a.includes(':'));
     return net['status'] === 'OK' && v4 !== undefined ? v4.split('/')[0]! : undefined;
   });
@@ -165,7 +194,10 @@ interface Traffic {
 async function traffic(m: Member): Promise<Traffic> {
   const text = (await m.api.text('GET', '/metrics')).body;
   const sum = (name: string): number =>
-    [...text.matchAll(new RegExp(`^${name}\\{[^}]*\\} (\\d+)$`, 'gm'))].reduce((n, x) => n + Number(x[1]), 0);
+    [...text.matchAll(new RegExp(`^${name}\\{[^}]*\\} (\\d+)$`, 'gm'))].reduce(
+      (n, x) => n + Number(x[1]),
+      0,
+    );
   return { datagrams: sum('netcon_datagrams'), bytes: sum('zt_data') };
 }
 
@@ -195,7 +227,11 @@ function fetchOn(u: Universe, m: Member, nwid: string, url: string): Promise<Buf
   child.stdout!.on('data', (d: Buffer) => chunks.push(d));
   return new Promise((done, fail) => {
     child.on('error', fail);
-    child.on('close', (code) => (code === 0 ? done(Buffer.concat(chunks)) : fail(new CommandError(`${file} ${url}: exit code ${code} ${errors.join('')}`))));
+    child.on('close', (code) =>
+      code === 0
+        ? done(Buffer.concat(chunks))
+        : fail(new CommandError(`${file} ${url}: exit code ${code} ${errors.join('')}`)),
+    );
   });
 }
 
@@ -203,7 +239,8 @@ function fetchOn(u: Universe, m: Member, nwid: string, url: string): Promise<Buf
 function expectedDigest(len: number): string {
   const block = createHash('sha512').update('netcon').digest();
   const hash = createHash('sha256');
-  for (let at = 0; at < len; at += block.length) hash.update(block.subarray(0, Math.min(block.length, len - at)));
+  for (let at = 0; at < len; at += block.length)
+    hash.update(block.subarray(0, Math.min(block.length, len - at)));
   return hash.digest('hex');
 }
 
@@ -212,11 +249,25 @@ async function show(u: Universe, bytes: number): Promise<void> {
   worker.ref();
   const second = new IdentityWorker();
   second.ref();
-  const identities = await Promise.all([worker.generate(), second.generate(), worker.generate(), second.generate()]);
+  const identities = await Promise.all([
+    worker.generate(),
+    second.generate(),
+    worker.generate(),
+    second.generate(),
+  ]);
   await Promise.all([worker.close(), second.close()]);
-  u.step(`made ${identities.length} identities: ${identities.map((i) => addressText(i.address)).join(' ')}`);
-  const [root, controller, alice, bob] = (await startNodes(u, identities)) as [Member, Member, Member, Member];
-  u.step(`root ${root.address}, controller ${controller.address}, members ${alice.address} and ${bob.address} are online, on 127.0.0.1`);
+  u.step(
+    `made ${identities.length} identities: ${identities.map((i) => addressText(i.address)).join(' ')}`,
+  );
+  const [root, controller, alice, bob] = (await startNodes(u, identities)) as [
+    Member,
+    Member,
+    Member,
+    Member,
+  ];
+  u.step(
+    `root ${root.address}, controller ${controller.address}, members ${alice.address} and ${bob.address} are online, on 127.0.0.1`,
+  );
   const nwid = await createNetwork(controller);
   u.step(`the controller made the network ${nwid}`);
   const [ipA, ipB] = await Promise.all([join4(alice, nwid), join4(bob, nwid)]);
@@ -224,20 +275,28 @@ async function show(u: Universe, bytes: number): Promise<void> {
   const log: string[] = [];
   const env = { ...process.env, ...programEnvironment(join(alice.home, `nc_${nwid}`)) };
   u.start(process.execPath, [packagePath('examples/httpserver.js'), String(WEB_PORT)], env, log);
-  await until(`examples/httpserver.js under the preload ${log.join('')}`, async () => (log.join('').includes('listening') ? true : undefined));
+  await until(`examples/httpserver.js under the preload ${log.join('')}`, async () =>
+    log.join('').includes('listening') ? true : undefined,
+  );
   u.step(`examples/httpserver.js, unmodified, listens on alice's network, port ${WEB_PORT}`);
   const greeting = await fetchOn(u, bob, nwid, `http://${ipA}:${WEB_PORT}/`);
-  u.step(`bob: ${hasCurl() ? 'curl' : 'node'} http://${ipA}:${WEB_PORT}/ -> ${greeting.toString().trim()}`);
+  u.step(
+    `bob: ${hasCurl() ? 'curl' : 'node'} http://${ipA}:${WEB_PORT}/ -> ${greeting.toString().trim()}`,
+  );
   const before = await Promise.all([traffic(alice), traffic(bob)]);
   const body = await fetchOn(u, bob, nwid, `http://${ipA}:${WEB_PORT}/bytes/${bytes}`);
   const digest = createHash('sha256').update(body).digest('hex');
-  if (digest !== expectedDigest(bytes)) throw new CommandError(`the download is not what was sent (${body.length} of ${bytes} bytes)`);
+  if (digest !== expectedDigest(bytes))
+    throw new CommandError(`the download is not what was sent (${body.length} of ${bytes} bytes)`);
   u.step(`bob: downloaded ${body.length} bytes, SHA-256 as sent (${digest.slice(0, 16)}...)`);
   const after = await Promise.all([traffic(alice), traffic(bob)]);
   for (const [i, m] of [alice, bob].entries()) {
     const datagrams = after[i]!.datagrams - before[i]!.datagrams;
     const moved = after[i]!.bytes - before[i]!.bytes;
-    if (moved < bytes) throw new CommandError(`only ${moved} bytes crossed ${m.name}'s UDP sockets: the download went another way`);
+    if (moved < bytes)
+      throw new CommandError(
+        `only ${moved} bytes crossed ${m.name}'s UDP sockets: the download went another way`,
+      );
     u.step(`${m.name}'s UDP sockets: ${datagrams} encrypted datagrams, ${moved} bytes`);
   }
 }
@@ -249,7 +308,8 @@ export async function demoCommand(args: readonly string[]): Promise<number> {
   }
   const at = args.indexOf('--bytes');
   const bytes = at < 0 ? 4_000_000 : Number(args[at + 1]);
-  if (!Number.isSafeInteger(bytes) || bytes < 1 || bytes > 1e9) throw new CommandError('--bytes must be a whole number from 1 to 1000000000');
+  if (!Number.isSafeInteger(bytes) || bytes < 1 || bytes > 1e9)
+    throw new CommandError('--bytes must be a whole number from 1 to 1000000000');
   const u = new Universe();
   const interrupted = (): void => {
     void u.end().then(() => process.exit(130));

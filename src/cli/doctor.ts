@@ -36,9 +36,21 @@ async function service(home: string): Promise<Finding[]> {
     const status = await api.record('GET', '/status');
     const networks = await api.json('GET', '/network');
     return [
-      { what: `service of ${home} answers, address ${String(status['address'])}`, problem: undefined },
-      { what: 'service is online', problem: status['online'] === true ? undefined : 'no root was heard in the last 30 s: is UDP blocked?' },
-      { what: `networks joined: ${Array.isArray(networks) ? networks.length : 0}`, problem: undefined },
+      {
+        what: `service of ${home} answers, address ${String(status['address'])}`,
+        problem: undefined,
+      },
+      {
+        what: 'service is online',
+        problem:
+          status['online'] === true
+            ? undefined
+            : 'no root was heard in the last 30 s: is UDP blocked?',
+      },
+      {
+        what: `networks joined: ${Array.isArray(networks) ? networks.length : 0}`,
+        problem: undefined,
+      },
     ];
   } catch (e) {
     return [{ what: `service of ${home}`, problem: (e as Error).message }];
@@ -59,6 +71,9 @@ export async function doctorCommand(args: readonly string[]): Promise<number> {
     packetCore(),
     ...(home === undefined ? [] : await service(resolve(home))),
   ];
-  for (const f of findings) process.stdout.write(`${f.problem === undefined ? 'ok     ' : 'PROBLEM'} ${f.what}${f.problem === undefined ? '' : `: ${f.problem}`}\n`);
+  for (const f of findings)
+    process.stdout.write(
+      `${f.problem === undefined ? 'ok     ' : 'PROBLEM'} ${f.what}${f.problem === undefined ? '' : `: ${f.problem}`}\n`,
+    );
   return findings.some((f) => f.problem !== undefined) ? 1 : 0;
 }

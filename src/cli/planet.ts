@@ -8,7 +8,15 @@ import { emitJson } from '../lib/json.js';
 import { loadPacketCore } from '../packetcore/load.js';
 import { emitIdentityText, parseIdentityText, validateIdentity } from '../wire/identity.js';
 import { inetAddressText, parseInetAddress } from '../wire/inetaddress.js';
-import { emitWorld, MAX_ROOT_ENDPOINTS, MAX_ROOTS, signWorld, WORLD_PLANET, type World, type WorldRoot } from '../wire/world.js';
+import {
+  emitWorld,
+  MAX_ROOT_ENDPOINTS,
+  MAX_ROOTS,
+  signWorld,
+  WORLD_PLANET,
+  type World,
+  type WorldRoot,
+} from '../wire/world.js';
 import { CommandError, UsageError } from './args.js';
 
 export const PLANET_USAGE = `usage: netcon planet --out FILE --key FILE --root IDENTITY@IP/PORT[,IP/PORT...] ... [--id N] [--timestamp MS] [-j]
@@ -34,7 +42,8 @@ function readKey(file: string, p: Primitives, entropy: Entropy): KeyPair {
     try {
       const v = JSON.parse(readFileSync(file, 'utf8')) as { secret: string };
       const privateKey = fromHex(v.secret);
-      if (privateKey.length === 64) return { privateKey, publicKey: p.publicFromPrivate(privateKey) };
+      if (privateKey.length === 64)
+        return { privateKey, publicKey: p.publicFromPrivate(privateKey) };
     } catch (e) {
       throw new CommandError(`${file} is not a key file: ${(e as Error).message}`);
     }
@@ -43,7 +52,10 @@ function readKey(file: string, p: Primitives, entropy: Entropy): KeyPair {
   const privateKey = new Uint8Array(64);
   entropy.fill(privateKey);
   const publicKey = p.publicFromPrivate(privateKey);
-  writeFileSync(file, `${emitJson({ public: toHex(publicKey), secret: toHex(privateKey) })}\n`, { mode: 0o600, flag: 'wx' });
+  writeFileSync(file, `${emitJson({ public: toHex(publicKey), secret: toHex(privateKey) })}\n`, {
+    mode: 0o600,
+    flag: 'wx',
+  });
   return { privateKey, publicKey };
 }
 
@@ -52,13 +64,16 @@ function parseRoot(text: string, p: Primitives): WorldRoot {
   const who = at < 0 ? text : text.slice(0, at);
   const identityText = /^[0-9a-fA-F]{10}:0:/.test(who) ? who : readIdentityFile(who);
   const identity = parseIdentityText(identityText.trim());
-  if (identity === undefined || !validateIdentity(p, identity)) throw new UsageError(`--root ${who}: not a valid identity`);
+  if (identity === undefined || !validateIdentity(p, identity))
+    throw new UsageError(`--root ${who}: not a valid identity`);
   const endpoints = (at < 0 ? '' : text.slice(at + 1)).split(',').map((e) => {
     const a = parseInetAddress(e);
-    if (a === undefined || a.family === 0 || a.port === 0) throw new UsageError(`--root: "${e}" is not IP/PORT`);
+    if (a === undefined || a.family === 0 || a.port === 0)
+      throw new UsageError(`--root: "${e}" is not IP/PORT`);
     return a;
   });
-  if (endpoints.length > MAX_ROOT_ENDPOINTS) throw new UsageError(`--root: at most ${MAX_ROOT_ENDPOINTS} addresses`);
+  if (endpoints.length > MAX_ROOT_ENDPOINTS)
+    throw new UsageError(`--root: at most ${MAX_ROOT_ENDPOINTS} addresses`);
   return { identity: { ...identity, privateKey: undefined }, endpoints };
 }
 
@@ -71,8 +86,18 @@ function readIdentityFile(file: string): string {
 }
 
 /** A signed planet of these roots. */
-export function makePlanet(p: Primitives, key: KeyPair, roots: readonly WorldRoot[], id: bigint, timestamp: bigint): World {
-  return signWorld(p, { type: WORLD_PLANET, id, timestamp, updateKey: key.publicKey, roots }, key.privateKey);
+export function makePlanet(
+  p: Primitives,
+  key: KeyPair,
+  roots: readonly WorldRoot[],
+  id: bigint,
+  timestamp: bigint,
+): World {
+  return signWorld(
+    p,
+    { type: WORLD_PLANET, id, timestamp, updateKey: key.publicKey, roots },
+    key.privateKey,
+  );
 }
 
 export function planetCommand(args: readonly string[]): number {
@@ -95,16 +120,27 @@ export function planetCommand(args: readonly string[]): number {
   if (values.out === undefined || values.key === undefined || values.root.length === 0) {
     throw new UsageError(`--out, --key and at least one --root are needed\n${PLANET_USAGE}`);
   }
-  if (values.root.length > MAX_ROOTS) throw new UsageError(`a world has at most ${MAX_ROOTS} roots`);
+  if (values.root.length > MAX_ROOTS)
+    throw new UsageError(`a world has at most ${MAX_ROOTS} roots`);
   const core = loadPacketCore();
   const p = createPrimitives((k) => core.memoryHardHash(k));
   const roots = values.root.map((r) => parseRoot(r, p));
   const key = readKey(values.key, p, nativeEntropy);
-  const world = makePlanet(p, key, roots, number('--id', values.id) ?? randomId(), number('--timestamp', values.timestamp) ?? BigInt(Date.now()));
+  const world = makePlanet(
+    p,
+    key,
+    roots,
+    number('--id', values.id) ?? randomId(),
+    number('--timestamp', values.timestamp) ?? BigInt(Date.now()),
+  );
   const temporary = `${values.out}.tmp`;
   writeFileSync(temporary, emitWorld(world));
   renameSync(temporary, values.out);
-  process.stdout.write(values.json ? `${describe(values.out, world)}\n` : `wrote ${values.out}: ${roots.length} root(s), id ${world.id}, timestamp ${world.timestamp}\n`);
+  process.stdout.write(
+    values.json
+      ? `${describe(values.out, world)}\n`
+      : `wrote ${values.out}: ${roots.length} root(s), id ${world.id}, timestamp ${world.timestamp}\n`,
+  );
   return 0;
 }
 
@@ -115,13 +151,17 @@ function describe(file: string, world: World): string {
     timestamp: Number(world.timestamp),
     size: emitWorld(world).length,
     updateKey: toHex(world.updateKey),
-    roots: world.roots.map((r) => ({ identity: emitIdentityText(r.identity, false), endpoints: r.endpoints.map(inetAddressText) })),
+    roots: world.roots.map((r) => ({
+      identity: emitIdentityText(r.identity, false),
+      endpoints: r.endpoints.map(inetAddressText),
+    })),
   });
 }
 
 function number(name: string, text: string | undefined): bigint | undefined {
   if (text === undefined) return undefined;
-  if (!/^[1-9][0-9]{0,18}$/.test(text)) throw new UsageError(`${name} must be a positive whole number, not "${text}"`);
+  if (!/^[1-9][0-9]{0,18}$/.test(text))
+    throw new UsageError(`${name} must be a positive whole number, not "${text}"`);
   return BigInt(text);
 }
 

@@ -58,7 +58,8 @@ export async function runCommand(args: readonly string[]): Promise<number> {
     return 0;
   }
   const nwid = values.network === undefined ? undefined : parseNetworkId(values.network);
-  if (nwid === undefined) throw new UsageError(`-n must be a network id of 16 hex digits\n${RUN_USAGE}`);
+  if (nwid === undefined)
+    throw new UsageError(`-n must be a network id of 16 hex digits\n${RUN_USAGE}`);
   if (command.length === 0) throw new UsageError(`no command after --\n${RUN_USAGE}`);
   if (!['none', 'loopback', 'full'].includes(values['fall-through'])) {
     throw new UsageError('--fall-through must be none, loopback or full');
@@ -66,7 +67,9 @@ export async function runCommand(args: readonly string[]): Promise<number> {
   const home = resolve(values.home ?? process.env['ZEROTIER_HOME'] ?? DEFAULT_HOME);
   const door = `${home}/nc_${networkIdText(nwid)}`;
   if (!existsSync(door)) {
-    throw new CommandError(`${door} does not exist: is the service running with that home, and has it joined ${networkIdText(nwid)}?`);
+    throw new CommandError(
+      `${door} does not exist: is the service running with that home, and has it joined ${networkIdText(nwid)}?`,
+    );
   }
   const env = {
     ...process.env,
@@ -88,7 +91,9 @@ function supervise(command: readonly string[], env: NodeJS.ProcessEnv): Promise<
     });
   }
   return new Promise((done, fail) => {
-    child.on('error', (e: NodeJS.ErrnoException) => fail(new CommandError(`${file}: ${e.code === 'ENOENT' ? 'command not found' : e.message}`)));
+    child.on('error', (e: NodeJS.ErrnoException) =>
+      fail(new CommandError(`${file}: ${e.code === 'ENOENT' ? 'command not found' : e.message}`)),
+    );
     child.on('exit', (code, signal) => {
       if (signal === null) return done(code ?? 1);
       for (const s of [...FORWARDED, ...FROM_TERMINAL]) process.removeAllListeners(s);

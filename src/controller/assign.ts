@@ -1,6 +1,11 @@
 /** IP addresses of a member [3 section 12.3, 4 section 8.5]. Pure. */
-import { isRecord, type JsonRecord, jsonBool, type JsonValue } from '../lib/json.js';
-import { type NetworkId, type NodeAddress, rfc4193Address, sixPlaneAddress } from '../wire/address.js';
+import { isRecord, type JsonRecord, type JsonValue, jsonBool } from '../lib/json.js';
+import {
+  type NetworkId,
+  type NodeAddress,
+  rfc4193Address,
+  sixPlaneAddress,
+} from '../wire/address.js';
 import { type InetAddress, inetAddress, ipInPrefix, ipText, maskIp } from '../wire/inetaddress.js';
 import { MAX_ASSIGNED } from '../wire/netconf.js';
 import { lenientAddress } from './records.js';
@@ -55,7 +60,12 @@ class Assigner {
   readonly addresses: InetAddress[] = [];
   readonly taken: string[] = [];
 
-  constructor(network: JsonRecord, self: NodeAddress, inUse: (ip: string) => boolean, random64: () => bigint) {
+  constructor(
+    network: JsonRecord,
+    self: NodeAddress,
+    inUse: (ip: string) => boolean,
+    random64: () => bigint,
+  ) {
     this.#network = network;
     this.#self = self;
     this.#routes = routesOf(network);
@@ -77,7 +87,12 @@ class Assigner {
       if (a === undefined) continue;
       let bits = -1;
       for (const r of this.#routes) {
-        if (r.target.family === a.family && r.target.port > bits && ipInPrefix(a.ip, r.target.ip, r.target.port)) bits = r.target.port;
+        if (
+          r.target.family === a.family &&
+          r.target.port > bits &&
+          ipInPrefix(a.ip, r.target.ip, r.target.port)
+        )
+          bits = r.target.port;
       }
       if (bits >= 0 && this.add(a.ip, bits)) families.add(a.family);
     }
@@ -85,13 +100,21 @@ class Assigner {
   }
 
   pools(family: 4 | 6): { start: Uint8Array; end: Uint8Array }[] {
-    const list = Array.isArray(this.#network['ipAssignmentPools']) ? this.#network['ipAssignmentPools'] : [];
+    const list = Array.isArray(this.#network['ipAssignmentPools'])
+      ? this.#network['ipAssignmentPools']
+      : [];
     const out: { start: Uint8Array; end: Uint8Array }[] = [];
     for (const p of list) {
-      if (!isRecord(p) || typeof p['ipRangeStart'] !== 'string' || typeof p['ipRangeEnd'] !== 'string') continue;
+      if (
+        !isRecord(p) ||
+        typeof p['ipRangeStart'] !== 'string' ||
+        typeof p['ipRangeEnd'] !== 'string'
+      )
+        continue;
       const start = lenientAddress(p['ipRangeStart']);
       const end = lenientAddress(p['ipRangeEnd']);
-      if (start?.family === family && end?.family === family) out.push({ start: start.ip, end: end.ip });
+      if (start?.family === family && end?.family === family)
+        out.push({ start: start.ip, end: end.ip });
     }
     return out;
   }
@@ -122,7 +145,9 @@ class Assigner {
       const n = span > 0 ? start + ((seed + i) % span) : start;
       if ((n & 0xff) === 0xff) continue;
       const ip = fromNumber(BigInt(n), 4);
-      const route = this.#routes.find((r) => r.target.family === 4 && equal(maskIp(ip, r.target.port), r.target.ip));
+      const route = this.#routes.find(
+        (r) => r.target.family === 4 && equal(maskIp(ip, r.target.port), r.target.ip),
+      );
       if (route === undefined || route.target.port === 0 || !this.#isFree(ip)) continue;
       return this.#take(ip, route.target.port);
     }
@@ -133,7 +158,12 @@ class Assigner {
     for (const pool of this.pools(6)) {
       for (let i = 0; i < MAX_TRIES; i++) {
         const ip = this.#v6Candidate(pool, i === 0);
-        const routes = this.#routes.filter((r) => r.via === undefined && r.target.family === 6 && ipInPrefix(ip, r.target.ip, r.target.port));
+        const routes = this.#routes.filter(
+          (r) =>
+            r.via === undefined &&
+            r.target.family === 6 &&
+            ipInPrefix(ip, r.target.ip, r.target.port),
+        );
         const last = routes[routes.length - 1];
         if (last === undefined || !this.#isFree(ip)) continue;
         if (this.#take(ip, last.target.port)) return;
@@ -176,8 +206,10 @@ export function assignAddresses(
   const v6Mode = isRecord(network['v6AssignMode']) ? network['v6AssignMode'] : {};
   const v4Mode = isRecord(network['v4AssignMode']) ? network['v4AssignMode'] : {};
   let emulatesNdp = false;
-  if (isAuto && jsonBool(v6Mode['rfc4193'], false)) emulatesNdp = a.add(rfc4193Address(nwid, address), 88);
-  if (isAuto && jsonBool(v6Mode['6plane'], false)) emulatesNdp = a.add(sixPlaneAddress(nwid, address), 40) || emulatesNdp;
+  if (isAuto && jsonBool(v6Mode['rfc4193'], false))
+    emulatesNdp = a.add(rfc4193Address(nwid, address), 88);
+  if (isAuto && jsonBool(v6Mode['6plane'], false))
+    emulatesNdp = a.add(sixPlaneAddress(nwid, address), 40) || emulatesNdp;
   const families = a.stored(member['ipAssignments']);
   if (isAuto && !families.has(6) && jsonBool(v6Mode['zt'], false)) a.v6();
   if (isAuto && !families.has(4) && jsonBool(v4Mode['zt'], false)) a.v4();

@@ -7,20 +7,79 @@
  * Ed25519 operations at most for the usual network). Requests of one member are gated to one a
  * second.
  */
-import { emitJson, equalJson, isRecord, type JsonRecord, type JsonValue, jsonBool, jsonInt, jsonText, parseJson } from '../lib/json.js';
+import {
+  emitJson,
+  equalJson,
+  isRecord,
+  type JsonRecord,
+  type JsonValue,
+  jsonBool,
+  jsonInt,
+  jsonText,
+  parseJson,
+} from '../lib/json.js';
 import type { Moment } from '../lib/time.js';
 import type { ControllerPort } from '../vl2/context.js';
 import type { Vl1Port, Vl2Message } from '../vl2/port.js';
-import { addressText, controllerOf, type NetworkId, networkIdText, type NodeAddress, parseAddress, parseNetworkId } from '../wire/address.js';
+import {
+  addressText,
+  controllerOf,
+  type NetworkId,
+  type NodeAddress,
+  networkIdText,
+  parseAddress,
+  parseNetworkId,
+} from '../wire/address.js';
 import { issueCom } from '../wire/com.js';
-import { CREDENTIAL, ownedThing, ownershipSignedBytes, REVOCATION_FAST_PROPAGATE, revocationSignedBytes, tagSignedBytes, capabilitySignedBytes, THING, writeRevocation, type Capability, type Ownership, type Revocation, type Tag } from '../wire/credentials.js';
-import { emitIdentityText, equalIdentities, type Identity, parseIdentityText } from '../wire/identity.js';
+import {
+  type Capability,
+  CREDENTIAL,
+  capabilitySignedBytes,
+  type Ownership,
+  ownedThing,
+  ownershipSignedBytes,
+  REVOCATION_FAST_PROPAGATE,
+  type Revocation,
+  revocationSignedBytes,
+  type Tag,
+  THING,
+  tagSignedBytes,
+  writeRevocation,
+} from '../wire/credentials.js';
+import {
+  emitIdentityText,
+  equalIdentities,
+  type Identity,
+  parseIdentityText,
+} from '../wire/identity.js';
 import { NO_ADDRESS } from '../wire/inetaddress.js';
-import { clampMtu, emitConfigChunks, emitNetworkConfig, MAX_CAPABILITIES, MAX_DNS_SERVERS, MAX_ROUTES, MAX_TAGS, type Metadata, NETWORK_FLAG, NETWORK_PRIVATE, NETWORK_PUBLIC, type NetworkConfig, parseMetadata, SPECIALIST } from '../wire/netconf.js';
+import {
+  clampMtu,
+  emitConfigChunks,
+  emitNetworkConfig,
+  MAX_CAPABILITIES,
+  MAX_DNS_SERVERS,
+  MAX_ROUTES,
+  MAX_TAGS,
+  type Metadata,
+  NETWORK_FLAG,
+  NETWORK_PRIVATE,
+  NETWORK_PUBLIC,
+  type NetworkConfig,
+  parseMetadata,
+  SPECIALIST,
+} from '../wire/netconf.js';
 import { ERROR_CODE, VERB } from '../wire/packet.js';
 import { ACCEPT_ALL, MAX_RULES } from '../wire/rules.js';
 import { assignAddresses, routesOf } from './assign.js';
-import { defaultMember, defaultNetwork, lenientAddress, updateMember, updateNetwork, withDefaults } from './records.js';
+import {
+  defaultMember,
+  defaultNetwork,
+  lenientAddress,
+  updateMember,
+  updateNetwork,
+  withDefaults,
+} from './records.js';
 import { rulesFromJson } from './rules-json.js';
 
 // [3 section 13]
@@ -178,13 +237,20 @@ export class Controller implements ControllerPort {
       if (jsonBool(member['authorized'], false)) this.#revoke(at, net, address);
     }
     this.#networks.delete(nwid);
-    for (const address of net.members.keys()) this.#out.store(this.#memberFile(nwid, address), undefined);
+    for (const address of net.members.keys())
+      this.#out.store(this.#memberFile(nwid, address), undefined);
     this.#out.store(this.#networkFile(nwid), undefined);
     return record;
   }
 
   /** Creates or changes a member; undefined when there is no such network. @throws as postNetwork. */
-  postMember(at: Moment, nwid: NetworkId, address: NodeAddress, texts: { nwid: string; address: string }, request: JsonRecord): JsonRecord | undefined {
+  postMember(
+    at: Moment,
+    nwid: NetworkId,
+    address: NodeAddress,
+    texts: { nwid: string; address: string },
+    request: JsonRecord,
+  ): JsonRecord | undefined {
     const net = this.#networks.get(nwid);
     if (net === undefined || this.networkRecord(nwid) === undefined) return undefined;
     const old = net.members.get(address);
@@ -232,23 +298,44 @@ export class Controller implements ControllerPort {
     }
     const answer = this.#answer(at, nwid, m.peer.identity, parseMetadata(metadataText));
     if ('error' in answer) {
-      this.#port.begin(m.peer.address, VERB.ERROR).u8(m.verb).u64(m.packetId).u8(answer.error).u64(nwid);
+      this.#port
+        .begin(m.peer.address, VERB.ERROR)
+        .u8(m.verb)
+        .u64(m.packetId)
+        .u8(answer.error)
+        .u64(nwid);
       this.#port.send(m.peer.address, false);
       return;
     }
     for (const body of this.#chunks(nwid, answer.config)) {
-      this.#port.begin(m.peer.address, VERB.OK).u8(VERB.NETWORK_CONFIG_REQUEST).u64(m.packetId).put(body);
+      this.#port
+        .begin(m.peer.address, VERB.OK)
+        .u8(VERB.NETWORK_CONFIG_REQUEST)
+        .u64(m.packetId)
+        .put(body);
       this.#port.send(m.peer.address, true);
     }
   }
 
   requestLocal(at: Moment, nwid: NetworkId): void {
-    const metadata: Metadata = { configVersion: 7, protocol: this.#port.protocol, major: 1, minor: 14, revision: 1, rulesRevision: 1, auth: '' };
+    const metadata: Metadata = {
+      configVersion: 7,
+      protocol: this.#port.protocol,
+      major: 1,
+      minor: 14,
+      revision: 1,
+      rulesRevision: 1,
+      auth: '',
+    };
     const net = this.#networks.get(nwid);
     if (net !== undefined) this.#session(net, this.#port.self.address).requestedAt = at.mono;
     const answer = this.#answer(at, nwid, this.#port.self, metadata);
     if ('config' in answer) this.#out.applyLocal(at, nwid, answer.config);
-    else this.#out.failLocal(nwid, answer.error === ERROR_CODE.OBJ_NOT_FOUND ? 'NOT_FOUND' : 'ACCESS_DENIED');
+    else
+      this.#out.failLocal(
+        nwid,
+        answer.error === ERROR_CODE.OBJ_NOT_FOUND ? 'NOT_FOUND' : 'ACCESS_DENIED',
+      );
   }
 
   served(at: Moment, nwid: NetworkId, address: NodeAddress): boolean {
@@ -280,13 +367,20 @@ export class Controller implements ControllerPort {
   /** The decision on a genuine request [3 section 12.2]. */
   #answer(at: Moment, nwid: NetworkId, identity: Identity, metadata: Metadata): Answer {
     const net = this.#networks.get(nwid);
-    if (net === undefined || net.record['id'] === undefined) return { error: ERROR_CODE.OBJ_NOT_FOUND };
+    if (net === undefined || net.record['id'] === undefined)
+      return { error: ERROR_CODE.OBJ_NOT_FOUND };
     const address = identity.address;
     const old = net.members.get(address);
-    if (old === undefined && net.members.size >= MAX_MEMBERS_PER_NETWORK) return { error: ERROR_CODE.NETWORK_ACCESS_DENIED };
-    const member = withDefaults(old ?? {}, defaultMember(addressText(address), networkIdText(nwid), at.wall));
-    const known = typeof member['identity'] === 'string' ? parseIdentityText(member['identity']) : undefined;
-    if (known !== undefined && !equalIdentities(known, identity)) return { error: ERROR_CODE.NETWORK_ACCESS_DENIED };
+    if (old === undefined && net.members.size >= MAX_MEMBERS_PER_NETWORK)
+      return { error: ERROR_CODE.NETWORK_ACCESS_DENIED };
+    const member = withDefaults(
+      old ?? {},
+      defaultMember(addressText(address), networkIdText(nwid), at.wall),
+    );
+    const known =
+      typeof member['identity'] === 'string' ? parseIdentityText(member['identity']) : undefined;
+    if (known !== undefined && !equalIdentities(known, identity))
+      return { error: ERROR_CODE.NETWORK_ACCESS_DENIED };
     member['identity'] = emitIdentityText(identity, false);
     if (!this.#authorise(at, net, member, metadata)) {
       this.#saveMember(net, address, member);
@@ -316,7 +410,11 @@ export class Controller implements ControllerPort {
     return true;
   }
 
-  #credential(at: Moment, net: NetworkState, metadata: Metadata): { type: string; value: string | null } | undefined {
+  #credential(
+    at: Moment,
+    net: NetworkState,
+    metadata: Metadata,
+  ): { type: string; value: string | null } | undefined {
     if (!jsonBool(net.record['private'], true)) return { type: 'public', value: null };
     const token = /^token:(.+)$/s.exec(metadata.auth)?.[1];
     const tokens = net.record['authTokens'];
@@ -333,7 +431,9 @@ export class Controller implements ControllerPort {
     this.#port.entropy.fill(id);
     id[0] = id[0]! | 1;
     const updateId = new DataView(id.buffer).getBigUint64(0);
-    return emitConfigChunks(nwid, text, updateId, (b) => this.#port.primitives.sign(this.#port.self.privateKey!, b));
+    return emitConfigChunks(nwid, text, updateId, (b) =>
+      this.#port.primitives.sign(this.#port.self.privateKey!, b),
+    );
   }
 
   #sign(bytes: Uint8Array): Uint8Array {
@@ -341,16 +441,30 @@ export class Controller implements ControllerPort {
   }
 
   /** [3 section 12.3]; adds default capabilities, tags and addresses to `member`. */
-  #buildConfig(at: Moment, net: NetworkState, member: JsonRecord, to: Identity, metadata: Metadata, isNew: boolean): Uint8Array {
+  #buildConfig(
+    at: Moment,
+    net: NetworkState,
+    member: JsonRecord,
+    to: Identity,
+    metadata: Metadata,
+    isNew: boolean,
+  ): Uint8Array {
     const record = net.record;
     const timestamp = BigInt(at.wall);
     const window = jsonInt(record['certificateTimeoutWindowSize'], DELTA_DEFAULT);
     const delta = window < DELTA_MIN ? DELTA_MIN : window > DELTA_MAX ? DELTA_MAX : window;
     const seesRules = metadata.rulesRevision > 0;
-    const assignment = assignAddresses(record, member, net.nwid, to.address, (ip) => {
-      const owner = net.assigned.get(ip);
-      return owner !== undefined && owner !== to.address;
-    }, () => this.#random64());
+    const assignment = assignAddresses(
+      record,
+      member,
+      net.nwid,
+      to.address,
+      (ip) => {
+        const owner = net.assigned.get(ip);
+        return owner !== undefined && owner !== to.address;
+      },
+      () => this.#random64(),
+    );
     if (assignment.taken.length > 0) {
       const old = Array.isArray(member['ipAssignments']) ? member['ipAssignments'] : [];
       member['ipAssignments'] = [...old, ...assignment.taken];
@@ -365,8 +479,14 @@ export class Controller implements ControllerPort {
       credentialTimeMaxDelta: delta,
       revision: jsonInt(record['revision'], 0n),
       issuedTo: to.address,
-      traceTarget: typeof trace['remoteTraceTarget'] === 'string' ? (parseAddress(trace['remoteTraceTarget']) ?? 0) : 0,
-      traceLevel: typeof trace['remoteTraceTarget'] === 'string' ? jsonInt(trace['remoteTraceLevel'], 0n) : 0n,
+      traceTarget:
+        typeof trace['remoteTraceTarget'] === 'string'
+          ? (parseAddress(trace['remoteTraceTarget']) ?? 0)
+          : 0,
+      traceLevel:
+        typeof trace['remoteTraceTarget'] === 'string'
+          ? jsonInt(trace['remoteTraceLevel'], 0n)
+          : 0n,
       flags,
       multicastLimit: Number(BigInt.asUintN(32, jsonInt(record['multicastLimit'], 32n))),
       type: jsonBool(record['private'], true) ? NETWORK_PRIVATE : NETWORK_PUBLIC,
@@ -401,11 +521,23 @@ export class Controller implements ControllerPort {
       .sort((a, b) => (a < b ? -1 : 1));
   }
 
-  #capabilities(net: NetworkState, member: JsonRecord, to: NodeAddress, timestamp: bigint, isNew: boolean): Capability[] {
-    const defined = (Array.isArray(net.record['capabilities']) ? net.record['capabilities'] : []).filter(isRecord);
-    let ids = (Array.isArray(member['capabilities']) ? member['capabilities'] : []).map((x) => jsonInt(x, 0n));
+  #capabilities(
+    net: NetworkState,
+    member: JsonRecord,
+    to: NodeAddress,
+    timestamp: bigint,
+    isNew: boolean,
+  ): Capability[] {
+    const defined = (
+      Array.isArray(net.record['capabilities']) ? net.record['capabilities'] : []
+    ).filter(isRecord);
+    let ids = (Array.isArray(member['capabilities']) ? member['capabilities'] : []).map((x) =>
+      jsonInt(x, 0n),
+    );
     if (isNew) {
-      const defaults = defined.filter((c) => jsonBool(c['default'], false)).map((c) => jsonInt(c['id'], 0n));
+      const defaults = defined
+        .filter((c) => jsonBool(c['default'], false))
+        .map((c) => jsonInt(c['id'], 0n));
       ids = [...new Set([...ids, ...defaults])].sort((a, b) => (a < b ? -1 : 1));
       if (ids.length > 0) member['capabilities'] = ids.map(Number);
     }
@@ -442,17 +574,39 @@ export class Controller implements ControllerPort {
     const sorted = [...values].sort(([a], [b]) => a - b);
     if (added) member['tags'] = sorted;
     return sorted.slice(0, MAX_TAGS).map(([id, value]) => {
-      const tag = { nwid: net.nwid, timestamp, id, value, issuedTo: to, signer: this.#port.self.address, signature: new Uint8Array(96) };
+      const tag = {
+        nwid: net.nwid,
+        timestamp,
+        id,
+        value,
+        issuedTo: to,
+        signer: this.#port.self.address,
+        signature: new Uint8Array(96),
+      };
       return { ...tag, signature: this.#sign(tagSignedBytes(tag)) };
     });
   }
 
-  #ownerships(nwid: NetworkId, to: NodeAddress, timestamp: bigint, addresses: readonly { family: 0 | 4 | 6; ip: Uint8Array }[]): Ownership[] {
+  #ownerships(
+    nwid: NetworkId,
+    to: NodeAddress,
+    timestamp: bigint,
+    addresses: readonly { family: 0 | 4 | 6; ip: Uint8Array }[],
+  ): Ownership[] {
     if (addresses.length === 0) return [];
     const things = addresses
       .slice(0, MAX_OWNED)
       .map((a) => ownedThing(a.family === 4 ? THING.IPV4 : THING.IPV6, a.ip));
-    const coo = { nwid, timestamp, flags: 0n, id: 1, things, issuedTo: to, signer: this.#port.self.address, signature: new Uint8Array(96) };
+    const coo = {
+      nwid,
+      timestamp,
+      flags: 0n,
+      id: 1,
+      things,
+      issuedTo: to,
+      signer: this.#port.self.address,
+      signature: new Uint8Array(96),
+    };
     return [{ ...coo, signature: this.#sign(ownershipSignedBytes(coo)) }];
   }
 
@@ -470,7 +624,13 @@ export class Controller implements ControllerPort {
   #pushMember(at: Moment, net: NetworkState, address: NodeAddress): void {
     const s = net.sessions.get(address);
     const old = net.members.get(address);
-    if (s?.metadata === undefined || s.identity === undefined || old === undefined || !this.#isOnline(at, s)) return;
+    if (
+      s?.metadata === undefined ||
+      s.identity === undefined ||
+      old === undefined ||
+      !this.#isOnline(at, s)
+    )
+      return;
     const member = { ...old };
     if (!this.#authorise(at, net, member, s.metadata)) return;
     const text = this.#buildConfig(at, net, member, s.identity, s.metadata, false);

@@ -11,7 +11,12 @@ import {
   jsonText,
   shrink,
 } from '../lib/json.js';
-import { type InetAddress, inetAddressText, ipText, parseInetAddress } from '../wire/inetaddress.js';
+import {
+  type InetAddress,
+  inetAddressText,
+  ipText,
+  parseInetAddress,
+} from '../wire/inetaddress.js';
 import { clampMtu } from '../wire/netconf.js';
 import { normalizeRules } from './rules-json.js';
 
@@ -118,7 +123,9 @@ function v6AssignMode(v: JsonValue | undefined): JsonValue {
     return Object.fromEntries(keys.map((k) => [k, words.includes(k)]));
   }
   if (!isRecord(v)) return Object.fromEntries(keys.map((k) => [k, false]));
-  return Object.fromEntries(keys.filter((k) => v[k] !== undefined).map((k) => [k, jsonBool(v[k], false)]));
+  return Object.fromEntries(
+    keys.filter((k) => v[k] !== undefined).map((k) => [k, jsonBool(v[k], false)]),
+  );
 }
 
 function routes(v: JsonValue | undefined, old: JsonRecord): JsonValue | undefined {
@@ -151,7 +158,10 @@ function pools(v: JsonValue | undefined, old: JsonRecord): JsonValue | undefined
 }
 
 /** Objects with an `id`, ascending; the last of equal ids wins. */
-function byId(list: JsonValue[], form: (x: JsonRecord, id: number | bigint) => JsonRecord): JsonValue[] {
+function byId(
+  list: JsonValue[],
+  form: (x: JsonRecord, id: number | bigint) => JsonRecord,
+): JsonValue[] {
   const out = new Map<bigint, JsonRecord>();
   for (const x of list) {
     if (!isRecord(x)) continue;
@@ -182,7 +192,9 @@ function networkTags(v: JsonValue | undefined, old: JsonRecord): JsonValue | und
 
 function authTokens(v: JsonValue | undefined): JsonValue {
   if (!isRecord(v)) return [null];
-  const kept = Object.entries(v).filter(([, x]) => (typeof x === 'number' || typeof x === 'bigint') && x >= 0);
+  const kept = Object.entries(v).filter(
+    ([, x]) => (typeof x === 'number' || typeof x === 'bigint') && x >= 0,
+  );
   return kept.length === 0 ? null : Object.fromEntries(kept);
 }
 
@@ -216,7 +228,11 @@ const NETWORK_FIELDS: Readonly<Record<string, FieldRule>> = {
   dns,
 };
 
-function apply(record: JsonRecord, request: JsonRecord, fields: Readonly<Record<string, FieldRule>>): JsonRecord {
+function apply(
+  record: JsonRecord,
+  request: JsonRecord,
+  fields: Readonly<Record<string, FieldRule>>,
+): JsonRecord {
   const out = { ...record };
   for (const [key, rule] of Object.entries(fields)) {
     if (request[key] !== undefined) out[key] = rule(request[key], record);
@@ -249,7 +265,10 @@ function memberTags(v: JsonValue | undefined, old: JsonRecord): JsonValue | unde
   const out = new Map<number, number>();
   for (const t of list) {
     if (!Array.isArray(t) || t.length !== 2) continue;
-    out.set(Number(BigInt.asUintN(32, jsonInt(t[0], 0n))), Number(BigInt.asUintN(32, jsonInt(t[1], 0n))));
+    out.set(
+      Number(BigInt.asUintN(32, jsonInt(t[0], 0n))),
+      Number(BigInt.asUintN(32, jsonInt(t[1], 0n))),
+    );
   }
   return [...out].sort(([a], [b]) => a - b);
 }

@@ -1,5 +1,13 @@
 /** Rules between their JSON names and the binary form [3 section 12.6, 4 section 8.4]. */
-import { isRecord, type JsonRecord, type JsonValue, jsonBool, jsonHex, jsonInt, shrink } from '../lib/json.js';
+import {
+  isRecord,
+  type JsonRecord,
+  type JsonValue,
+  jsonBool,
+  jsonHex,
+  jsonInt,
+  shrink,
+} from '../lib/json.js';
 import { Reader } from '../lib/reader.js';
 import { Writer } from '../lib/writer.js';
 import { addressText, macText, parseMac } from '../wire/address.js';
@@ -154,7 +162,9 @@ const FORMS: readonly RuleForm[] = [
     type: RULE.MATCH_ICMP,
     write: (w, j) => {
       const hasCode = j['icmpCode'] !== undefined && j['icmpCode'] !== null;
-      w.u8(num(j['icmpType'], 8)).u8(hasCode ? num(j['icmpCode'], 8) : 0).u8(hasCode ? 1 : 0);
+      w.u8(num(j['icmpType'], 8))
+        .u8(hasCode ? num(j['icmpCode'], 8) : 0)
+        .u8(hasCode ? 1 : 0);
     },
     read: (r) => {
       const icmpType = r.u8();
@@ -169,8 +179,13 @@ const FORMS: readonly RuleForm[] = [
     type: RULE.MATCH_CHARACTERISTICS,
     write: (w, j) => {
       const mask = j['mask'];
-      const ok = mask === undefined || typeof mask === 'string' || typeof mask === 'number' || typeof mask === 'bigint';
-      if (!ok) throw new RuleTypeError('mask of MATCH_CHARACTERISTICS must be a number or hex text');
+      const ok =
+        mask === undefined ||
+        typeof mask === 'string' ||
+        typeof mask === 'number' ||
+        typeof mask === 'bigint';
+      if (!ok)
+        throw new RuleTypeError('mask of MATCH_CHARACTERISTICS must be a number or hex text');
       w.u64(jsonHex(mask, 0n));
     },
     read: (r) => ({ mask: hex64(r.u64()) }),
@@ -197,7 +212,13 @@ const FORMS: readonly RuleForm[] = [
       const end = r.u64();
       const idx = r.u16();
       const format = r.u8();
-      return { start: hex64(start), end: hex64(end), idx, little: (format & 0x80) !== 0, bits: (format & 63) + 1 };
+      return {
+        start: hex64(start),
+        end: hex64(end),
+        idx,
+        little: (format & 0x80) !== 0,
+        bits: (format & 63) + 1,
+      };
     },
   },
 ];

@@ -26,7 +26,11 @@ function timeOf(core: PacketCore, key: PeerKey, suite: Suite): number {
   return best;
 }
 
-export function chooseCipher(home: Home, core: PacketCore, setting: CipherSetting): 'aes' | 'salsa' {
+export function chooseCipher(
+  home: Home,
+  core: PacketCore,
+  setting: CipherSetting,
+): 'aes' | 'salsa' {
   if (setting !== 'auto') return setting;
   const kept = home.readText(FILE)?.trim();
   if (kept === 'aes' || kept === 'salsa') return kept;

@@ -3,7 +3,19 @@
  * fsync, rename. Writes while the service runs are queued, the newest content of a file wins, and
  * `flush` waits for all of them.
  */
-import { chmodSync, closeSync, constants, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import { chmod, mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { errorText, type Log } from './log.js';
@@ -81,7 +93,11 @@ export class Home {
     const target = this.path(name);
     mkdirSync(dirname(target), { recursive: true });
     const temporary = `${target}.tmp`;
-    const fd = openSync(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC, mode ?? 0o666);
+    const fd = openSync(
+      temporary,
+      constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC,
+      mode ?? 0o666,
+    );
     try {
       if (typeof data === 'string') writeSync(fd, data);
       else writeSync(fd, data);
@@ -102,7 +118,8 @@ export class Home {
     try {
       chmodSync(this.path(name), SECRET_MODE);
     } catch (e) {
-      if ((e as NodeJS.ErrnoException).code !== 'ENOENT') this.#log('warning', `${name}: ${errorText(e)}`);
+      if ((e as NodeJS.ErrnoException).code !== 'ENOENT')
+        this.#log('warning', `${name}: ${errorText(e)}`);
     }
   }
 
@@ -145,7 +162,11 @@ export class Home {
     }
   }
 
-  async #replace(target: string, data: Uint8Array | string, mode: number | undefined): Promise<void> {
+  async #replace(
+    target: string,
+    data: Uint8Array | string,
+    mode: number | undefined,
+  ): Promise<void> {
     await mkdir(dirname(target), { recursive: true });
     const temporary = `${target}.tmp`;
     const file = await open(temporary, 'w', mode ?? 0o666);

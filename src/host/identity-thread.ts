@@ -16,7 +16,11 @@ function work(task: IdentityTask): IdentityAnswer {
     return { id: task.id, ok: true, identity: generateIdentity(primitives, new PooledEntropy()) };
   }
   const parsed = parseIdentity(task.identity, 0);
-  return { id: task.id, ok: parsed !== undefined && validateIdentity(primitives, parsed.identity), identity: undefined };
+  return {
+    id: task.id,
+    ok: parsed !== undefined && validateIdentity(primitives, parsed.identity),
+    identity: undefined,
+  };
 }
 
 port.on('message', (task: IdentityTask) => {

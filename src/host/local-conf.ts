@@ -16,7 +16,8 @@ export function parseLocalConf(text: string | undefined): JsonRecord {
   } catch {
     throw new LocalConfError('unable to parse local.conf (invalid JSON)');
   }
-  if (!isRecord(v as JsonRecord)) throw new LocalConfError('unable to parse local.conf (root element is not a JSON object)');
+  if (!isRecord(v as JsonRecord))
+    throw new LocalConfError('unable to parse local.conf (root element is not a JSON object)');
   return v as JsonRecord;
 }
 
@@ -39,7 +40,9 @@ export function primaryPort(conf: JsonRecord): number | undefined {
 export function cipherSetting(conf: JsonRecord): CipherSetting {
   const v = jsonText(netconSettings(conf)['cipher'], 'auto');
   if (v === 'auto' || v === 'aes' || v === 'salsa') return v;
-  throw new LocalConfError(`settings.netcon.cipher in local.conf is "${v}"; it must be auto, aes or salsa`);
+  throw new LocalConfError(
+    `settings.netcon.cipher in local.conf is "${v}"; it must be auto, aes or salsa`,
+  );
 }
 
 /** `net/bits` texts from which the API may be used. */

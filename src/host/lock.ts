@@ -39,7 +39,9 @@ function holder(path: string): Promise<string | undefined> {
     socket.on('data', (d) => {
       text += d.toString();
     });
-    socket.on('error', (e: NodeJS.ErrnoException) => resolve(e.code === 'ECONNREFUSED' || e.code === 'ENOENT' ? undefined : '?'));
+    socket.on('error', (e: NodeJS.ErrnoException) =>
+      resolve(e.code === 'ECONNREFUSED' || e.code === 'ENOENT' ? undefined : '?'),
+    );
     socket.on('close', () => resolve(text.trim() || '?'));
   });
 }

@@ -55,7 +55,11 @@ export class Loop {
   }
 
   /** Called by Udp for each datagram; `bytes` is borrowed. */
-  handleDatagram(socket: number, from: Parameters<Node['handleDatagram']>[2], bytes: Uint8Array): void {
+  handleDatagram(
+    socket: number,
+    from: Parameters<Node['handleDatagram']>[2],
+    bytes: Uint8Array,
+  ): void {
     if (this.#closed) return;
     const at = readClock();
     this.#node.handleDatagram(at, socket, from, bytes);
@@ -141,10 +145,18 @@ export class Loop {
 
   /** Frames that the node returned while a stack was being drained. */
   #deliverQueued(at: Moment): void {
-    for (const f of this.#queued.splice(0)) this.#toStack(at, f.nwid, f.dst, f.src, f.etherType, f.bytes);
+    for (const f of this.#queued.splice(0))
+      this.#toStack(at, f.nwid, f.dst, f.src, f.etherType, f.bytes);
   }
 
-  #toStack(at: Moment, nwid: NetworkId, dst: Uint8Array, src: Uint8Array, etherType: number, bytes: Uint8Array): void {
+  #toStack(
+    at: Moment,
+    nwid: NetworkId,
+    dst: Uint8Array,
+    src: Uint8Array,
+    etherType: number,
+    bytes: Uint8Array,
+  ): void {
     const link = this.#links.get(nwid);
     if (link === undefined) return;
     link.dirty = true;
@@ -173,7 +185,13 @@ export class Loop {
           break;
         case 'frame':
           if (this.#inStack) {
-            this.#queued.push({ nwid: o.nwid, dst: o.dst.slice(), src: o.src.slice(), etherType: o.etherType, bytes: o.bytes.slice() });
+            this.#queued.push({
+              nwid: o.nwid,
+              dst: o.dst.slice(),
+              src: o.src.slice(),
+              etherType: o.etherType,
+              bytes: o.bytes.slice(),
+            });
           } else this.#toStack(at, o.nwid, o.dst, o.src, o.etherType, o.bytes);
           break;
         case 'validate':
@@ -192,10 +210,13 @@ export class Loop {
     if (this.#timer !== undefined && Math.abs(this.#timerAt - next) < 0.5) return;
     clearTimeout(this.#timer);
     this.#timerAt = next;
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
-      this.flush();
-    }, Math.max(0, Math.ceil(next - at.mono)));
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = undefined;
+        this.flush();
+      },
+      Math.max(0, Math.ceil(next - at.mono)),
+    );
   }
 
   close(): void {

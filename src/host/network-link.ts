@@ -5,7 +5,16 @@
 import { createStack } from '../stack/lwip-stack.js';
 import type { InterfaceAddress, Route, Stack, StackConfig } from '../stack/stack.js';
 import { memberMac, type NetworkId, networkIdText } from '../wire/address.js';
-import { type InetAddress, ipInPrefix, ipScope, parseInetAddress, SCOPE_GLOBAL, SCOPE_PRIVATE, SCOPE_PSEUDO_PRIVATE, SCOPE_SHARED } from '../wire/inetaddress.js';
+import {
+  type InetAddress,
+  ipInPrefix,
+  ipScope,
+  parseInetAddress,
+  SCOPE_GLOBAL,
+  SCOPE_PRIVATE,
+  SCOPE_PSEUDO_PRIVATE,
+  SCOPE_SHARED,
+} from '../wire/inetaddress.js';
 import { DEFAULT_MTU, type NetworkConfig } from '../wire/netconf.js';
 import { readClock } from './clock.js';
 import { PooledEntropy } from './entropy.js';
@@ -25,7 +34,12 @@ const REBUILD_MS = 1_000;
 
 export class NetworkLink {
   readonly nwid: NetworkId;
-  readonly settings: LocalSettings = { allowManaged: true, allowGlobal: false, allowDefault: false, allowDNS: false };
+  readonly settings: LocalSettings = {
+    allowManaged: true,
+    allowGlobal: false,
+    allowDefault: false,
+    allowDNS: false,
+  };
   /** Networks that `allowManaged` is limited to; empty = all. */
   managedOnly: readonly InetAddress[] = [];
   readonly #service: Service;
@@ -81,7 +95,10 @@ export class NetworkLink {
       if (key === undefined || value === undefined || !Object.hasOwn(this.settings, key)) continue;
       const text = value.trim();
       if (key === 'allowManaged' && text.length > 5) {
-        this.managedOnly = text.split(',').map((t) => parseInetAddress(t.trim())).filter((a) => a !== undefined && a.family !== 0) as InetAddress[];
+        this.managedOnly = text
+          .split(',')
+          .map((t) => parseInetAddress(t.trim()))
+          .filter((a) => a !== undefined && a.family !== 0) as InetAddress[];
         this.settings.allowManaged = true;
       } else this.settings[key as keyof LocalSettings] = /^[1tT]/.test(text);
     }
@@ -130,21 +147,32 @@ export class NetworkLink {
   }
 
   #addresses(config: NetworkConfig): InterfaceAddress[] {
-    return config.addresses.filter((a) => a.family !== 0 && this.#isAllowed(a)).map((a) => ({ ip: a.ip, prefixLen: a.port }));
+    return config.addresses
+      .filter((a) => a.family !== 0 && this.#isAllowed(a))
+      .map((a) => ({ ip: a.ip, prefixLen: a.port }));
   }
 
   #routes(config: NetworkConfig): Route[] {
     const own = config.addresses.map((a) => a.ip.join());
     return config.routes
-      .filter((r) => r.target.family !== 0 && this.#isAllowed(r.target) && !own.includes(r.via.ip.join()))
-      .map((r) => ({ target: r.target.ip, prefixLen: r.target.port, via: r.via.family === 0 ? undefined : r.via.ip }));
+      .filter(
+        (r) => r.target.family !== 0 && this.#isAllowed(r.target) && !own.includes(r.via.ip.join()),
+      )
+      .map((r) => ({
+        target: r.target.ip,
+        prefixLen: r.target.port,
+        via: r.via.family === 0 ? undefined : r.via.ip,
+      }));
   }
 
   // ---- failure and end ----
 
   /** The stack trapped: programs on it lose their connections, the network gets a new stack. */
   stackFailed(e: unknown): void {
-    this.#service.log('error', `the TCP/IP stack of ${networkIdText(this.nwid)} failed and is restarted: ${errorText(e)}`);
+    this.#service.log(
+      'error',
+      `the TCP/IP stack of ${networkIdText(this.nwid)} failed and is restarted: ${errorText(e)}`,
+    );
     if (this.#closed || this.#rebuild !== undefined) return;
     this.#rebuild = setTimeout(() => {
       this.#rebuild = undefined;

@@ -1,6 +1,7 @@
 /** Choice and test of the primary port [4 section 3]: free for UDP and TCP, of either family. */
-import { createSocket } from 'node:dgram';
+
 import { randomInt } from 'node:crypto';
+import { createSocket } from 'node:dgram';
 import { createServer } from 'node:net';
 
 export const DEFAULT_PORT = 9993;

@@ -5,17 +5,30 @@
 import { arch } from 'node:os';
 import { join } from 'node:path';
 import { Controller } from '../controller/controller.js';
-import { createPrimitives } from '../crypto/native.js';
 import type { Primitives } from '../crypto/api.js';
+import { createPrimitives } from '../crypto/native.js';
 import type { JsonRecord } from '../lib/json.js';
-import type { NodeOutput } from '../node/outputs.js';
 import { Node } from '../node/node.js';
-import { loadPacketCore } from '../packetcore/load.js';
+import type { NodeOutput } from '../node/outputs.js';
 import type { WasmPacketCore } from '../packetcore/core.js';
+import { loadPacketCore } from '../packetcore/load.js';
 import { addressText, type NetworkId, networkIdText, parseNetworkId } from '../wire/address.js';
-import { emitIdentityText, type Identity, parseIdentityText, validateIdentity } from '../wire/identity.js';
+import {
+  emitIdentityText,
+  type Identity,
+  parseIdentityText,
+  validateIdentity,
+} from '../wire/identity.js';
 import { PROTOCOL_VERSION_AES, PROTOCOL_VERSION_SALSA } from '../wire/packet.js';
-import { defaultPlanet, emitWorld, parseWorld, replacesWorld, WORLD_MOON, WORLD_PLANET, type World } from '../wire/world.js';
+import {
+  defaultPlanet,
+  emitWorld,
+  parseWorld,
+  replacesWorld,
+  WORLD_MOON,
+  WORLD_PLANET,
+  type World,
+} from '../wire/world.js';
 import { chooseCipher } from './cipher.js';
 import { readClock } from './clock.js';
 import { mathJitter, PooledEntropy } from './entropy.js';
@@ -48,7 +61,12 @@ const MAX_DOOR_PATH_LEN = 104;
 const DOOR_NAME_LEN = '/nc_'.length + 16;
 
 /** Names of architectures as configuration requests carry them [3 section 3]. */
-const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'x86_64', ia32: 'x86', arm64: 'arm64', arm: 'arm' };
+const ARCHITECTURES: Readonly<Record<string, string>> = {
+  x64: 'x86_64',
+  ia32: 'x86',
+  arm64: 'arm64',
+  arm: 'arm',
+};
 
 export class Service {
   readonly home: Home;
@@ -93,7 +111,9 @@ export class Service {
     home.protect('identity.secret');
     home.protect('authtoken.secret');
     if (home.read('controller.db') !== undefined) {
-      throw new ServiceStartError(`${home.path('controller.db')} is of an old version that can not be used; move it away`);
+      throw new ServiceStartError(
+        `${home.path('controller.db')} is of an old version that can not be used; move it away`,
+      );
     }
     try {
       home.writeNow('zerotier-one.pid', String(process.pid));
@@ -120,7 +140,19 @@ export class Service {
       planet,
       platform: `linux/${ARCHITECTURES[arch()] ?? 'unknown'}`,
     });
-    const service = new Service({ home, lock, options, node, identity, primitives, core, worker, authToken, metricsToken, localConf });
+    const service = new Service({
+      home,
+      lock,
+      options,
+      node,
+      identity,
+      primitives,
+      core,
+      worker,
+      authToken,
+      metricsToken,
+      localConf,
+    });
     await service.#open(port);
     return service;
   }
@@ -149,7 +181,9 @@ export class Service {
     this.localConf = p.localConf;
     this.#worker = p.worker;
     this.#lock = p.lock;
-    this.udp = new Udp(this.log, (socket, from, bytes) => this.loop.handleDatagram(socket, from, bytes));
+    this.udp = new Udp(this.log, (socket, from, bytes) =>
+      this.loop.handleDatagram(socket, from, bytes),
+    );
     this.loop = new Loop(this.node, this.udp, {
       validate: (id, identity) => this.#validate(id, identity),
       output: (o) => this.#output(o),
@@ -207,7 +241,10 @@ export class Service {
         this.home.write(`peers.d/${addressText(o.address)}.peer`, o.record.slice());
         break;
       case 'storeConfig':
-        this.home.write(`networks.d/${networkIdText(o.nwid)}.conf`, o.text.length > 0 ? o.text.slice() : '\n');
+        this.home.write(
+          `networks.d/${networkIdText(o.nwid)}.conf`,
+          o.text.length > 0 ? o.text.slice() : '\n',
+        );
         break;
       case 'storeController':
         if (o.json !== undefined) this.home.write(`controller.d/${o.path}`, o.json, 0o600);
@@ -217,7 +254,10 @@ export class Service {
         this.links.get(o.nwid)?.changed();
         break;
       case 'identityCollision':
-        this.log('error', 'a root reports that another node owns our address; stop the service, move identity.secret and identity.public away and start it again for a new one');
+        this.log(
+          'error',
+          'a root reports that another node owns our address; stop the service, move identity.secret and identity.public away and start it again for a new one',
+        );
         break;
     }
   }
@@ -228,7 +268,8 @@ export class Service {
       const bytes = id === undefined ? undefined : this.home.read(`moons.d/${name}`);
       if (id === undefined || bytes === undefined) continue;
       const moon = parseWorld(bytes)?.world;
-      if (moon?.type === WORLD_MOON && moon.id === BigInt(`0x${id}`)) this.node.vl1.state.topology.addStoredMoon(moon);
+      if (moon?.type === WORLD_MOON && moon.id === BigInt(`0x${id}`))
+        this.node.vl1.state.topology.addStoredMoon(moon);
       else this.log('warning', `moons.d/${name} is not a moon of that id; ignored`);
     }
   }
@@ -236,7 +277,8 @@ export class Service {
   #loadPeers(): void {
     for (const name of this.home.list('peers.d')) {
       const bytes = name.endsWith('.peer') ? this.home.read(`peers.d/${name}`) : undefined;
-      if (bytes !== undefined && !this.node.handleStoredPeer(bytes)) this.log('info', `peers.d/${name} is not a peer record; ignored`);
+      if (bytes !== undefined && !this.node.handleStoredPeer(bytes))
+        this.log('info', `peers.d/${name} is not a peer record; ignored`);
     }
   }
 
@@ -251,8 +293,15 @@ export class Service {
     for (const nwid of this.home.folders('controller.d/network')) {
       for (const name of this.home.list(`controller.d/network/${nwid}/member`)) {
         if (name.length !== 15 || !name.endsWith('.json')) continue;
-        if (!this.controller.load(this.home.readText(`controller.d/network/${nwid}/member/${name}`) ?? '')) {
-          this.log('warning', `controller.d/network/${nwid}/member/${name} is not a member record; ignored`);
+        if (
+          !this.controller.load(
+            this.home.readText(`controller.d/network/${nwid}/member/${name}`) ?? '',
+          )
+        ) {
+          this.log(
+            'warning',
+            `controller.d/network/${nwid}/member/${name} is not a member record; ignored`,
+          );
         }
       }
     }
@@ -261,7 +310,10 @@ export class Service {
   #storedNetworks(): NetworkId[] {
     const out: NetworkId[] = [];
     for (const name of this.home.list('networks.d')) {
-      const nwid = name.length === 21 && name.endsWith('.conf') ? parseNetworkId(name.slice(0, 16)) : undefined;
+      const nwid =
+        name.length === 21 && name.endsWith('.conf')
+          ? parseNetworkId(name.slice(0, 16))
+          : undefined;
       if (nwid !== undefined && nwid !== 0n) out.push(nwid);
     }
     return out;
@@ -328,7 +380,9 @@ export class Service {
 function checkPathLength(dir: string): void {
   const len = Buffer.byteLength(dir) + DOOR_NAME_LEN;
   if (len > MAX_DOOR_PATH_LEN) {
-    throw new ServiceStartError(`${dir} is too long: the sockets of its networks would need ${len} bytes, ${MAX_DOOR_PATH_LEN} are possible`);
+    throw new ServiceStartError(
+      `${dir} is too long: the sockets of its networks would need ${len} bytes, ${MAX_DOOR_PATH_LEN} are possible`,
+    );
   }
 }
 
@@ -356,7 +410,8 @@ async function loadIdentity(home: Home, p: Primitives, worker: IdentityWorker): 
       );
     }
     const publicText = emitIdentityText(id, false);
-    if (home.readText('identity.public') !== publicText) home.writeNow('identity.public', publicText);
+    if (home.readText('identity.public') !== publicText)
+      home.writeNow('identity.public', publicText);
     return id;
   }
   worker.ref();
@@ -371,7 +426,11 @@ function loadPlanet(home: Home, p: Primitives, log: Log): World {
   const bytes = home.read('planet');
   const stored = bytes === undefined ? undefined : parseWorld(bytes)?.world;
   const builtIn = defaultPlanet();
-  if (bytes !== undefined && stored?.type !== WORLD_PLANET) log('warning', `${home.path('planet')} is not a planet file; the built-in planet takes its place`);
+  if (bytes !== undefined && stored?.type !== WORLD_PLANET)
+    log(
+      'warning',
+      `${home.path('planet')} is not a planet file; the built-in planet takes its place`,
+    );
   const held = stored?.type === WORLD_PLANET ? stored : undefined;
   if (held !== undefined && !replacesWorld(p, held, builtIn)) return held;
   home.writeNow('planet', emitWorld(builtIn));

@@ -12,7 +12,6 @@ function newToken(): string {
 
 /** Surrounding white space and NULs do not count [4 section 2]. */
 export function trimToken(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: the reference trims NUL
   return text.replace(/^[ \t\r\n\0]+|[ \t\r\n\0]+$/g, '');
 }
 

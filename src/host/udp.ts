@@ -4,8 +4,20 @@
  */
 import { createSocket, type Socket } from 'node:dgram';
 import { networkInterfaces } from 'node:os';
-import { type InetAddress, inetAddress, ipScope, ipText, parseIp, type RemoteAddress, remoteAddress, SCOPE_GLOBAL, SCOPE_LOOPBACK, SCOPE_PRIVATE, SCOPE_PSEUDO_PRIVATE } from '../wire/inetaddress.js';
 import type { UdpSocket } from '../vl1/state.js';
+import {
+  type InetAddress,
+  inetAddress,
+  ipScope,
+  ipText,
+  parseIp,
+  type RemoteAddress,
+  remoteAddress,
+  SCOPE_GLOBAL,
+  SCOPE_LOOPBACK,
+  SCOPE_PRIVATE,
+  SCOPE_PSEUDO_PRIVATE,
+} from '../wire/inetaddress.js';
 import { errorText, type Log } from './log.js';
 
 /** Ours: bytes asked of the kernel per socket; it grants what its limits allow. */
@@ -35,7 +47,14 @@ interface Bound extends UdpSocket {
 }
 
 export class Udp {
-  readonly counters: UdpCounters = { datagramsIn: 0, bytesIn: 0, datagramsOut: 0, bytesOut: 0, sendErrors: 0, sendQueueFull: 0 };
+  readonly counters: UdpCounters = {
+    datagramsIn: 0,
+    bytesIn: 0,
+    datagramsOut: 0,
+    bytesOut: 0,
+    sendErrors: 0,
+    sendQueueFull: 0,
+  };
   readonly #log: Log;
   readonly #handler: DatagramHandler;
   #bound: Bound[] = [];
@@ -150,7 +169,8 @@ export class Udp {
         const ip = parseIp(a.address);
         if (ip === undefined) continue;
         const scope = ipScope(ip);
-        const isUsable = scope === SCOPE_GLOBAL || scope === SCOPE_PRIVATE || scope === SCOPE_PSEUDO_PRIVATE;
+        const isUsable =
+          scope === SCOPE_GLOBAL || scope === SCOPE_PRIVATE || scope === SCOPE_PSEUDO_PRIVATE;
         if (!isUsable && !(scope === SCOPE_LOOPBACK && withLoopback)) continue;
         const b = this.#bound.find((x) => x.family === (ip.length === 4 ? 4 : 6));
         if (b !== undefined) out.push(inetAddress(ip, b.port));

@@ -30,7 +30,9 @@ export async function startApi(service: Service): Promise<HttpApi> {
   try {
     await api.listen(hosts(service), service.port);
   } catch (e) {
-    throw new Error(`fatal error: cannot bind to local control interface port ${service.port}: ${(e as Error).message}`);
+    throw new Error(
+      `fatal error: cannot bind to local control interface port ${service.port}: ${(e as Error).message}`,
+    );
   }
   return api;
 }

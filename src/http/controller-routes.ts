@@ -1,6 +1,15 @@
 /** The controller's routes [4 section 8.1]. */
-import { isRecord, type JsonRecord, type JsonValue, jsonBool, jsonInt, parseJson, shrink } from '../lib/json.js';
+
 import type { Service } from '../host/service.js';
+import {
+  isRecord,
+  type JsonRecord,
+  type JsonValue,
+  jsonBool,
+  jsonInt,
+  parseJson,
+  shrink,
+} from '../lib/json.js';
 import { addressText, networkIdText, parseAddress, parseNetworkId } from '../wire/address.js';
 import { type ApiRequest, type ApiResponse, json, NOT_FOUND } from './transport.js';
 
@@ -37,7 +46,11 @@ function networks(s: Service, r: ApiRequest): ApiResponse {
 function create(s: Service, r: ApiRequest): ApiResponse {
   const request = bodyRecord(r.body);
   const nwid = s.controller.newNetworkId();
-  return json(s.loop.run((node, at) => node.run(at, () => s.controller.postNetwork(at, nwid, networkIdText(nwid), request))));
+  return json(
+    s.loop.run((node, at) =>
+      node.run(at, () => s.controller.postNetwork(at, nwid, networkIdText(nwid), request)),
+    ),
+  );
 }
 
 function network(s: Service, r: ApiRequest, id: string): ApiResponse {
@@ -51,10 +64,16 @@ function network(s: Service, r: ApiRequest, id: string): ApiResponse {
       return found(s.controller.networkRecord(nwid));
     case 'POST': {
       const request = bodyRecord(r.body);
-      return json(s.loop.run((node, at) => node.run(at, () => s.controller.postNetwork(at, nwid, id, request))));
+      return json(
+        s.loop.run((node, at) =>
+          node.run(at, () => s.controller.postNetwork(at, nwid, id, request)),
+        ),
+      );
     }
     case 'DELETE':
-      return found(s.loop.run((node, at) => node.run(at, () => s.controller.deleteNetwork(at, nwid))));
+      return found(
+        s.loop.run((node, at) => node.run(at, () => s.controller.deleteNetwork(at, nwid))),
+      );
     default:
       return NOT_FOUND;
   }
@@ -68,7 +87,11 @@ function members(s: Service, r: ApiRequest, id: string): ApiResponse {
   const nwid = parseNetworkId(id);
   const list = nwid === undefined ? undefined : s.controller.memberRecords(nwid);
   if (list === undefined || r.method !== 'GET') return NOT_FOUND;
-  return json(Object.fromEntries(list.map((m) => [String(m['id']), shrink(jsonInt(m['revision'], 0n)) as JsonValue])));
+  return json(
+    Object.fromEntries(
+      list.map((m) => [String(m['id']), shrink(jsonInt(m['revision'], 0n)) as JsonValue]),
+    ),
+  );
 }
 
 function member(s: Service, r: ApiRequest, id: string, who: string): ApiResponse {
@@ -77,15 +100,25 @@ function member(s: Service, r: ApiRequest, id: string, who: string): ApiResponse
   if (nwid === undefined || address === undefined) return NOT_FOUND;
   switch (r.method) {
     case 'GET':
-      return found(s.controller.networkRecord(nwid) === undefined ? undefined : s.controller.memberRecord(nwid, address));
+      return found(
+        s.controller.networkRecord(nwid) === undefined
+          ? undefined
+          : s.controller.memberRecord(nwid, address),
+      );
     case 'POST': {
       if (s.controller.networkRecord(nwid) === undefined) return NOT_FOUND;
       const request = bodyRecord(r.body);
       const texts = { nwid: id, address: who };
-      return found(s.loop.run((node, at) => node.run(at, () => s.controller.postMember(at, nwid, address, texts, request))));
+      return found(
+        s.loop.run((node, at) =>
+          node.run(at, () => s.controller.postMember(at, nwid, address, texts, request)),
+        ),
+      );
     }
     case 'DELETE':
-      return found(s.loop.run((node, at) => node.run(at, () => s.controller.deleteMember(at, nwid, address))));
+      return found(
+        s.loop.run((node, at) => node.run(at, () => s.controller.deleteMember(at, nwid, address))),
+      );
     default:
       return NOT_FOUND;
   }
@@ -97,12 +130,18 @@ function unstable(s: Service, r: ApiRequest, parts: string[]): ApiResponse {
     const data = s.controller.networkIds().map((nwid): JsonRecord => {
       const list = s.controller.memberRecords(nwid) ?? [];
       const authorized = list.filter((m) => jsonBool(m['authorized'], false)).length;
-      return { ...s.controller.networkRecord(nwid), meta: { totalMemberCount: list.length, authorizedMemberCount: authorized } };
+      return {
+        ...s.controller.networkRecord(nwid),
+        meta: { totalMemberCount: list.length, authorizedMemberCount: authorized },
+      };
     });
     return json({ data, meta: { networkCount: data.length } });
   }
   const nwid = parseNetworkId(parts[1]!);
-  const list = nwid === undefined || parts[2] !== 'member' || parts.length !== 3 ? undefined : s.controller.memberRecords(nwid);
+  const list =
+    nwid === undefined || parts[2] !== 'member' || parts.length !== 3
+      ? undefined
+      : s.controller.memberRecords(nwid);
   if (list === undefined) return NOT_FOUND;
   const authorized = list.filter((m) => jsonBool(m['authorized'], false)).length;
   return json({ data: list, meta: { totalCount: list.length, authorizedCount: authorized } });

@@ -26,7 +26,10 @@ export function metricsText(s: Service): string {
   const now = performance.now();
   const peers = [...s.node.vl1.state.peers.values()];
   const networks = [...s.links.keys()].sort((a, b) => (a < b ? -1 : 1));
-  const drops = { ...s.node.vl1.state.counters.snapshot(), ...s.node.vl2.context.counters.snapshot() };
+  const drops = {
+    ...s.node.vl1.state.counters.snapshot(),
+    ...s.node.vl2.context.counters.snapshot(),
+  };
   return [
     family('zt_data', 'counter', 'bytes of datagrams', [
       { labels: { direction: 'rx', protocol: 'udp' }, value: udp.bytesIn },
@@ -37,23 +40,53 @@ export function metricsText(s: Service): string {
       { labels: { direction: 'tx' }, value: udp.datagramsOut },
     ]),
     family('zt_num_networks', 'gauge', 'joined networks', plain(networks.length)),
-    family('zt_network_multicast_groups_subscribed', 'gauge', 'multicast groups subscribed', networks.map((nwid) => ({
-      labels: { network_id: networkIdText(nwid) },
-      value: s.node.vl2.network(nwid)?.allGroups().length ?? 0,
-    }))),
-    family('zt_peer_path_count', 'gauge', 'paths of a peer', peers.flatMap((p) => {
-      const alive = p.slots.filter((x) => x.path.isAlive(now)).length;
-      return [
-        { labels: { node_id: addressText(p.address), status: 'alive' }, value: alive },
-        { labels: { node_id: addressText(p.address), status: 'dead' }, value: p.slots.length - alive },
-      ];
-    })),
-    family('controller_network_count', 'gauge', 'networks of this controller', plain(s.controller.networkIds().length)),
-    family('controller_member_count', 'gauge', 'members of networks of this controller', plain(
-      s.controller.networkIds().reduce((n, id) => n + (s.controller.memberRecords(id)?.length ?? 0), 0),
-    )),
-    family('netcon_events', 'counter', 'packets dropped and other events, by name', Object.entries(drops)
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([event, value]) => ({ labels: { event }, value }))),
+    family(
+      'zt_network_multicast_groups_subscribed',
+      'gauge',
+      'multicast groups subscribed',
+      networks.map((nwid) => ({
+        labels: { network_id: networkIdText(nwid) },
+        value: s.node.vl2.network(nwid)?.allGroups().length ?? 0,
+      })),
+    ),
+    family(
+      'zt_peer_path_count',
+      'gauge',
+      'paths of a peer',
+      peers.flatMap((p) => {
+        const alive = p.slots.filter((x) => x.path.isAlive(now)).length;
+        return [
+          { labels: { node_id: addressText(p.address), status: 'alive' }, value: alive },
+          {
+            labels: { node_id: addressText(p.address), status: 'dead' },
+            value: p.slots.length - alive,
+          },
+        ];
+      }),
+    ),
+    family(
+      'controller_network_count',
+      'gauge',
+      'networks of this controller',
+      plain(s.controller.networkIds().length),
+    ),
+    family(
+      'controller_member_count',
+      'gauge',
+      'members of networks of this controller',
+      plain(
+        s.controller
+          .networkIds()
+          .reduce((n, id) => n + (s.controller.memberRecords(id)?.length ?? 0), 0),
+      ),
+    ),
+    family(
+      'netcon_events',
+      'counter',
+      'packets dropped and other events, by name',
+      Object.entries(drops)
+        .sort(([a], [b]) => (a < b ? -1 : 1))
+        .map(([event, value]) => ({ labels: { event }, value })),
+    ),
   ].join('');
 }

@@ -1,12 +1,28 @@
 /** The service's own routes [4 section 7]: status, networks, peers, moons, configuration, metrics. */
-import { isRecord, type JsonRecord, type JsonValue, jsonHex, jsonText, parseJson } from '../lib/json.js';
-import { toHex } from '../lib/hex.js';
-import type { LocalSettings } from '../host/network-link.js';
+
 import { netconSettings, parseLocalConf, settingsOf } from '../host/local-conf.js';
+import type { LocalSettings } from '../host/network-link.js';
 import type { Service } from '../host/service.js';
 import { NETCON_VERSION } from '../host/version.js';
+import { toHex } from '../lib/hex.js';
+import {
+  isRecord,
+  type JsonRecord,
+  type JsonValue,
+  jsonHex,
+  jsonText,
+  parseJson,
+} from '../lib/json.js';
 import { Peer } from '../vl1/peer.js';
-import { addressText, macText, memberMac, type NetworkId, networkIdText, parseAddress, parseNetworkId } from '../wire/address.js';
+import {
+  addressText,
+  macText,
+  memberMac,
+  type NetworkId,
+  networkIdText,
+  parseAddress,
+  parseNetworkId,
+} from '../wire/address.js';
 import { emitIdentityText } from '../wire/identity.js';
 import { inetAddressText, ipText } from '../wire/inetaddress.js';
 import { DEFAULT_MTU, NETWORK_FLAG, NETWORK_PUBLIC } from '../wire/netconf.js';
@@ -33,7 +49,8 @@ export class Routes {
   }
 
   async handle(r: ApiRequest): Promise<ApiResponse> {
-    if (r.path.startsWith('/controller') || r.path.startsWith('/unstable/controller')) return handleController(this.#s, r);
+    if (r.path.startsWith('/controller') || r.path.startsWith('/unstable/controller'))
+      return handleController(this.#s, r);
     const [, head = '', id, ...rest] = r.path.split('/');
     if (rest.length > 0) return this.#bond(r);
     switch (head) {
@@ -66,7 +83,10 @@ export class Routes {
       address: addressText(s.identity.address),
       clock: Date.now(),
       config: { ...s.localConf, settings: this.#settings() },
-      netcon: { version: NETCON_VERSION, cipher: s.node.vl1.state.options.protocol >= 12 ? 'aes' : 'salsa' },
+      netcon: {
+        version: NETCON_VERSION,
+        cipher: s.node.vl1.state.options.protocol >= 12 ? 'aes' : 'salsa',
+      },
       online: s.node.isOnline,
       planetWorldId: Number(planet.id),
       planetWorldTimestamp: Number(planet.timestamp),
@@ -88,7 +108,9 @@ export class Routes {
       tertiaryPort: 0,
       ...file,
       homeDir: s.home.dir,
-      listeningOn: s.udp.localAddresses(s.node.vl1.state.topology.allowsLoopback).map(inetAddressText),
+      listeningOn: s.udp
+        .localAddresses(s.node.vl1.state.topology.allowsLoopback)
+        .map(inetAddressText),
       primaryPort: file['primaryPort'] ?? s.port,
       softwareUpdate: 'disable',
       softwareUpdateChannel: 'release',
@@ -138,11 +160,17 @@ export class Routes {
       bridge: net?.isBridge(s.identity.address) ?? false,
       broadcastEnabled: net?.hasFlag(NETWORK_FLAG.BROADCAST) ?? false,
       dhcp: false,
-      dns: { domain: config?.dns.domain ?? '', servers: (config?.dns.servers ?? []).map((a) => ipText(a.ip)) },
+      dns: {
+        domain: config?.dns.domain ?? '',
+        servers: (config?.dns.servers ?? []).map((a) => ipText(a.ip)),
+      },
       id: networkIdText(nwid),
       mac: macText(memberMac(s.identity.address, nwid)),
       mtu: config?.mtu ?? DEFAULT_MTU,
-      multicastSubscriptions: (net?.allGroups() ?? []).map((g) => ({ mac: macText(g.mac), adi: g.adi })),
+      multicastSubscriptions: (net?.allGroups() ?? []).map((g) => ({
+        mac: macText(g.mac),
+        adi: g.adi,
+      })),
       name: config?.name ?? '',
       netconfRevision: Number(config?.revision ?? 0n),
       nwid: networkIdText(nwid),
@@ -171,7 +199,9 @@ export class Routes {
     if (r.method !== 'GET') return NOT_FOUND;
     const peers = this.#s.node.vl1.state.peers;
     if (id === undefined) {
-      return json([...peers.values()].sort((a, b) => a.address - b.address).map((p) => this.#peerRecord(p)));
+      return json(
+        [...peers.values()].sort((a, b) => a.address - b.address).map((p) => this.#peerRecord(p)),
+      );
     }
     const address = parseAddress(id);
     if (address === undefined) return NOT_FOUND;
@@ -182,7 +212,8 @@ export class Routes {
   #peerRecord(p: Peer): JsonRecord {
     const state = this.#s.node.vl1.state;
     const now = performance.now();
-    const toWall = (mono: number): number => (mono === Number.NEGATIVE_INFINITY ? 0 : Math.round(Date.now() - (now - mono)));
+    const toWall = (mono: number): number =>
+      mono === Number.NEGATIVE_INFINITY ? 0 : Math.round(Date.now() - (now - mono));
     const best = p.directPath(now);
     const paths = p.slots
       .filter((slot) => !Peer.isExpired(slot, now))
@@ -218,7 +249,8 @@ export class Routes {
 
   #moon(r: ApiRequest, id: string | undefined): ApiResponse {
     const topology = this.#s.node.vl1.state.topology;
-    if (id === undefined) return r.method === 'GET' ? json(topology.moons.map(moonRecord)) : NOT_FOUND;
+    if (id === undefined)
+      return r.method === 'GET' ? json(topology.moons.map(moonRecord)) : NOT_FOUND;
     if (!/^[0-9a-fA-F]{10}$/.test(id)) return NOT_FOUND;
     const moonId = BigInt(`0x${id}`);
     const held = topology.moons.find((m) => m.id === moonId);
@@ -230,7 +262,13 @@ export class Routes {
         const seed = Number(jsonHex(lenientRecord(r.body)['seed'], 0n) & 0xff_ffff_ffffn);
         if (seed === 0) return json({});
         this.#s.loop.run((node) => node.vl1.state.topology.want(moonId, seed));
-        const waiting = { roots: [], signature: null, timestamp: 0, updatesMustBeSignedBy: null, waiting: true };
+        const waiting = {
+          roots: [],
+          signature: null,
+          timestamp: 0,
+          updatesMustBeSignedBy: null,
+          waiting: true,
+        };
         return json({ id: moonId.toString(16).padStart(16, '0'), ...waiting });
       }
       case 'DELETE':
@@ -249,7 +287,10 @@ export class Routes {
     if (id !== 'settings' || r.method !== 'POST') return NOT_FOUND;
     const changes = parseJson(r.body);
     if (!isRecord(changes) || Object.keys(changes).length === 0) return json({});
-    const conf = { ...this.#s.localConf, settings: { ...settingsOf(this.#s.localConf), ...changes } };
+    const conf = {
+      ...this.#s.localConf,
+      settings: { ...settingsOf(this.#s.localConf), ...changes },
+    };
     // What would not load again is not stored.
     parseLocalConf(JSON.stringify({ settings: netconSettings(conf) }));
     this.#s.localConf = conf;

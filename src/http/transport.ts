@@ -2,9 +2,10 @@
  * HTTP as the reference speaks it [4 section 6], on node:http: access rules, header set, keep-alive
  * policy, limits, JSONP and ranges. Routes are functions from `ApiRequest` to `ApiResponse`.
  */
+
+import { createHash, timingSafeEqual } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { timingSafeEqual, createHash } from 'node:crypto';
 import { emitJson, type JsonValue } from '../lib/json.js';
 import { type InetAddress, ipInPrefix, parseInetAddress, parseIp } from '../wire/inetaddress.js';
 
@@ -39,7 +40,11 @@ export const NOT_FOUND: ApiResponse = { status: 404 };
 
 export function failure(e: unknown): ApiResponse {
   const text = e instanceof Error ? e.message : String(e);
-  return { status: 500, body: `{"error": 500, "description": ${JSON.stringify(text)}}`, type: 'application/json' };
+  return {
+    status: 500,
+    body: `{"error": 500, "description": ${JSON.stringify(text)}}`,
+    type: 'application/json',
+  };
 }
 
 export interface Access {
@@ -59,7 +64,9 @@ function equalSecret(a: string, b: string): boolean {
 
 function decode(text: string, plusIsSpace: boolean): string {
   const bytes: number[] = [];
-  const raw = Buffer.from(plusIsSpace ? text.replaceAll('+', ' ') : text, 'latin1').toString('latin1');
+  const raw = Buffer.from(plusIsSpace ? text.replaceAll('+', ' ') : text, 'latin1').toString(
+    'latin1',
+  );
   for (let i = 0; i < raw.length; i++) {
     const hex = raw[i] === '%' ? raw.slice(i + 1, i + 3) : '';
     if (/^[0-9a-fA-F]{2}$/.test(hex)) {
@@ -91,12 +98,18 @@ function offeredToken(req: IncomingMessage, query: Map<string, string>): string 
   const inQuery = query.get('auth');
   if (inQuery !== undefined) return inQuery;
   const words = (req.headers.authorization ?? '').split(/ +/);
-  return words.length === 2 && words[0]!.toLowerCase() === 'bearer' ? decode(words[1]!, false) : undefined;
+  return words.length === 2 && words[0]!.toLowerCase() === 'bearer'
+    ? decode(words[1]!, false)
+    : undefined;
 }
 
 function sourceIp(req: IncomingMessage): Uint8Array | undefined {
   const ip = parseIp((req.socket.remoteAddress ?? '').split('%')[0]!);
-  const isMapped = ip?.length === 16 && ip.subarray(0, 10).every((b) => b === 0) && ip[10] === 255 && ip[11] === 255;
+  const isMapped =
+    ip?.length === 16 &&
+    ip.subarray(0, 10).every((b) => b === 0) &&
+    ip[10] === 255 &&
+    ip[11] === 255;
   return isMapped ? ip.subarray(12) : ip;
 }
 
@@ -106,9 +119,15 @@ function isLoopback(ip: Uint8Array): boolean {
   return ip.subarray(head, 15).every((b) => b === 0) && ip[15] === 1;
 }
 
-function mayEnter(access: Access, req: IncomingMessage, path: string, query: Map<string, string>): boolean {
+function mayEnter(
+  access: Access,
+  req: IncomingMessage,
+  path: string,
+  query: Map<string, string>,
+): boolean {
   const token = offeredToken(req, query);
-  const isToken = (t: string): boolean => token !== undefined && token !== '' && equalSecret(token, t);
+  const isToken = (t: string): boolean =>
+    token !== undefined && token !== '' && equalSecret(token, t);
   if (path === '/metrics') return isToken(access.metricsToken) || isToken(access.authToken);
   const ip = sourceIp(req);
   if (ip === undefined) return false;
@@ -137,14 +156,19 @@ function readBody(req: IncomingMessage): Promise<string | undefined> {
       len += chunk.length;
       if (len <= MAX_BODY_LEN) chunks.push(chunk);
     });
-    req.on('end', () => resolve(len <= MAX_BODY_LEN ? Buffer.concat(chunks).toString('utf8') : undefined));
+    req.on('end', () =>
+      resolve(len <= MAX_BODY_LEN ? Buffer.concat(chunks).toString('utf8') : undefined),
+    );
     req.on('error', () => resolve(undefined));
     req.on('aborted', () => resolve(undefined));
   });
 }
 
 /** Bytes `from..to` of a `Range: bytes=` header; undefined without one, null when unsatisfiable. */
-function byteRange(header: string | undefined, len: number): { from: number; to: number } | null | undefined {
+function byteRange(
+  header: string | undefined,
+  len: number,
+): { from: number; to: number } | null | undefined {
   const m = /^bytes=(\d*)-(\d*)$/.exec(header ?? '');
   if (m === null || (m[1] === '' && m[2] === '')) return undefined;
   const from = m[1] === '' ? Math.max(0, len - Number(m[2])) : Number(m[1]);
@@ -177,14 +201,21 @@ export class HttpApi {
   }
 
   #listenOn(host: string, port: number): Promise<Server> {
-    const server = createServer({ requireHostHeader: false, keepAliveTimeout: IDLE_MS, maxHeaderSize: 65_536 });
+    const server = createServer({
+      requireHostHeader: false,
+      keepAliveTimeout: IDLE_MS,
+      maxHeaderSize: 65_536,
+    });
     server.on('request', (req, res) => void this.#serve(req, res));
     server.on('checkContinue', (req: IncomingMessage, res: ServerResponse) => {
       res.writeContinue();
       void this.#serve(req, res);
     });
     server.on('clientError', (_e, socket: Socket) => {
-      if (socket.writable) socket.end(`HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nKeep-Alive: ${KEEP_ALIVE}\r\n\r\n`);
+      if (socket.writable)
+        socket.end(
+          `HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nKeep-Alive: ${KEEP_ALIVE}\r\n\r\n`,
+        );
       else socket.destroy();
     });
     return new Promise((resolve, reject) => {
@@ -202,7 +233,8 @@ export class HttpApi {
     // A body must have been read before the connection can serve the next request.
     const body = await readBody(req);
     const status = malformed(req);
-    if (status !== undefined || body === undefined) return this.#send(req, res, { status: status ?? 400 }, undefined);
+    if (status !== undefined || body === undefined)
+      return this.#send(req, res, { status: status ?? 400 }, undefined);
     if (!mayEnter(this.#access, req, path, query)) {
       return this.#send(req, res, json({}, 401), jsonp);
     }
@@ -216,12 +248,20 @@ export class HttpApi {
     this.#send(req, res, answer, jsonp);
   }
 
-  #send(req: IncomingMessage, res: ServerResponse, answer: ApiResponse, jsonp: string | undefined): void {
+  #send(
+    req: IncomingMessage,
+    res: ServerResponse,
+    answer: ApiResponse,
+    jsonp: string | undefined,
+  ): void {
     const wrapped = wrap(answer, jsonp, req.url ?? '');
     let bytes = Buffer.from(wrapped.body ?? '', 'utf8');
     let status = wrapped.status;
     res.sendDate = false;
-    const range = req.method === 'GET' && status === 200 ? byteRange(req.headers.range, bytes.length) : undefined;
+    const range =
+      req.method === 'GET' && status === 200
+        ? byteRange(req.headers.range, bytes.length)
+        : undefined;
     if (range === null) {
       status = 416;
       bytes = Buffer.alloc(0);

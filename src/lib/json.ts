@@ -58,8 +58,11 @@ class Parser {
   }
 
   #number(): number | bigint {
-    const m = /^-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?/.exec(this.#s.slice(this.#i, this.#i + 400));
-    if (m === null) this.#fail(this.#i >= this.#s.length ? 'unexpected end' : 'unexpected character');
+    const m = /^-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?/.exec(
+      this.#s.slice(this.#i, this.#i + 400),
+    );
+    if (m === null)
+      this.#fail(this.#i >= this.#s.length ? 'unexpected end' : 'unexpected character');
     this.#i += m[0].length;
     const n = Number(m[0]);
     return m[1] === undefined && m[2] === undefined && !Number.isSafeInteger(n) ? BigInt(m[0]) : n;
@@ -174,7 +177,9 @@ export function emitJsonPretty(v: JsonValue, indent: string, depth = 0): string 
   }
   const list = members(v);
   if (list.length === 0) return '{}';
-  const lines = list.map(([k, x]) => `${pad}${JSON.stringify(k)}: ${emitJsonPretty(x, indent, depth + 1)}`);
+  const lines = list.map(
+    ([k, x]) => `${pad}${JSON.stringify(k)}: ${emitJsonPretty(x, indent, depth + 1)}`,
+  );
   return `{${lines.join(',')}${end}}`;
 }
 

@@ -5,8 +5,8 @@
  * sleep until `deadline()` or the next input. Nothing here reads a clock or touches the system.
  */
 import type { Controller } from '../controller/controller.js';
-import { NEVER, type Moment } from '../lib/time.js';
-import { type Message, type UdpSocket, type Vl1Options, type Vl1Out, type Vl1Upper } from '../vl1/state.js';
+import { type Moment, NEVER } from '../lib/time.js';
+import type { Message, UdpSocket, Vl1Options, Vl1Out, Vl1Upper } from '../vl1/state.js';
 import { Vl1 } from '../vl1/vl1.js';
 import type { Vl2Out } from '../vl2/context.js';
 import type { Network } from '../vl2/network.js';
@@ -86,7 +86,8 @@ export class Node {
 
   #vl1Out(): Vl1Out {
     return {
-      transmit: (socket, to, bytes, ttl) => this.#push({ kind: 'transmit', socket, to, bytes, ttl }),
+      transmit: (socket, to, bytes, ttl) =>
+        this.#push({ kind: 'transmit', socket, to, bytes, ttl }),
       validate: (id, identity) => this.#push({ kind: 'validate', id, identity }),
       storeWorld: (world) => this.#push({ kind: 'storeWorld', world }),
       storePeer: (address, record) => this.#push({ kind: 'storePeer', address, record }),
@@ -115,7 +116,8 @@ export class Node {
       begin: (dest, verb) => vl1.begin(dest, verb),
       send: (dest, compress) => vl1.send(dest, compress),
       reply: (m: Vl2Message) => vl1.reply((m as Message).peer, (m as Message).path),
-      identityOf: (a) => (a === options.identity.address ? options.identity : vl1.peer(a)?.identity),
+      identityOf: (a) =>
+        a === options.identity.address ? options.identity : vl1.peer(a)?.identity,
       requestIdentity: (a) => vl1.requestIdentity(a),
       upstreams: () => vl1.upstreams(),
       bestUpstream: () => vl1.bestUpstream(),
@@ -126,7 +128,8 @@ export class Node {
 
   #begin(at: Moment): void {
     if (this.#next < this.#out.length) {
-      if (this.#strict) throw new Error(`input while ${this.#out.length - this.#next} outputs wait`);
+      if (this.#strict)
+        throw new Error(`input while ${this.#out.length - this.#next} outputs wait`);
     } else if (this.#out.length > 0) {
       this.#out = [];
       this.#next = 0;
@@ -142,7 +145,14 @@ export class Node {
     this.#noticeOnline(at);
   }
 
-  handleFrame(at: Moment, nwid: NetworkId, src: Uint8Array, dst: Uint8Array, etherType: number, bytes: Uint8Array): void {
+  handleFrame(
+    at: Moment,
+    nwid: NetworkId,
+    src: Uint8Array,
+    dst: Uint8Array,
+    etherType: number,
+    bytes: Uint8Array,
+  ): void {
     this.#begin(at);
     this.vl2.handleFrame(at, nwid, src, dst, etherType, bytes);
   }
@@ -159,7 +169,11 @@ export class Node {
   }
 
   /** What is bound now; `localAddresses` (with ports) are offered to peers. */
-  handleSockets(at: Moment, sockets: readonly UdpSocket[], localAddresses: readonly InetAddress[]): void {
+  handleSockets(
+    at: Moment,
+    sockets: readonly UdpSocket[],
+    localAddresses: readonly InetAddress[],
+  ): void {
     this.#begin(at);
     this.vl1.handleSockets(sockets, localAddresses);
   }
@@ -220,7 +234,8 @@ export class Node {
   }
 
   deadline(): number {
-    const vl2 = this.#vl2At === Number.NEGATIVE_INFINITY ? this.vl1.state.now : this.#vl2At + VL2_TICK_MS;
+    const vl2 =
+      this.#vl2At === Number.NEGATIVE_INFINITY ? this.vl1.state.now : this.#vl2At + VL2_TICK_MS;
     return Math.min(this.vl1.deadline(), vl2, NEVER);
   }
 

@@ -5,8 +5,21 @@ import type { World } from '../wire/world.js';
 
 /** Bytes in outputs are valid until the next input to the same node. */
 export type NodeOutput =
-  | { readonly kind: 'transmit'; readonly socket: number; readonly to: RemoteAddress; readonly bytes: Uint8Array; readonly ttl: number | undefined }
-  | { readonly kind: 'frame'; readonly nwid: NetworkId; readonly src: Uint8Array; readonly dst: Uint8Array; readonly etherType: number; readonly bytes: Uint8Array }
+  | {
+      readonly kind: 'transmit';
+      readonly socket: number;
+      readonly to: RemoteAddress;
+      readonly bytes: Uint8Array;
+      readonly ttl: number | undefined;
+    }
+  | {
+      readonly kind: 'frame';
+      readonly nwid: NetworkId;
+      readonly src: Uint8Array;
+      readonly dst: Uint8Array;
+      readonly etherType: number;
+      readonly bytes: Uint8Array;
+    }
   | { readonly kind: 'validate'; readonly id: number; readonly identity: Uint8Array }
   | { readonly kind: 'storeWorld'; readonly world: World }
   | { readonly kind: 'storePeer'; readonly address: NodeAddress; readonly record: Uint8Array }

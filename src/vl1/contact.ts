@@ -4,7 +4,12 @@
  */
 import type { NodeAddress } from '../wire/address.js';
 import { writeHello, writePushDirectPaths } from '../wire/hello.js';
-import { type InetAddress, type RemoteAddress, remoteAddress, sameIp } from '../wire/inetaddress.js';
+import {
+  type InetAddress,
+  type RemoteAddress,
+  remoteAddress,
+  sameIp,
+} from '../wire/inetaddress.js';
 import { PACKET_HEAD_LEN, SOFTWARE_VERSION, VERB } from '../wire/packet.js';
 import { WORLD_MOON } from '../wire/world.js';
 import { CONFIRM_MS, PUSH_DIRECT_MS, PUSH_RELAYED_MS } from './constants.js';
@@ -98,7 +103,8 @@ export class Contact {
       return;
     }
     const twin = peer.slots.some(
-      (s) => s.path.socket === path.socket && sameIp(s.path.remote, path.remote) && s.path.isAlive(now),
+      (s) =>
+        s.path.socket === path.socket && sameIp(s.path.remote, path.remote) && s.path.isAlive(now),
     );
     if (twin || !this.#s.isPathAllowed(peer.address, path.remote)) return;
     if (verb === VERB.OK) {
@@ -154,7 +160,14 @@ export class Contact {
   /** Our address as `reporter` saw it. */
   reportSurface(reporter: NodeAddress, path: Path, mine: InetAddress): void {
     const trusted = this.#s.topology.isUpstream(reporter);
-    const moved = this.#s.surface.report(this.#s.now, reporter, path.socket, path.remote, mine, trusted);
+    const moved = this.#s.surface.report(
+      this.#s.now,
+      reporter,
+      path.socket,
+      path.remote,
+      mine,
+      trusted,
+    );
     if (moved !== undefined) this.surfaceMoved(moved.scope, moved.family);
   }
 }

@@ -5,7 +5,12 @@
  * packet. Order and duplicates do not matter. Bounded: REASSEMBLY_SLOTS packets, each given up
  * after REASSEMBLY_LIFE_MS; when full the oldest is lost.
  */
-import { FRAGMENT_HEAD_LEN, MAX_FRAGMENTS, MAX_PACKET_LEN, OFF_FRAGMENT_COUNT } from '../wire/packet.js';
+import {
+  FRAGMENT_HEAD_LEN,
+  MAX_FRAGMENTS,
+  MAX_PACKET_LEN,
+  OFF_FRAGMENT_COUNT,
+} from '../wire/packet.js';
 import { REASSEMBLY_LIFE_MS, REASSEMBLY_SLOTS } from './constants.js';
 import type { Path } from './path.js';
 
@@ -67,7 +72,8 @@ export class Reassembly {
   handleFragment(now: number, path: Path, bytes: Uint8Array): Assembled | FragmentDrop | undefined {
     const total = bytes[OFF_FRAGMENT_COUNT]! >> 4;
     const number = bytes[OFF_FRAGMENT_COUNT]! & 0x0f;
-    if (total < 2 || total > MAX_FRAGMENTS || number < 1 || number > MAX_FRAGMENTS - 1) return 'fragmentMalformed';
+    if (total < 2 || total > MAX_FRAGMENTS || number < 1 || number > MAX_FRAGMENTS - 1)
+      return 'fragmentMalformed';
     const key = idKey(bytes, path);
     const slot = this.#slot(now, key, path);
     if (slot.pieces[number] !== undefined) return undefined;

@@ -7,6 +7,7 @@
  * small number per prefix is let through [2 section 16.2, ADVICE].
  */
 import { Writer } from '../lib/writer.js';
+import { readAddress } from '../wire/address.js';
 import { type Hello, parseHello, parseHelloTail, writeOkHello } from '../wire/hello.js';
 import { emitIdentity, equalIdentities, IDENTITY_PUBLIC_LEN } from '../wire/identity.js';
 import { prefixHash, remoteAddress } from '../wire/inetaddress.js';
@@ -14,14 +15,18 @@ import {
   DEFAULT_PHYSICAL_MTU,
   ERROR_CODE,
   PACKET_HEAD_LEN,
-  packetId,
   PROTOCOL_VERSION_MIN,
+  packetId,
   SOFTWARE_VERSION,
   VERB,
 } from '../wire/packet.js';
 import { emitWorld, MAX_WORLD_LEN, type World } from '../wire/world.js';
-import { readAddress } from '../wire/address.js';
-import { IDENTITY_GATE_MS, MAX_HELLO_COPIES, MAX_VALIDATIONS, STRANGERS_PER_SEC } from './constants.js';
+import {
+  IDENTITY_GATE_MS,
+  MAX_HELLO_COPIES,
+  MAX_VALIDATIONS,
+  STRANGERS_PER_SEC,
+} from './constants.js';
 import type { Contact } from './contact.js';
 import type { Path } from './path.js';
 import { Peer } from './peer.js';
@@ -109,17 +114,23 @@ export class HelloReceiver {
   #parse(packet: Uint8Array): Hello | undefined {
     const hello = parseHello(packet.subarray(PACKET_HEAD_LEN));
     if (hello === undefined) this.#s.counters.add('helloMalformed');
-    else if (hello.version.protocol < PROTOCOL_VERSION_MIN) this.#s.counters.add('helloOldProtocol');
-    else if (hello.identity.address !== readAddress(packet, 13)) this.#s.counters.add('helloBadAddress');
+    else if (hello.version.protocol < PROTOCOL_VERSION_MIN)
+      this.#s.counters.add('helloOldProtocol');
+    else if (hello.identity.address !== readAddress(packet, 13))
+      this.#s.counters.add('helloBadAddress');
     else return hello;
     return undefined;
   }
 
   #stranger(path: Path, hops: number, packet: Uint8Array, hello: Hello): void {
     const waiting = this.#waitingFor(hello);
-    if (waiting === undefined && (this.#validations.size >= MAX_VALIDATIONS || !this.#gate(path))) return;
+    if (waiting === undefined && (this.#validations.size >= MAX_VALIDATIONS || !this.#gate(path)))
+      return;
     if (waiting !== undefined && waiting.arrivals.length >= MAX_HELLO_COPIES) return;
-    const agreed = this.#s.options.primitives.agree(this.#s.self.privateKey!, hello.identity.publicKey);
+    const agreed = this.#s.options.primitives.agree(
+      this.#s.self.privateKey!,
+      hello.identity.publicKey,
+    );
     if (agreed === undefined) {
       this.#s.counters.add('lowOrderKey');
       return;
@@ -170,7 +181,10 @@ export class HelloReceiver {
   /** Another identity claims the address of a known peer: tell it so, with its own key. */
   #collision(path: Path, packet: Uint8Array, hello: Hello): void {
     if (!this.#gate(path)) return;
-    const agreed = this.#s.options.primitives.agree(this.#s.self.privateKey!, hello.identity.publicKey);
+    const agreed = this.#s.options.primitives.agree(
+      this.#s.self.privateKey!,
+      hello.identity.publicKey,
+    );
     if (agreed === undefined) {
       this.#s.counters.add('lowOrderKey');
       return;
@@ -187,7 +201,8 @@ export class HelloReceiver {
   }
 
   #accept(peer: Peer, path: Path, hops: number, packet: Uint8Array, hello: Hello): void {
-    if (hops === 0 && hello.sentTo.family !== 0) this.#contact.reportSurface(peer.address, path, hello.sentTo);
+    if (hops === 0 && hello.sentTo.family !== 0)
+      this.#contact.reportSurface(peer.address, path, hello.sentTo);
     const payload = packet.subarray(PACKET_HEAD_LEN);
     if (hello.maskedFrom < payload.length) {
       this.#s.options.core.maskHello(peer.key, packet, PACKET_HEAD_LEN + hello.maskedFrom);
@@ -204,8 +219,15 @@ export class HelloReceiver {
     this.#contact.received(peer, path, hops, VERB.HELLO, false);
   }
 
-  #answer(peer: Peer, path: Path, packet: Uint8Array, hello: Hello, moons: ReadonlyMap<bigint, bigint>): void {
-    const surface = hello.version.protocol < 5 ? remoteAddress({ ...path.remote, port: 0 }) : path.remote;
+  #answer(
+    peer: Peer,
+    path: Path,
+    packet: Uint8Array,
+    hello: Hello,
+    moons: ReadonlyMap<bigint, bigint>,
+  ): void {
+    const surface =
+      hello.version.protocol < 5 ? remoteAddress({ ...path.remote, port: 0 }) : path.remote;
     const w = this.#send.begin(peer.address, VERB.OK);
     w.u8(VERB.HELLO).u64(packetId(packet));
     writeOkHello(
@@ -231,7 +253,11 @@ export class HelloReceiver {
       return theirs !== undefined && theirs < m.timestamp;
     });
     const planet = topology.planet;
-    if (hello.planetId !== 0n && hello.planetId === planet.id && hello.planetTimestamp < planet.timestamp) {
+    if (
+      hello.planetId !== 0n &&
+      hello.planetId === planet.id &&
+      hello.planetTimestamp < planet.timestamp
+    ) {
       newer.unshift(planet);
     }
     const out = Writer.of(MAX_WORLD_LEN * 2);

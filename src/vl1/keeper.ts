@@ -86,7 +86,8 @@ export class Keeper {
     if (path !== undefined) {
       if (now - peer.lastFullHelloAt >= FULL_HELLO_MS) {
         peer.lastFullHelloAt = now;
-        for (const slot of peer.slots) if (!Peer.isExpired(slot, now)) this.#contact.contactPath(peer, slot.path, true);
+        for (const slot of peer.slots)
+          if (!Peer.isExpired(slot, now)) this.#contact.contactPath(peer, slot.path, true);
       } else if (now - Math.max(path.lastInAt, path.lastOutAt) >= PATH_HEARTBEAT_MS) {
         this.#contact.contactPath(peer, path, false);
       }
@@ -127,7 +128,8 @@ export class Keeper {
       this.#whois.request(address);
       return;
     }
-    if (now - peer.lastReceiveAt < FULL_HELLO_MS || now - peer.lastContactAt < PING_CHECK_MS) return;
+    if (now - peer.lastReceiveAt < FULL_HELLO_MS || now - peer.lastContactAt < PING_CHECK_MS)
+      return;
     peer.lastContactAt = now;
     this.#helloByRelay(peer);
   }
@@ -146,7 +148,8 @@ export class Keeper {
     const full = now - peer.lastFullHelloAt >= FULL_HELLO_MS;
     if (full) peer.lastFullHelloAt = now;
     for (const slot of peer.slots) {
-      if (full || now - slot.path.lastOutAt >= PATH_HEARTBEAT_MS) this.#contact.contactPath(peer, slot.path, full);
+      if (full || now - slot.path.lastOutAt >= PATH_HEARTBEAT_MS)
+        this.#contact.contactPath(peer, slot.path, full);
     }
   }
 
@@ -171,12 +174,16 @@ export class Keeper {
     const now = this.#s.now;
     const used = new Set<Path>();
     for (const peer of this.#s.peers.values()) {
-      if (!this.#s.topology.isUpstream(peer.address) && now - peer.lastReceiveAt >= PEER_ACTIVITY_MS) {
+      if (
+        !this.#s.topology.isUpstream(peer.address) &&
+        now - peer.lastReceiveAt >= PEER_ACTIVITY_MS
+      ) {
         if (peer.lastReceiveAt > Number.NEGATIVE_INFINITY) this.storePeer(peer);
         this.#s.peers.delete(peer.address);
         continue;
       }
-      if (this.#s.topology.amUpstream && now - peer.lastStoredAt >= STORE_EVERY_MS) this.storePeer(peer);
+      if (this.#s.topology.amUpstream && now - peer.lastStoredAt >= STORE_EVERY_MS)
+        this.storePeer(peer);
       for (const slot of peer.slots) used.add(slot.path);
       for (const path of peer.confirmedAt.keys()) used.add(path);
     }
@@ -191,8 +198,16 @@ export class Keeper {
   /** Hands the peer's cache record to the host. */
   storePeer(peer: Peer): void {
     peer.lastStoredAt = this.#s.now;
-    const version = { protocol: peer.protocol, major: peer.major, minor: peer.minor, revision: peer.revision };
+    const version = {
+      protocol: peer.protocol,
+      major: peer.major,
+      minor: peer.minor,
+      revision: peer.revision,
+    };
     const endpoints = peer.slots.map((s) => s.path.remote);
-    this.#s.out.storePeer(peer.address, emitPeerRecord({ identity: peer.identity, version, endpoints }));
+    this.#s.out.storePeer(
+      peer.address,
+      emitPeerRecord({ identity: peer.identity, version, endpoints }),
+    );
   }
 }

@@ -56,7 +56,8 @@ export class Path {
   /** The lower the better [2 section 13.1]. */
   quality(now: number): number {
     const age = now - this.lastInAt;
-    const base = age < PATH_ALIVE_MS ? this.latency : this.latency + 65_535 + Math.min(age, 140_000);
+    const base =
+      age < PATH_ALIVE_MS ? this.latency : this.latency + 65_535 + Math.min(age, 140_000);
     return base * (8 - this.scope);
   }
 }

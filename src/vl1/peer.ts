@@ -116,7 +116,8 @@ export class Peer {
   learn(now: number, path: Path): void {
     const slot: PathSlot = { path, lastAuthAt: now };
     const stale = this.slots.findIndex(
-      (s) => s.path.socket === path.socket && sameIp(s.path.remote, path.remote) && !s.path.isAlive(now),
+      (s) =>
+        s.path.socket === path.socket && sameIp(s.path.remote, path.remote) && !s.path.isAlive(now),
     );
     if (stale >= 0) {
       this.slots[stale] = slot;

@@ -1,10 +1,17 @@
 /** Forwarding for others, and introducing the two ends to each other [2 sections 7, 16.2]. */
 import { type NodeAddress, readAddress } from '../wire/address.js';
 import { writeRendezvous } from '../wire/hello.js';
-import { FRAGMENT_INDICATOR, MAX_HOPS, OFF_DEST, OFF_FLAGS, OFF_FRAGMENT_HOPS, VERB } from '../wire/packet.js';
+import {
+  FRAGMENT_INDICATOR,
+  MAX_HOPS,
+  OFF_DEST,
+  OFF_FLAGS,
+  OFF_FRAGMENT_HOPS,
+  VERB,
+} from '../wire/packet.js';
 import { INTRODUCE_MS, MAX_INTRODUCTIONS, TRUST_MS } from './constants.js';
 import type { Path } from './path.js';
-import type { Peer, PathSlot } from './peer.js';
+import type { PathSlot, Peer } from './peer.js';
 import type { Sender } from './sender.js';
 import type { Vl1State } from './state.js';
 
@@ -46,7 +53,10 @@ export class Relay {
     if (source !== undefined) this.#introduce(source, hop.peer.address);
   }
 
-  #nextHop(dest: NodeAddress, source: NodeAddress | undefined): { peer: Peer; path: Path } | undefined {
+  #nextHop(
+    dest: NodeAddress,
+    source: NodeAddress | undefined,
+  ): { peer: Peer; path: Path } | undefined {
     const now = this.#s.now;
     const peer = this.#s.peer(dest);
     const direct = peer?.unexpiredPath(now);
@@ -89,7 +99,8 @@ export class Relay {
   #commonScope(a: Peer, b: Peer): [Path, Path] | undefined {
     for (let scope = 7; scope >= 0; scope--) {
       for (const family of [6, 4] as const) {
-        const at = (s: PathSlot): boolean => s.path.scope === scope && s.path.remote.family === family;
+        const at = (s: PathSlot): boolean =>
+          s.path.scope === scope && s.path.remote.family === family;
         const pa = a.bestSlot(this.#s.now, at);
         const pb = b.bestSlot(this.#s.now, at);
         if (pa !== undefined && pb !== undefined) return [pa.path, pb.path];

@@ -76,7 +76,10 @@ export class Sender {
   compress(): void {
     const len = this.#writer.pos - PACKET_HEAD_LEN;
     if (len < COMPRESS_MIN_LEN) return;
-    const n = this.#s.options.core.compress(this.#buffer.subarray(PACKET_HEAD_LEN, this.#writer.pos), this.#packed);
+    const n = this.#s.options.core.compress(
+      this.#buffer.subarray(PACKET_HEAD_LEN, this.#writer.pos),
+      this.#packed,
+    );
     if (n <= 0 || n >= len) return;
     this.#buffer.set(this.#packed.subarray(0, n), PACKET_HEAD_LEN);
     this.#buffer[OFF_VERB] = this.#buffer[OFF_VERB]! | FLAG_COMPRESSED;
@@ -96,12 +99,19 @@ export class Sender {
   }
 
   /** Like `direct`, to an endpoint through every socket of its family, or one given socket. */
-  toEndpoint(key: PeerKey, suite: Suite, socket: number | undefined, to: RemoteAddress, maskFrom?: number): bigint {
+  toEndpoint(
+    key: PeerKey,
+    suite: Suite,
+    socket: number | undefined,
+    to: RemoteAddress,
+    maskFrom?: number,
+  ): bigint {
     const packet = this.#buffer.subarray(0, this.#writer.pos);
     if (maskFrom !== undefined) this.#s.options.core.maskHello(key, packet, maskFrom);
     this.#s.options.core.seal(key, packet, suite);
     for (const s of this.#s.sockets) {
-      if (socket === undefined ? s.family === to.family : s.id === socket) this.#transmit(s.id, to, packet);
+      if (socket === undefined ? s.family === to.family : s.id === socket)
+        this.#transmit(s.id, to, packet);
     }
     return packetId(packet);
   }

@@ -160,7 +160,10 @@ export class Vl1State {
       this.counters.add('lowOrderKey');
       return undefined;
     }
-    const peer = new Peer({ ...identity, privateKey: undefined }, this.options.core.makeKey(agreed));
+    const peer = new Peer(
+      { ...identity, privateKey: undefined },
+      this.options.core.makeKey(agreed),
+    );
     this.peers.set(peer.address, peer);
     if (this.peers.size > MAX_PEERS) this.#evict();
     return peer;
@@ -190,7 +193,13 @@ export class Vl1State {
         return false;
     }
     // 2001:470::/32 belongs to a tunnel provider whose tunnels the reference refuses as paths.
-    if (remote.family === 6 && remote.ip[0] === 0x20 && remote.ip[1] === 1 && remote.ip[2] === 4 && remote.ip[3] === 0x70) {
+    if (
+      remote.family === 6 &&
+      remote.ip[0] === 0x20 &&
+      remote.ip[1] === 1 &&
+      remote.ip[2] === 4 &&
+      remote.ip[3] === 0x70
+    ) {
       return false;
     }
     if (!this.topology.mayBeAt(address, remote)) return false;

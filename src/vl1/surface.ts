@@ -1,7 +1,16 @@
 /** Our addresses as others see them [2 section 17]. Bounded; entries age out. */
-import { type InetAddress, type RemoteAddress, ipScope, remoteAddress, sameIp } from '../wire/inetaddress.js';
-import { SCOPE_LOOPBACK, SCOPE_MULTICAST, SCOPE_NONE } from '../wire/inetaddress.js';
+
 import type { NodeAddress } from '../wire/address.js';
+import {
+  type InetAddress,
+  ipScope,
+  type RemoteAddress,
+  remoteAddress,
+  SCOPE_LOOPBACK,
+  SCOPE_MULTICAST,
+  SCOPE_NONE,
+  sameIp,
+} from '../wire/inetaddress.js';
 import { MAX_SURFACES, SURFACE_EXPIRY_MS } from './constants.js';
 
 interface Entry {
@@ -33,10 +42,12 @@ export class Surface {
   ): SurfaceChange | undefined {
     const scope = ipScope(mine.ip);
     if (mine.family === 0 || scope !== ipScope(from.ip)) return undefined;
-    if (scope === SCOPE_NONE || scope === SCOPE_LOOPBACK || scope === SCOPE_MULTICAST) return undefined;
+    if (scope === SCOPE_NONE || scope === SCOPE_LOOPBACK || scope === SCOPE_MULTICAST)
+      return undefined;
     const key = `${reporter}|${socket}|${from.key}|${scope}`;
     const old = this.#entries.get(key);
-    const moved = old !== undefined && trusted && now - old.at < SURFACE_EXPIRY_MS && !sameIp(old.mine, mine);
+    const moved =
+      old !== undefined && trusted && now - old.at < SURFACE_EXPIRY_MS && !sameIp(old.mine, mine);
     this.#entries.delete(key);
     if (moved) this.#forget(scope, from.key);
     this.#store(key, { from: from.key, scope, mine: remoteAddress(mine), at: now });
@@ -44,7 +55,8 @@ export class Surface {
   }
 
   #forget(scope: number, exceptFrom: string): void {
-    for (const [k, e] of this.#entries) if (e.scope === scope && e.from !== exceptFrom) this.#entries.delete(k);
+    for (const [k, e] of this.#entries)
+      if (e.scope === scope && e.from !== exceptFrom) this.#entries.delete(k);
   }
 
   #store(key: string, entry: Entry): void {
@@ -63,6 +75,7 @@ export class Surface {
   }
 
   sweep(now: number): void {
-    for (const [k, e] of this.#entries) if (now - e.at >= SURFACE_EXPIRY_MS) this.#entries.delete(k);
+    for (const [k, e] of this.#entries)
+      if (now - e.at >= SURFACE_EXPIRY_MS) this.#entries.delete(k);
   }
 }

@@ -4,7 +4,7 @@
  */
 import type { Primitives } from '../crypto/api.js';
 import type { NodeAddress } from '../wire/address.js';
-import { type Identity, equalIdentities } from '../wire/identity.js';
+import { equalIdentities, type Identity } from '../wire/identity.js';
 import { type InetAddress, ipScope, SCOPE_LOOPBACK, sameIp } from '../wire/inetaddress.js';
 import { replacesWorld, WORLD_MOON, WORLD_PLANET, type World } from '../wire/world.js';
 
@@ -132,7 +132,10 @@ export class Topology {
         }
         if (root.identity.address === this.#self.address) continue;
         const known = ups.get(root.identity.address);
-        const endpoints = [...(known?.endpoints ?? []), ...root.endpoints.filter((e) => e.family !== 0)];
+        const endpoints = [
+          ...(known?.endpoints ?? []),
+          ...root.endpoints.filter((e) => e.family !== 0),
+        ];
         ups.set(root.identity.address, {
           identity: known?.identity ?? root.identity,
           role: known?.role === 'PLANET' ? 'PLANET' : role,
@@ -142,7 +145,9 @@ export class Topology {
     }
     this.#upstreams = new Map([...ups].sort(([a], [b]) => a - b));
     this.#allowsLoopback = [this.#planet, ...this.#moons.values()].some((w) =>
-      w.roots.some((r) => r.endpoints.some((e) => e.family !== 0 && ipScope(e.ip) === SCOPE_LOOPBACK)),
+      w.roots.some((r) =>
+        r.endpoints.some((e) => e.family !== 0 && ipScope(e.ip) === SCOPE_LOOPBACK),
+      ),
     );
   }
 }

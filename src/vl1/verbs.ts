@@ -1,10 +1,29 @@
 /** Handlers of the verbs that are VL1's own [2 section 10]. All input is authenticated. */
 import { Reader } from '../lib/reader.js';
-import { PUSH_FORGET, parseIdentities, parseOkHello, parsePushDirectPaths, parseRendezvous, parseWhois } from '../wire/hello.js';
+import {
+  PUSH_FORGET,
+  parseIdentities,
+  parseOkHello,
+  parsePushDirectPaths,
+  parseRendezvous,
+  parseWhois,
+} from '../wire/hello.js';
 import { emitIdentity, IDENTITY_PUBLIC_LEN } from '../wire/identity.js';
 import { ipScope, remoteAddress } from '../wire/inetaddress.js';
-import { DEFAULT_PHYSICAL_MTU, ERROR_CODE, PACKET_HEAD_LEN, PROTOCOL_VERSION_MIN, VERB } from '../wire/packet.js';
-import { ECHO_GATE_MS, PUSH_PER_SCOPE, PUSH_WINDOW_COUNT, PUSH_WINDOW_MS, WHOIS_GATE_MS } from './constants.js';
+import {
+  DEFAULT_PHYSICAL_MTU,
+  ERROR_CODE,
+  PACKET_HEAD_LEN,
+  PROTOCOL_VERSION_MIN,
+  VERB,
+} from '../wire/packet.js';
+import {
+  ECHO_GATE_MS,
+  PUSH_PER_SCOPE,
+  PUSH_WINDOW_COUNT,
+  PUSH_WINDOW_MS,
+  WHOIS_GATE_MS,
+} from './constants.js';
 import type { Contact } from './contact.js';
 import type { Peer } from './peer.js';
 import type { Sender } from './sender.js';
@@ -87,7 +106,8 @@ export class VerbHandlers {
     }
     if (w.pos > empty) this.#send.direct(m.peer, m.path);
     for (const address of parseWhois(m.payload).slice(0, 8)) {
-      if (address !== this.#s.self.address && this.#s.peer(address) === undefined) this.#whois.request(address);
+      if (address !== this.#s.self.address && this.#s.peer(address) === undefined)
+        this.#whois.request(address);
     }
     return 'done';
   }
@@ -116,7 +136,9 @@ export class VerbHandlers {
     }
     m.path.lastEchoAt = this.#s.now;
     const w = this.#send.begin(m.peer.address, VERB.OK);
-    w.u8(VERB.ECHO).u64(m.packetId).put(m.payload.subarray(0, DEFAULT_PHYSICAL_MTU - PACKET_HEAD_LEN - 9));
+    w.u8(VERB.ECHO)
+      .u64(m.packetId)
+      .put(m.payload.subarray(0, DEFAULT_PHYSICAL_MTU - PACKET_HEAD_LEN - 9));
     this.#send.direct(m.peer, m.path);
     return 'done';
   }
@@ -134,7 +156,8 @@ export class VerbHandlers {
     if (paths === undefined) return this.#malformed();
     const perScope = new Map<number, number>();
     for (const p of paths) {
-      if ((p.flags & PUSH_FORGET) !== 0 || !this.#s.isPathAllowed(peer.address, p.endpoint)) continue;
+      if ((p.flags & PUSH_FORGET) !== 0 || !this.#s.isPathAllowed(peer.address, p.endpoint))
+        continue;
       const to = remoteAddress(p.endpoint);
       if (peer.slots.some((s) => s.path.remote.key === to.key && s.path.isAlive(now))) continue;
       const kind = ipScope(to.ip) * 16 + to.family;

@@ -6,7 +6,7 @@
  * of `handleDatagram`: one key agreement, one MAC over 10 KB, and a retry of at most MAX_DEFERRED
  * waiting packets when an identity arrives.
  */
-import { NEVER, type Moment } from '../lib/time.js';
+import { type Moment, NEVER } from '../lib/time.js';
 import type { Writer } from '../lib/writer.js';
 import { type NodeAddress, readAddress } from '../wire/address.js';
 import type { InetAddress, RemoteAddress } from '../wire/inetaddress.js';
@@ -56,7 +56,8 @@ export class Vl1 {
   #tickAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: Vl1Options, out: Vl1Out) {
-    if (options.identity.privateKey === undefined) throw new TypeError('a node needs a secret identity');
+    if (options.identity.privateKey === undefined)
+      throw new TypeError('a node needs a secret identity');
     this.state = new Vl1State(options, out);
     this.#send = new Sender(this.state);
     this.#contact = new Contact(this.state, this.#send);
@@ -225,7 +226,14 @@ export class Vl1 {
     const peer = s.peer(source);
     if (peer === undefined) {
       s.counters.add('unknownPeer');
-      this.#whois.defer({ at: s.now, path, packet: packet.slice(), source, opened: false, packetId: 0n });
+      this.#whois.defer({
+        at: s.now,
+        path,
+        packet: packet.slice(),
+        source,
+        opened: false,
+        packetId: 0n,
+      });
       this.#whois.request(source);
       return;
     }
@@ -245,13 +253,21 @@ export class Vl1 {
     }
     const id = packetId(packet);
     if (this.#dispatch(peer, path, clear, id) === 'defer') {
-      this.#whois.defer({ at: arrivedAt, path, packet: clear.slice(), source: peer.address, opened: true, packetId: id });
+      this.#whois.defer({
+        at: arrivedAt,
+        path,
+        packet: clear.slice(),
+        source: peer.address,
+        opened: true,
+        packetId: id,
+      });
     }
   }
 
   /** Undoes the compression of the payload; undefined when it is not a valid block. */
   #inflate(packet: Uint8Array): Uint8Array | undefined {
-    if ((packet[OFF_VERB]! & FLAG_COMPRESSED) === 0 || packet.length === PACKET_HEAD_LEN) return packet;
+    if ((packet[OFF_VERB]! & FLAG_COMPRESSED) === 0 || packet.length === PACKET_HEAD_LEN)
+      return packet;
     const room = this.#inflated.subarray(PACKET_HEAD_LEN);
     const n = this.state.options.core.decompress(packet.subarray(PACKET_HEAD_LEN), room);
     if (n <= 0) return undefined;

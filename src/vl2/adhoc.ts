@@ -1,9 +1,9 @@
 /** Networks without a controller, which configure themselves from their id [1 section 9, 3 section 11.5]. */
 import {
   addressBytes,
-  networkIdText,
   type NetworkId,
   type NodeAddress,
+  networkIdText,
   sixPlaneAddress,
 } from '../wire/address.js';
 import { type InetAddress, inetAddress } from '../wire/inetaddress.js';
@@ -11,7 +11,12 @@ import { DEFAULT_MTU, NETWORK_FLAG, NETWORK_PUBLIC, type NetworkConfig } from '.
 import { ACCEPT_ALL, RULE, RULE_NOT, RULE_OR, type Rule } from '../wire/rules.js';
 
 export type AdhocForm =
-  | { readonly kind: 'ports'; readonly start: number; readonly end: number; readonly valid: boolean }
+  | {
+      readonly kind: 'ports';
+      readonly start: number;
+      readonly end: number;
+      readonly valid: boolean;
+    }
   | { readonly kind: 'v4'; readonly firstOctet: number; readonly hub: NodeAddress };
 
 const CREDENTIAL_MAX_DELTA = 7_200_000n;
@@ -30,7 +35,11 @@ export function adhocForm(nwid: NetworkId): AdhocForm | undefined {
     return { kind: 'ports', start, end, valid: end >= start };
   }
   if ((nwid & 0xffn) === 1n) {
-    return { kind: 'v4', firstOctet: Number((nwid >> 48n) & 0xffn), hub: Number((nwid >> 8n) & 0xff_ffff_ffffn) };
+    return {
+      kind: 'v4',
+      firstOctet: Number((nwid >> 48n) & 0xffn),
+      hub: Number((nwid >> 8n) & 0xff_ffff_ffffn),
+    };
   }
   return undefined;
 }
@@ -76,7 +85,11 @@ export function adhocName(form: AdhocForm): string {
 }
 
 /** The configuration, or undefined when the id names no valid one. `wall` is ms since 1970. */
-export function adhocConfig(nwid: NetworkId, self: NodeAddress, wall: number): NetworkConfig | undefined {
+export function adhocConfig(
+  nwid: NetworkId,
+  self: NodeAddress,
+  wall: number,
+): NetworkConfig | undefined {
   const form = adhocForm(nwid);
   if (form === undefined || (form.kind === 'ports' && !form.valid)) return undefined;
   return {

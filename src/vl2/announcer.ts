@@ -1,7 +1,13 @@
 /** Telling others which groups we listen to, and pushing our credentials [3 sections 7.4, 10.3]. */
-import { emitCom } from '../wire/com.js';
+
 import type { NodeAddress } from '../wire/address.js';
-import { capabilitySignedBytes, writeCapability, writeOwnership, writeTag } from '../wire/credentials.js';
+import { emitCom } from '../wire/com.js';
+import {
+  capabilitySignedBytes,
+  writeCapability,
+  writeOwnership,
+  writeTag,
+} from '../wire/credentials.js';
 import type { MulticastGroup } from '../wire/multicast-group.js';
 import { MAX_PACKET_LEN, PACKET_HEAD_LEN, VERB } from '../wire/packet.js';
 import type { Vl2Context } from './context.js';
@@ -35,7 +41,12 @@ export class Announcer {
 
   /** Roots, controller and specialists: those who keep group tables for us; ascending, once each. */
   #keepers(net: Network): NodeAddress[] {
-    const all = new Set([net.controller, ...this.#c.port.upstreams(), ...net.anchors, ...net.replicators]);
+    const all = new Set([
+      net.controller,
+      ...this.#c.port.upstreams(),
+      ...net.anchors,
+      ...net.replicators,
+    ]);
     all.delete(this.#c.port.self.address);
     return [...all].sort((a, b) => a - b);
   }
@@ -51,7 +62,8 @@ export class Announcer {
     const keepers = this.#keepers(net);
     for (const to of keepers) this.like(net, to, groups);
     for (const [address] of net.members()) {
-      if (!keepers.includes(address) && this.#isAllowed(net, address)) this.like(net, address, groups);
+      if (!keepers.includes(address) && this.#isAllowed(net, address))
+        this.like(net, address, groups);
     }
   }
 
@@ -62,7 +74,12 @@ export class Announcer {
     if (first.length > 0) net.announcedAt = now;
     for (const to of first) this.like(net, to);
     for (const [address, m] of net.members()) {
-      if (now - m.announcedAt < ANNOUNCE_MS || first.includes(address) || !this.#isAllowed(net, address)) continue;
+      if (
+        now - m.announcedAt < ANNOUNCE_MS ||
+        first.includes(address) ||
+        !this.#isAllowed(net, address)
+      )
+        continue;
       m.announcedAt = now;
       this.like(net, address);
     }
@@ -79,21 +96,27 @@ export class Announcer {
   /** Before a frame to a member [3 section 7.4, 1]. */
   pushIfDue(net: Network, to: NodeAddress): void {
     const m = net.member(to);
-    if (m.pushedAt < net.updatedAt || this.#c.now - m.pushedAt > PUSH_AGAIN_MS) this.#push(net, to, m);
+    if (m.pushedAt < net.updatedAt || this.#c.now - m.pushedAt > PUSH_AGAIN_MS)
+      this.#push(net, to, m);
   }
 
   /** A member said that it lacks our credentials [3 section 7.4, 2]. */
   pushOnError(net: Network, to: NodeAddress): void {
     if (net.config?.com === undefined) return;
     const m = net.member(to);
-    if (m.pushedAt < net.updatedAt || this.#c.now - m.pushedAt > PUSH_ON_ERROR_MS) this.#push(net, to, m);
+    if (m.pushedAt < net.updatedAt || this.#c.now - m.pushedAt > PUSH_ON_ERROR_MS)
+      this.#push(net, to, m);
   }
 
   #push(net: Network, to: NodeAddress, m: Membership): void {
     const config = net.config;
     if (config === undefined) return;
     m.pushedAt = this.#c.now;
-    if (config.com === undefined && config.tags.length + config.capabilities.length + config.ownerships.length === 0) return;
+    if (
+      config.com === undefined &&
+      config.tags.length + config.capabilities.length + config.ownerships.length === 0
+    )
+      return;
     let [cap, tag, own] = [0, 0, 0];
     let isFirst = true;
     do {
@@ -129,10 +152,15 @@ export class Announcer {
       w.u16(0);
       counted(() => {
         const from = own;
-        while (own < config.ownerships.length && fits(ROOM.ownership)) writeOwnership(w, config.ownerships[own++]!);
+        while (own < config.ownerships.length && fits(ROOM.ownership))
+          writeOwnership(w, config.ownerships[own++]!);
         return own - from;
       });
       this.#c.port.send(to, true);
-    } while (cap < config.capabilities.length || tag < config.tags.length || own < config.ownerships.length);
+    } while (
+      cap < config.capabilities.length ||
+      tag < config.tags.length ||
+      own < config.ownerships.length
+    );
   }
 }

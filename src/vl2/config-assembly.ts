@@ -1,7 +1,8 @@
 /** Reassembly of chunked configurations [3 section 5.2]: three updates at a time, least recent out. */
+
+import { toHex } from '../lib/hex.js';
 import type { ConfigChunk } from '../wire/netconf.js';
 import { CONFIG_CAPACITY, MAX_CHUNKS } from '../wire/netconf.js';
-import { toHex } from '../lib/hex.js';
 
 const MAX_UPDATES = 3;
 
@@ -42,13 +43,18 @@ export class ConfigAssembly {
   /** Bounds of a signed chunk, checked before its signature. */
   static isPlausible(chunk: ConfigChunk): boolean {
     const s = chunk.signed;
-    return s !== undefined && s.totalLen < CONFIG_CAPACITY && s.offset + chunk.data.length <= s.totalLen;
+    return (
+      s !== undefined && s.totalLen < CONFIG_CAPACITY && s.offset + chunk.data.length <= s.totalLen
+    );
   }
 
   /** Whether this very chunk was taken already: its signature need not be verified again. */
   has(chunk: ConfigChunk): boolean {
     const s = chunk.signed;
-    return s !== undefined && (this.#updates.get(s.updateId)?.seen.has(toHex(s.signature.subarray(0, 16))) ?? false);
+    return (
+      s !== undefined &&
+      (this.#updates.get(s.updateId)?.seen.has(toHex(s.signature.subarray(0, 16))) ?? false)
+    );
   }
 
   #update(id: bigint, totalLen: number): Update | undefined {

@@ -31,7 +31,13 @@ export type Vl2Counter =
 /** What the room asks of the host. */
 export interface Vl2Out {
   /** An Ethernet frame for the network's stack; views are valid until the next input. */
-  frame(nwid: NetworkId, src: Uint8Array, dst: Uint8Array, etherType: number, payload: Uint8Array): void;
+  frame(
+    nwid: NetworkId,
+    src: Uint8Array,
+    dst: Uint8Array,
+    etherType: number,
+    payload: Uint8Array,
+  ): void;
   /** The configuration text to keep; empty for a network without one. */
   storeConfig(nwid: NetworkId, text: Uint8Array): void;
   /** Configuration or status changed. */

@@ -109,7 +109,11 @@ class Evaluator {
         if (matches) {
           const verdict = this.#action(type, rule);
           if (verdict !== undefined) return this.#result(verdict);
-        } else if (this.#in.inbound && isCopyAction(type) && address(rule.body, 3) === this.#in.self) {
+        } else if (
+          this.#in.inbound &&
+          isCopyAction(type) &&
+          address(rule.body, 3) === this.#in.self
+        ) {
           this.#isSuper = true;
         }
         matches = true;
@@ -118,7 +122,8 @@ class Evaluator {
       const isOr = (rule.t & RULE_OR) !== 0;
       if (!matches && !isOr) continue;
       const m = this.#match(type, rule);
-      const hit = m === 'hardYes' ? true : m === 'hardNo' ? false : m !== ((rule.t & RULE_NOT) !== 0);
+      const hit =
+        m === 'hardYes' ? true : m === 'hardNo' ? false : m !== ((rule.t & RULE_NOT) !== 0);
       matches = isOr ? matches || hit : matches && hit;
     }
     return this.#result('noMatch');
@@ -270,7 +275,8 @@ class Evaluator {
     let at = 40;
     let protocol = f[6]!;
     while (at <= f.length) {
-      if (protocol !== 0 && protocol !== 43 && protocol !== 60 && protocol !== 135) return { at, protocol };
+      if (protocol !== 0 && protocol !== 43 && protocol !== 60 && protocol !== 135)
+        return { at, protocol };
       if (at + 8 > f.length) return undefined;
       protocol = f[at]!;
       at += f[at + 1]! * 8 + 8;
@@ -331,7 +337,8 @@ class Evaluator {
   #senderIpAuthenticated(): boolean {
     const f = this.#in.frame;
     if (this.#isIpv4) return this.#owned(THING.IPV4, f.subarray(12, 16));
-    if (this.#in.etherType === ETHERTYPE_ARP && f.length >= 28) return this.#owned(THING.IPV4, f.subarray(14, 18));
+    if (this.#in.etherType === ETHERTYPE_ARP && f.length >= 28)
+      return this.#owned(THING.IPV4, f.subarray(14, 18));
     if (!this.#isIpv6) return false;
     let ip = f.subarray(8, 24);
     if (f.length >= 64 && f[6] === 58) {
@@ -362,7 +369,8 @@ class Evaluator {
     const local = this.#in.localTags.get(id)?.value;
     if (local === undefined) return 'hardNo';
     const remote = this.#in.remoteTag(id)?.value;
-    if (remote === undefined) return this.#in.inbound && !this.#isSuper ? 'hardNo' : this.#lenient();
+    if (remote === undefined)
+      return this.#in.inbound && !this.#isSuper ? 'hardNo' : this.#lenient();
     switch (type) {
       case RULE.MATCH_TAGS_DIFFERENCE:
         return Math.abs(local - remote) <= value;
@@ -396,7 +404,8 @@ class Evaluator {
     const from = littleEndian ? index : index + 8 - bytes;
     let x = 0n;
     if (from >= 0 && from + bytes <= f.length) {
-      for (let i = 0; i < bytes; i++) x = (x << 8n) | BigInt(f[littleEndian ? from + bytes - 1 - i : from + i]!);
+      for (let i = 0; i < bytes; i++)
+        x = (x << 8n) | BigInt(f[littleEndian ? from + bytes - 1 - i : from + i]!);
       x = littleEndian ? x >> BigInt(8 * bytes - bits) : BigInt.asUintN(bits, x);
     }
     return start <= x && x <= start + delta;

@@ -1,11 +1,17 @@
 /** Ethernet frames from the stack to members and back [3 sections 2.1, 2.2, 2.8, 9]. */
+
+import { equalBytes } from '../lib/bytes.js';
 import { Reader } from '../lib/reader.js';
 import { macPrefix, memberMac, memberOfMac, type NodeAddress } from '../wire/address.js';
 import { emitCom, readCom } from '../wire/com.js';
-import { BROADCAST_MAC, isBroadcastMac, isMulticastMac, type MulticastGroup } from '../wire/multicast-group.js';
+import {
+  BROADCAST_MAC,
+  isBroadcastMac,
+  isMulticastMac,
+  type MulticastGroup,
+} from '../wire/multicast-group.js';
 import { NETWORK_FLAG } from '../wire/netconf.js';
 import { ERROR_CODE, VERB } from '../wire/packet.js';
-import { equalBytes } from '../lib/bytes.js';
 import type { Announcer } from './announcer.js';
 import type { Vl2Context } from './context.js';
 import type { Copy } from './filter.js';
@@ -15,7 +21,16 @@ import type { Vl2Disposition, Vl2Message } from './port.js';
 
 const ETHERTYPE_ARP = 0x0806;
 const ETHERTYPE_IPV6 = 0x86dd;
-const EXT = { COM: 0x01, TEE_OUT: 0x02, REDIRECT_OUT: 0x04, WATCH_OUT: 0x16, TEE_IN: 0x08, REDIRECT_IN: 0x0a, WATCH_IN: 0x1c, ACK: 0x10 } as const;
+const EXT = {
+  COM: 0x01,
+  TEE_OUT: 0x02,
+  REDIRECT_OUT: 0x04,
+  WATCH_OUT: 0x16,
+  TEE_IN: 0x08,
+  REDIRECT_IN: 0x0a,
+  WATCH_IN: 0x1c,
+  ACK: 0x10,
+} as const;
 const MC = { COM: 0x01, GATHER: 0x02, SOURCE_MAC: 0x04, REPLICATE: 0x08 } as const;
 const MAX_MULTICAST_PAYLOAD = 10_000;
 /** Unknown MACs are offered to at most this many bridges. */
@@ -40,7 +55,13 @@ export class Frames {
   // ---- from the stack ----
 
   /** One frame from the network's stack; all bytes are borrowed. */
-  fromStack(net: Network, src: Uint8Array, dst: Uint8Array, etherType: number, payload: Uint8Array): void {
+  fromStack(
+    net: Network,
+    src: Uint8Array,
+    dst: Uint8Array,
+    etherType: number,
+    payload: Uint8Array,
+  ): void {
     const config = net.config;
     if (config === undefined) {
       this.#c.counters.add('noConfig');
@@ -56,7 +77,8 @@ export class Frames {
     const info: FrameInfo = { macSource: src, macDest: dst, etherType, frame: payload };
     if (isMulticastMac(dst)) this.#multicastFromStack(net, info, isOwn);
     else if (equalBytes(dst, net.mac)) this.#c.out.frame(net.nwid, src, dst, etherType, payload);
-    else if (dst[0] === macPrefix(net.nwid)) this.#toMember(net, memberOfMac(dst, net.nwid), info, isOwn);
+    else if (dst[0] === macPrefix(net.nwid))
+      this.#toMember(net, memberOfMac(dst, net.nwid), info, isOwn);
     else this.#toBridges(net, info);
   }
 
@@ -75,9 +97,16 @@ export class Frames {
     if (!this.#passesOut(net, 0, info, false)) return;
     const self = this.#c.port.self.address;
     const route = net.bridgeRoute(info.macDest);
-    const targets = route !== undefined && route !== self ? [route] : this.#sample(net.bridges.filter((b) => b !== self), BRIDGE_SPAM);
+    const targets =
+      route !== undefined && route !== self
+        ? [route]
+        : this.#sample(
+            net.bridges.filter((b) => b !== self),
+            BRIDGE_SPAM,
+          );
     for (const to of targets) {
-      if (this.#passesOut(net, to, info, true)) this.#sendExt(net, to, 0, info, info.frame.length, false);
+      if (this.#passesOut(net, to, info, true))
+        this.#sendExt(net, to, 0, info, info.frame.length, false);
     }
   }
 
@@ -89,15 +118,36 @@ export class Frames {
     return v.pass;
   }
 
-  #copies(net: Network, v: OutboundVerdict, info: FrameInfo, tee: number, watch: number, redirect: number): void {
-    const send = (c: Copy): void => this.#sendExt(net, c.target, c.watch ? watch : tee, info, c.len, true);
+  #copies(
+    net: Network,
+    v: OutboundVerdict,
+    info: FrameInfo,
+    tee: number,
+    watch: number,
+    redirect: number,
+  ): void {
+    const send = (c: Copy): void =>
+      this.#sendExt(net, c.target, c.watch ? watch : tee, info, c.len, true);
     v.copies.forEach(send);
-    if (v.redirectTo !== 0) this.#sendExt(net, v.redirectTo, redirect, info, info.frame.length, true);
+    if (v.redirectTo !== 0)
+      this.#sendExt(net, v.redirectTo, redirect, info, info.frame.length, true);
   }
 
-  #sendExt(net: Network, to: NodeAddress, flags: number, info: FrameInfo, len: number, compress: boolean): void {
+  #sendExt(
+    net: Network,
+    to: NodeAddress,
+    flags: number,
+    info: FrameInfo,
+    len: number,
+    compress: boolean,
+  ): void {
     const w = this.#c.port.begin(to, VERB.EXT_FRAME);
-    w.u64(net.nwid).u8(flags).put(info.macDest).put(info.macSource).u16(info.etherType).put(info.frame.subarray(0, len));
+    w.u64(net.nwid)
+      .u8(flags)
+      .put(info.macDest)
+      .put(info.macSource)
+      .u16(info.etherType)
+      .put(info.frame.subarray(0, len));
     this.#c.port.send(to, compress);
   }
 
@@ -128,32 +178,46 @@ export class Frames {
   }
 
   /** Sender replication [3 section 10.4]. */
-  #replicate(net: Network, group: MulticastGroup, info: FrameInfo, bridgedSource: Uint8Array | undefined): void {
+  #replicate(
+    net: Network,
+    group: MulticastGroup,
+    info: FrameInfo,
+    bridgedSource: Uint8Array | undefined,
+  ): void {
     const c = this.#c;
     const self = c.port.self.address;
     const limit = net.config!.multicastLimit;
     const known = c.multicast.listeners(net.nwid, group).filter((a) => a !== self);
     const isEnough = known.length >= limit;
     const gatherLimit = isEnough ? 1 : limit - known.length + 1;
-    if (!isEnough && c.multicast.mayGather(c.now, net.nwid, group)) this.#gather(net, group, gatherLimit);
+    if (!isEnough && c.multicast.mayGather(c.now, net.nwid, group))
+      this.#gather(net, group, gatherLimit);
     const frame: FrameInfo = {
       macSource: info.macSource.slice(),
       macDest: info.macDest.slice(),
       etherType: info.etherType,
       frame: info.frame.slice(0, MAX_MULTICAST_PAYLOAD),
     };
-    const sendTo = (to: NodeAddress): void => this.#sendMulticast(net, to, group, frame, gatherLimit, bridgedSource);
+    const sendTo = (to: NodeAddress): void =>
+      this.#sendMulticast(net, to, group, frame, gatherLimit, bridgedSource);
     const served = new Set<NodeAddress>([self]);
     let left = limit;
     const bridges = net.bridges.filter((b) => b !== self);
-    for (const to of [...bridges, ...this.#sample(known.filter((a) => !bridges.includes(a)), known.length)]) {
+    for (const to of [
+      ...bridges,
+      ...this.#sample(
+        known.filter((a) => !bridges.includes(a)),
+        known.length,
+      ),
+    ]) {
       if (left <= 0) break;
       if (served.has(to)) continue;
       served.add(to);
       left--;
       sendTo(to);
     }
-    if (!isEnough && left > 0) c.multicast.wait(net.nwid, group, { at: c.now, served, left, sendTo });
+    if (!isEnough && left > 0)
+      c.multicast.wait(net.nwid, group, { at: c.now, served, left, sendTo });
   }
 
   #sendMulticast(
@@ -167,7 +231,9 @@ export class Frames {
     if (!this.#passesOut(net, to, info, true)) return;
     this.#announcer.pushIfDue(net, to);
     const w = this.#c.port.begin(to, VERB.MULTICAST_FRAME);
-    w.u64(net.nwid).u8(MC.GATHER | (bridgedSource === undefined ? 0 : MC.SOURCE_MAC)).u32(gatherLimit);
+    w.u64(net.nwid)
+      .u8(MC.GATHER | (bridgedSource === undefined ? 0 : MC.SOURCE_MAC))
+      .u32(gatherLimit);
     if (bridgedSource !== undefined) w.put(bridgedSource);
     w.put(group.mac).u32(group.adi).u16(info.etherType).put(info.frame);
     this.#c.port.send(to, !net.hasFlag(NETWORK_FLAG.NO_COMPRESSION));
@@ -177,12 +243,21 @@ export class Frames {
   #gather(net: Network, group: MulticastGroup, limit: number): void {
     const c = this.#c;
     const best = c.port.bestUpstream();
-    const targets = new Set([...(best === undefined ? [] : [best]), net.controller, ...net.replicators, ...net.anchors]);
+    const targets = new Set([
+      ...(best === undefined ? [] : [best]),
+      net.controller,
+      ...net.replicators,
+      ...net.anchors,
+    ]);
     targets.delete(c.port.self.address);
     const com = net.config?.com;
     for (const to of [...targets].slice(0, MAX_GATHER_TARGETS)) {
       const w = c.port.begin(to, VERB.MULTICAST_GATHER);
-      w.u64(net.nwid).u8(com === undefined ? 0 : 0x01).put(group.mac).u32(group.adi).u32(limit);
+      w.u64(net.nwid)
+        .u8(com === undefined ? 0 : 0x01)
+        .put(group.mac)
+        .u32(group.adi)
+        .u32(limit);
       if (com !== undefined) w.put(emitCom(com));
       c.port.send(to, false);
     }
@@ -238,7 +313,12 @@ export class Frames {
     if (!this.#gate(net, m)) return 'defer';
     const frame = r.rest();
     if (frame.length === 0) return 'trusted';
-    const info = { macSource: memberMac(m.peer.address, net.nwid), macDest: net.mac, etherType, frame };
+    const info = {
+      macSource: memberMac(m.peer.address, net.nwid),
+      macDest: net.mac,
+      etherType,
+      frame,
+    };
     if (this.#judge(net, m.peer.address, info).level > 0) this.#deliver(net, info);
     return 'trusted';
   }
@@ -325,15 +405,22 @@ export class Frames {
     const frame = r.rest();
     if (r.failed) return this.#malformed();
     if (frame.length > 0 && frame.length <= MAX_MULTICAST_PAYLOAD) {
-      if (!this.#multicastToStack(net, m, { macSource, macDest, etherType, frame }, own)) return 'trusted';
+      if (!this.#multicastToStack(net, m, { macSource, macDest, etherType, frame }, own))
+        return 'trusted';
     }
-    if (gatherLimit > 0) this.#answerGather(m, net.nwid, { mac: macDest, adi }, gatherLimit, VERB.MULTICAST_FRAME);
+    if (gatherLimit > 0)
+      this.#answerGather(m, net.nwid, { mac: macDest, adi }, gatherLimit, VERB.MULTICAST_FRAME);
     return 'trusted';
   }
 
   #multicastToStack(net: Network, m: Vl2Message, info: FrameInfo, own: Uint8Array): boolean {
     const src = info.macSource;
-    if (!isMulticastMac(info.macDest) || isMulticastMac(src) || src.every((b) => b === 0) || equalBytes(src, net.mac)) {
+    if (
+      !isMulticastMac(info.macDest) ||
+      isMulticastMac(src) ||
+      src.every((b) => b === 0) ||
+      equalBytes(src, net.mac)
+    ) {
       this.#c.counters.add('badSource');
       return false;
     }
@@ -362,20 +449,34 @@ export class Frames {
     }
     const passed = net?.allows(m.peer) ?? false;
     const c = this.#c;
-    const isWelcome = passed || c.port.isRoot() || (c.controller?.served(c.at, nwid, m.peer.address) ?? false);
+    const isWelcome =
+      passed || c.port.isRoot() || (c.controller?.served(c.at, nwid, m.peer.address) ?? false);
     if (!isWelcome) c.counters.add('gatherRefused');
     else if (limit > 0) this.#answerGather(m, nwid, group, limit, VERB.MULTICAST_GATHER);
     return passed ? 'trusted' : 'done';
   }
 
   /** OK(MULTICAST_GATHER) or OK(MULTICAST_FRAME), only when somebody can be listed [3 section 10.5]. */
-  #answerGather(m: Vl2Message, nwid: bigint, group: MulticastGroup, limit: number, verb: number): void {
+  #answerGather(
+    m: Vl2Message,
+    nwid: bigint,
+    group: MulticastGroup,
+    limit: number,
+    verb: number,
+  ): void {
     const c = this.#c;
     const all = c.multicast.listeners(nwid, group);
-    const key = String.fromCharCode(...group.mac) + String.fromCharCode(group.adi >>> 16, group.adi & 0xffff);
+    const key =
+      String.fromCharCode(...group.mac) + String.fromCharCode(group.adi >>> 16, group.adi & 0xffff);
     const selfListens = c.networks.get(nwid)?.subscribes(key) ?? false;
-    const others = this.#sample(all.filter((a) => a !== m.peer.address), all.length);
-    const list = (selfListens ? [c.port.self.address, ...others] : others).slice(0, Math.min(limit, MAX_GATHER_LIMIT));
+    const others = this.#sample(
+      all.filter((a) => a !== m.peer.address),
+      all.length,
+    );
+    const list = (selfListens ? [c.port.self.address, ...others] : others).slice(
+      0,
+      Math.min(limit, MAX_GATHER_LIMIT),
+    );
     if (list.length === 0) return;
     const w = c.port.begin(m.peer.address, VERB.OK);
     w.u8(verb).u64(m.packetId).u64(nwid).put(group.mac).u32(group.adi);
@@ -388,7 +489,7 @@ export class Frames {
   }
 
   /** OK(MULTICAST_GATHER) and OK(MULTICAST_FRAME); `r` stands after the in-re packet id. */
-  handleGatherResult(m: Vl2Message, r: Reader, inReVerb: number): Vl2Disposition {
+  handleGatherResult(r: Reader, inReVerb: number): Vl2Disposition {
     const nwid = r.u64();
     const group = { mac: r.copy(6), adi: r.u32() };
     let hasResults = true;

@@ -8,8 +8,8 @@ import type { NodeAddress } from '../wire/address.js';
 import { type Com, comAgrees, comSignedBytes, comTimestamp, equalComs } from '../wire/com.js';
 import {
   type Capability,
-  capabilitySignedBytes,
   CREDENTIAL,
+  capabilitySignedBytes,
   type Ownership,
   ownershipSignedBytes,
   type Revocation,
@@ -62,13 +62,16 @@ export class Membership {
     if (com.signer !== v.controller) return 'rejected';
     const controller = v.identityOf(v.controller);
     if (controller === undefined) return 'unknownSigner';
-    if (!v.primitives.verify(controller.publicKey, comSignedBytes(com), com.signature)) return 'rejected';
+    if (!v.primitives.verify(controller.publicKey, comSignedBytes(com), com.signature))
+      return 'rejected';
     this.com = com;
     return 'new';
   }
 
   storeTag(v: Verifier, tag: Tag): Stored {
-    return this.#store(this.#tags, CREDENTIAL.TAG, tag, tagSignedBytes, () => this.#bySigner(v, tag.signer, tagSignedBytes(tag), tag.signature));
+    return this.#store(this.#tags, CREDENTIAL.TAG, tag, tagSignedBytes, () =>
+      this.#bySigner(v, tag.signer, tagSignedBytes(tag), tag.signature),
+    );
   }
 
   storeOwnership(v: Verifier, c: Ownership): Stored {
@@ -101,7 +104,8 @@ export class Membership {
     const old = held.get(item.id);
     if (old !== undefined) {
       if (old.timestamp > item.timestamp) return 'rejected';
-      if (old.timestamp === item.timestamp && equalBytes(signedBytes(old), signedBytes(item))) return 'known';
+      if (old.timestamp === item.timestamp && equalBytes(signedBytes(old), signedBytes(item)))
+        return 'known';
     } else if (held.size >= MAX_PER_KIND) return 'rejected';
     if (this.#isRevoked(type, item)) return 'rejected';
     const result = verify();
@@ -118,7 +122,8 @@ export class Membership {
     const verdict = this.#bySigner(v, r.signer, revocationSignedBytes(r), r.signature);
     if (verdict !== 'new') return verdict;
     if (r.type === CREDENTIAL.COM) return this.#raiseComThreshold(r.threshold);
-    if (r.type !== CREDENTIAL.CAPABILITY && r.type !== CREDENTIAL.TAG && r.type !== CREDENTIAL.COO) return 'rejected';
+    if (r.type !== CREDENTIAL.CAPABILITY && r.type !== CREDENTIAL.TAG && r.type !== CREDENTIAL.COO)
+      return 'rejected';
     const key = `${r.type}:${r.credentialId}`;
     const old = this.#thresholds.get(key);
     if (old !== undefined && old >= r.threshold) return 'known';
@@ -143,7 +148,8 @@ export class Membership {
   }
 
   #counts(type: number, item: Dated, timestamp: bigint, maxDelta: bigint): boolean {
-    const delta = item.timestamp > timestamp ? item.timestamp - timestamp : timestamp - item.timestamp;
+    const delta =
+      item.timestamp > timestamp ? item.timestamp - timestamp : timestamp - item.timestamp;
     return delta <= maxDelta && !this.#isRevoked(type, item);
   }
 
@@ -160,6 +166,8 @@ export class Membership {
   }
 
   ownerships(timestamp: bigint, maxDelta: bigint): Ownership[] {
-    return [...this.#ownerships.values()].filter((c) => this.#counts(CREDENTIAL.COO, c, timestamp, maxDelta));
+    return [...this.#ownerships.values()].filter((c) =>
+      this.#counts(CREDENTIAL.COO, c, timestamp, maxDelta),
+    );
   }
 }

@@ -47,7 +47,11 @@ export class MulticastTable {
       const oldest = this.#groups.keys().next().value;
       if (oldest !== undefined) this.#groups.delete(oldest);
     }
-    const fresh = { listeners: new Map<NodeAddress, number>(), waiting: [], gatheredAt: Number.NEGATIVE_INFINITY };
+    const fresh = {
+      listeners: new Map<NodeAddress, number>(),
+      waiting: [],
+      gatheredAt: Number.NEGATIVE_INFINITY,
+    };
     this.#groups.set(key, fresh);
     return fresh;
   }
@@ -97,7 +101,8 @@ export class MulticastTable {
 
   sweep(now: number): void {
     for (const [key, group] of this.#groups) {
-      for (const [who, at] of group.listeners) if (now - at >= LIKE_EXPIRY_MS) group.listeners.delete(who);
+      for (const [who, at] of group.listeners)
+        if (now - at >= LIKE_EXPIRY_MS) group.listeners.delete(who);
       group.waiting = group.waiting.filter((w) => now - w.at < WAITING_MS);
       if (group.listeners.size === 0 && group.waiting.length === 0) this.#groups.delete(key);
     }

@@ -10,10 +10,15 @@ const NEIGHBOR_ADVERTISEMENT = 0x88;
 const ADVERTISEMENT_LEN = 72;
 
 /** The advertisement to hand to the stack instead of sending the solicitation; undefined: send it. */
-export function emulateNdp(config: NetworkConfig, self: NodeAddress, info: FrameInfo): FrameInfo | undefined {
+export function emulateNdp(
+  config: NetworkConfig,
+  self: NodeAddress,
+  info: FrameInfo,
+): FrameInfo | undefined {
   const b = info.frame;
   if ((config.flags & NETWORK_FLAG.NDP_EMULATION) === 0n || b.length < 64) return undefined;
-  if (b[6] !== ICMPV6 || b[40] !== NEIGHBOR_SOLICITATION || isBroadcastMac(info.macDest)) return undefined;
+  if (b[6] !== ICMPV6 || b[40] !== NEIGHBOR_SOLICITATION || isBroadcastMac(info.macDest))
+    return undefined;
   const target = b.subarray(48, 64);
   const found = matchAddress(config, target);
   if (found === undefined || found.owner === 0 || found.owner === self) return undefined;
@@ -27,7 +32,10 @@ export function emulateNdp(config: NetworkConfig, self: NodeAddress, info: Frame
 }
 
 /** The first of our addresses whose pattern the target fits, and who owns the target. */
-function matchAddress(config: NetworkConfig, target: Uint8Array): { own: Uint8Array; owner: NodeAddress } | undefined {
+function matchAddress(
+  config: NetworkConfig,
+  target: Uint8Array,
+): { own: Uint8Array; owner: NodeAddress } | undefined {
   const sixPlane = sixPlaneAddress(config.nwid, 0);
   const starts = (own: Uint8Array, len: number): boolean => {
     for (let i = 0; i < len; i++) if (target[i] !== own[i]) return false;
@@ -36,7 +44,13 @@ function matchAddress(config: NetworkConfig, target: Uint8Array): { own: Uint8Ar
   for (const a of config.addresses) {
     if (a.family !== 6) continue;
     const own = a.ip;
-    if (a.port === 88 && own[0] === 0xfd && own[9] === 0x99 && own[10] === 0x93 && starts(own, 11)) {
+    if (
+      a.port === 88 &&
+      own[0] === 0xfd &&
+      own[9] === 0x99 &&
+      own[10] === 0x93 &&
+      starts(own, 11)
+    ) {
       return { own, owner: readAddress(target, 11) };
     }
     const isSixPlane = a.port === 40 && own.subarray(0, 5).every((b, i) => b === sixPlane[i]);

@@ -3,9 +3,21 @@
  * [3 sections 7, 10, 11]. State and decisions only; messages are sent by the files around it.
  */
 import type { Moment } from '../lib/time.js';
-import { controllerOf, memberMac, type NetworkId, type NodeAddress, rfc4193Address, sixPlaneAddress } from '../wire/address.js';
+import {
+  controllerOf,
+  memberMac,
+  type NetworkId,
+  type NodeAddress,
+  rfc4193Address,
+  sixPlaneAddress,
+} from '../wire/address.js';
 import type { Ownership, Tag } from '../wire/credentials.js';
-import { BROADCAST_GROUP, compareGroups, groupKey, type MulticastGroup } from '../wire/multicast-group.js';
+import {
+  BROADCAST_GROUP,
+  compareGroups,
+  groupKey,
+  type MulticastGroup,
+} from '../wire/multicast-group.js';
 import { NETWORK_FLAG, NETWORK_PUBLIC, type NetworkConfig, SPECIALIST } from '../wire/netconf.js';
 import { ConfigAssembly } from './config-assembly.js';
 import { type Copy, evaluate, type FilterInput } from './filter.js';
@@ -132,7 +144,8 @@ export class Network {
       { prefix: rfc4193Address(this.nwid, self), bits: 88 },
     ];
     for (const k of known) {
-      if (config.addresses.some((a) => a.family === 6 && a.ip.every((b, i) => b === k.prefix[i]))) this.#emulated.push(k);
+      if (config.addresses.some((a) => a.family === 6 && a.ip.every((b, i) => b === k.prefix[i])))
+        this.#emulated.push(k);
     }
   }
 
@@ -227,10 +240,16 @@ export class Network {
 
   // ---- rules ----
 
-  #input(inbound: boolean, source: NodeAddress, destination: NodeAddress, f: FrameInfo): FilterInput {
+  #input(
+    inbound: boolean,
+    source: NodeAddress,
+    destination: NodeAddress,
+    f: FrameInfo,
+  ): FilterInput {
     const c = this.#config!;
     const other = this.#members.get(inbound ? source : destination);
-    const remoteOwnerships: readonly Ownership[] = other?.ownerships(c.timestamp, c.credentialTimeMaxDelta) ?? [];
+    const remoteOwnerships: readonly Ownership[] =
+      other?.ownerships(c.timestamp, c.credentialTimeMaxDelta) ?? [];
     return {
       inbound,
       self: this.#port.self.address,
@@ -249,7 +268,9 @@ export class Network {
 
   #isEmulated(ip: Uint8Array): boolean {
     if (!this.hasFlag(NETWORK_FLAG.NDP_EMULATION)) return false;
-    return this.#emulated.some((e) => e.prefix.subarray(0, e.bits / 8).every((b, i) => ip[i] === b));
+    return this.#emulated.some((e) =>
+      e.prefix.subarray(0, e.bits / 8).every((b, i) => ip[i] === b),
+    );
   }
 
   /** Whether the rules are the single "accept": most networks, judged without an evaluation. */
@@ -268,7 +289,9 @@ export class Network {
     const copies: Copy[] = [];
     let decided = base;
     if (base.verdict === 'noMatch') {
-      const cap = c.capabilities.map((x) => evaluate(x.rules, input)).find((e) => e.verdict !== 'noMatch' && e.verdict !== 'drop');
+      const cap = c.capabilities
+        .map((x) => evaluate(x.rules, input))
+        .find((e) => e.verdict !== 'noMatch' && e.verdict !== 'drop');
       if (cap === undefined) return REFUSED;
       if (!noTee && cap.copy !== undefined) copies.push(cap.copy);
       decided = cap;
@@ -290,13 +313,16 @@ export class Network {
     let decided = base;
     if (base.verdict === 'noMatch') {
       const caps = member.capabilities(c.timestamp, c.credentialTimeMaxDelta);
-      const cap = caps.map((x) => evaluate(x.rules, input)).find((e) => e.verdict !== 'noMatch' && e.verdict !== 'drop');
+      const cap = caps
+        .map((x) => evaluate(x.rules, input))
+        .find((e) => e.verdict !== 'noMatch' && e.verdict !== 'drop');
       if (cap === undefined) return REFUSED;
       if (cap.copy !== undefined) copies.push(cap.copy);
       decided = cap;
     } else if (base.verdict === 'drop') return REFUSED;
     if (base.copy !== undefined) copies.push(base.copy);
-    if (decided.verdict === 'redirect') return { pass: false, level: 0, copies, redirectTo: decided.redirectTo };
+    if (decided.verdict === 'redirect')
+      return { pass: false, level: 0, copies, redirectTo: decided.redirectTo };
     return { pass: true, level: decided.verdict === 'superAccept' ? 2 : 1, copies, redirectTo: 0 };
   }
 }

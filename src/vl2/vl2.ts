@@ -3,25 +3,33 @@
  * verbs [3]. Sans-IO. Worst case of an input: one packet of credentials, each with a signature
  * check, gated to one packet per peer and second.
  */
+
+import { equalBytes } from '../lib/bytes.js';
 import { Reader } from '../lib/reader.js';
 import type { Moment } from '../lib/time.js';
-import { equalBytes } from '../lib/bytes.js';
 import { controllerOf, type NetworkId, type NodeAddress } from '../wire/address.js';
 import { type Com, comIssuedTo, comNetwork, readCom } from '../wire/com.js';
 import {
   capabilityIssuedTo,
+  REVOCATION_FAST_PROPAGATE,
+  type Revocation,
   readCapability,
   readOwnership,
   readRevocation,
   readTag,
-  REVOCATION_FAST_PROPAGATE,
-  type Revocation,
   writeRevocation,
 } from '../wire/credentials.js';
 import { Dictionary } from '../wire/dictionary.js';
 import { ipInPrefix } from '../wire/inetaddress.js';
 import type { MulticastGroup } from '../wire/multicast-group.js';
-import { type ConfigChunk, emitMetadata, emitNetworkConfig, type NetworkConfig, parseConfigChunk, parseNetworkConfig } from '../wire/netconf.js';
+import {
+  type ConfigChunk,
+  emitMetadata,
+  emitNetworkConfig,
+  type NetworkConfig,
+  parseConfigChunk,
+  parseNetworkConfig,
+} from '../wire/netconf.js';
 import { ERROR_CODE, VERB } from '../wire/packet.js';
 import { adhocConfig, isAdhoc } from './adhoc.js';
 import { Announcer } from './announcer.js';
@@ -79,7 +87,11 @@ export class Vl2 {
     const net = new Network(this.context.port, nwid);
     this.context.networks.set(nwid, net);
     const config = stored === undefined || isAdhoc(nwid) ? undefined : parseNetworkConfig(stored);
-    if (config !== undefined && config.nwid === nwid && config.issuedTo === this.context.port.self.address) {
+    if (
+      config !== undefined &&
+      config.nwid === nwid &&
+      config.issuedTo === this.context.port.self.address
+    ) {
       net.setConfig(at, config, false);
     } else if (!isAdhoc(nwid)) this.context.out.storeConfig(nwid, new Uint8Array(0));
     this.#request(net);
@@ -100,7 +112,14 @@ export class Vl2 {
   }
 
   /** One frame from the stack; bytes are borrowed. */
-  handleFrame(at: Moment, nwid: NetworkId, src: Uint8Array, dst: Uint8Array, etherType: number, payload: Uint8Array): void {
+  handleFrame(
+    at: Moment,
+    nwid: NetworkId,
+    src: Uint8Array,
+    dst: Uint8Array,
+    etherType: number,
+    payload: Uint8Array,
+  ): void {
     this.context.at = at;
     const net = this.context.networks.get(nwid);
     if (net !== undefined) this.#frames.fromStack(net, src, dst, etherType, payload);
@@ -112,26 +131,30 @@ export class Vl2 {
     const c = this.context;
     c.at = at;
     for (const net of c.networks.values()) {
-      if (net.config === undefined && at.mono - net.requestedAt >= REQUEST_RETRY_MS) this.#request(net);
+      if (net.config === undefined && at.mono - net.requestedAt >= REQUEST_RETRY_MS)
+        this.#request(net);
     }
     if (at.mono - this.#backgroundAt >= BACKGROUND_MS) {
       this.#backgroundAt = at.mono;
       for (const net of c.networks.values()) {
-        if (at.mono - net.updatedAt >= REFRESH_MS && at.mono - net.requestedAt >= BACKGROUND_MS - 1) this.#request(net);
+        if (at.mono - net.updatedAt >= REFRESH_MS && at.mono - net.requestedAt >= BACKGROUND_MS - 1)
+          this.#request(net);
         this.#announcer.background(net);
       }
     }
     if (at.mono - this.#sweptAt >= SWEEP_MS) {
       this.#sweptAt = at.mono;
       c.multicast.sweep(at.mono);
-      for (const [who, when] of this.#credentialsAt) if (at.mono - when >= CREDENTIALS_GATE_MS) this.#credentialsAt.delete(who);
+      for (const [who, when] of this.#credentialsAt)
+        if (at.mono - when >= CREDENTIALS_GATE_MS) this.#credentialsAt.delete(who);
     }
   }
 
   /** An upstream became reachable, or the controller known: ask again without waiting. */
   requestMissing(at: Moment): void {
     this.context.at = at;
-    for (const net of this.context.networks.values()) if (net.config === undefined) this.#request(net);
+    for (const net of this.context.networks.values())
+      if (net.config === undefined) this.#request(net);
   }
 
   #request(net: Network): void {
@@ -158,14 +181,16 @@ export class Vl2 {
   /** Nodes that networks want to be kept in touch with. */
   *alwaysContact(): Iterable<NodeAddress> {
     for (const net of this.context.networks.values()) {
-      for (const a of [...net.anchors, ...net.replicators]) if (a !== this.context.port.self.address) yield a;
+      for (const a of [...net.anchors, ...net.replicators])
+        if (a !== this.context.port.self.address) yield a;
     }
   }
 
   /** Whether an IP lies inside a subnet that a network assigns to us [2 section 12.2]. */
   isVirtualIp(ip: Uint8Array): boolean {
     for (const net of this.context.networks.values()) {
-      for (const a of net.config?.addresses ?? []) if (a.port > 0 && ipInPrefix(ip, a.ip, a.port)) return true;
+      for (const a of net.config?.addresses ?? [])
+        if (a.port > 0 && ipInPrefix(ip, a.ip, a.port)) return true;
     }
     return false;
   }
@@ -261,14 +286,30 @@ export class Vl2 {
       return !r.failed;
     };
     const ok =
-      list(() => this.#store(r, readCapability(r), (n, x) => n.member(capabilityIssuedTo(x)).storeCapability(n.verifier(), x))) &&
-      list(() => this.#store(r, readTag(r), (n, x) => n.member(x.issuedTo).storeTag(n.verifier(), x))) &&
-      list(() => this.#store(r, readRevocation(r), (n, x) => this.#storeRevocation(n, x, m.peer))) &&
-      list(() => this.#store(r, readOwnership(r), (n, x) => n.member(x.issuedTo).storeOwnership(n.verifier(), x)));
+      list(() =>
+        this.#store(r, readCapability(r), (n, x) =>
+          n.member(capabilityIssuedTo(x)).storeCapability(n.verifier(), x),
+        ),
+      ) &&
+      list(() =>
+        this.#store(r, readTag(r), (n, x) => n.member(x.issuedTo).storeTag(n.verifier(), x)),
+      ) &&
+      list(() =>
+        this.#store(r, readRevocation(r), (n, x) => this.#storeRevocation(n, x, m.peer)),
+      ) &&
+      list(() =>
+        this.#store(r, readOwnership(r), (n, x) =>
+          n.member(x.issuedTo).storeOwnership(n.verifier(), x),
+        ),
+      );
     return ok ? results : undefined;
   }
 
-  #store<T extends { readonly nwid: NetworkId }>(r: Reader, item: T, put: (net: Network, item: T) => Stored): Stored {
+  #store<T extends { readonly nwid: NetworkId }>(
+    r: Reader,
+    item: T,
+    put: (net: Network, item: T) => Stored,
+  ): Stored {
     const net = r.failed ? undefined : this.context.networks.get(item.nwid);
     return net === undefined ? 'rejected' : this.#outcome(net, put(net, item));
   }
@@ -287,7 +328,8 @@ export class Vl2 {
 
   #storeRevocation(net: Network, r: Revocation, from: Vl2Peer): Stored {
     const result = net.member(r.target).storeRevocation(net.verifier(), r);
-    if (result === 'new' && (r.flags & REVOCATION_FAST_PROPAGATE) !== 0n) this.#propagate(net, r, from);
+    if (result === 'new' && (r.flags & REVOCATION_FAST_PROPAGATE) !== 0n)
+      this.#propagate(net, r, from);
     return result;
   }
 
@@ -336,7 +378,7 @@ export class Vl2 {
       this.#chunk(m, r.rest());
       return 'done';
     }
-    return this.#frames.handleGatherResult(m, r, inReVerb);
+    return this.#frames.handleGatherResult(r, inReVerb);
   }
 
   /** One chunk [3 section 5.2]. @returns the update that it completed. */
@@ -368,12 +410,17 @@ export class Vl2 {
     if (!ConfigAssembly.isPlausible(chunk) || net.assembly.has(chunk)) return false;
     const controller = this.context.port.identityOf(net.controller);
     if (controller === undefined || chunk.signed === undefined) return false;
-    return this.context.port.primitives.verify(controller.publicKey, chunk.signed.signedBytes, chunk.signed.signature);
+    return this.context.port.primitives.verify(
+      controller.publicKey,
+      chunk.signed.signedBytes,
+      chunk.signed.signature,
+    );
   }
 
   #propagateChunk(net: Network, from: Vl2Peer, body: Uint8Array): void {
     for (const [to] of net.members()) {
-      if (to === from.address || to === net.controller || to === this.context.port.self.address) continue;
+      if (to === from.address || to === net.controller || to === this.context.port.self.address)
+        continue;
       this.context.port.begin(to, VERB.NETWORK_CONFIG).put(body);
       this.context.port.send(to, true);
     }
@@ -392,7 +439,12 @@ export class Vl2 {
       return true;
     }
     const normal = emitNetworkConfig(config);
-    if (net.status === 'OK' && net.config !== undefined && equalBytes(normal, emitNetworkConfig(net.config))) return true;
+    if (
+      net.status === 'OK' &&
+      net.config !== undefined &&
+      equalBytes(normal, emitNetworkConfig(net.config))
+    )
+      return true;
     net.setConfig(c.at, config, true);
     c.counters.add('configApplied');
     c.out.storeConfig(net.nwid, normal);
@@ -422,7 +474,8 @@ export class Vl2 {
         this.#announcer.pushOnError(net, m.peer.address);
         break;
       case ERROR_CODE.UNWANTED_MULTICAST:
-        if (net.allows(m.peer)) c.multicast.remove(nwid, { mac: r.copy(6), adi: r.u32() }, m.peer.address);
+        if (net.allows(m.peer))
+          c.multicast.remove(nwid, { mac: r.copy(6), adi: r.u32() }, m.peer.address);
         break;
       case ERROR_CODE.NETWORK_AUTHENTICATION_REQUIRED:
         if (isController) this.#authenticationRequired(net, r);
@@ -448,7 +501,9 @@ export class Vl2 {
     if (r.failed) return;
     const d = new Dictionary(text);
     const version = d.u64('aV');
-    const url = (version === 0n ? d.text('aU') : version === 1n ? d.text('iU') : undefined)?.slice(0, 2047) ?? '';
+    const url =
+      (version === 0n ? d.text('aU') : version === 1n ? d.text('iU') : undefined)?.slice(0, 2047) ??
+      '';
     if (version > 1n || (version === 0n && url === '')) return;
     net.authenticationUrl = url;
     this.#fail(net, 'AUTHENTICATION_REQUIRED');
@@ -457,7 +512,12 @@ export class Vl2 {
   identityLearned(at: Moment, peer: Vl2Peer): void {
     this.context.at = at;
     for (const net of this.context.networks.values()) {
-      if (net.controller === peer.address && net.config === undefined && at.mono - net.requestedAt > 1_000) this.#request(net);
+      if (
+        net.controller === peer.address &&
+        net.config === undefined &&
+        at.mono - net.requestedAt > 1_000
+      )
+        this.#request(net);
     }
   }
 }

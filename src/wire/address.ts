@@ -101,7 +101,9 @@ export function macText(mac: Uint8Array): string {
 export function parseMac(text: string): Uint8Array | undefined {
   const digits = text.replace(/[:-]/g, '');
   if (!/^[0-9a-fA-F]{12}$/.test(digits)) return undefined;
-  return Uint8Array.from({ length: 6 }, (_, i) => Number.parseInt(digits.slice(2 * i, 2 * i + 2), 16));
+  return Uint8Array.from({ length: 6 }, (_, i) =>
+    Number.parseInt(digits.slice(2 * i, 2 * i + 2), 16),
+  );
 }
 
 /** 6PLANE address, prefix length 40 [1 section 7.8]. */

@@ -1,7 +1,7 @@
 /** Certificates of membership [3 section 6.1]. */
 import type { Primitives } from '../crypto/api.js';
 import { equalBytes } from '../lib/bytes.js';
-import { Reader } from '../lib/reader.js';
+import type { Reader } from '../lib/reader.js';
 import { Writer } from '../lib/writer.js';
 import type { NetworkId, NodeAddress } from './address.js';
 import { type Identity, publicKeyHash } from './identity.js';
@@ -105,7 +105,9 @@ export function comAgrees(p: Primitives, mine: Com, theirs: Com, theirIdentity: 
     if (q.id >= HASH_FIRST && q.id <= HASH_LAST) checksHash = true;
   }
   if (!checksHash) return true;
-  return identityHashWords(p, theirIdentity).every((w, i) => values.get(HASH_FIRST + BigInt(i)) === w);
+  return identityHashWords(p, theirIdentity).every(
+    (w, i) => values.get(HASH_FIRST + BigInt(i)) === w,
+  );
 }
 
 /** A signed certificate with the usual seven qualifiers [3 section 12.3]. */
@@ -121,7 +123,11 @@ export function issueCom(
     { id: QUALIFIER.TIMESTAMP, value: timestamp, maxDelta },
     { id: QUALIFIER.NETWORK, value: nwid, maxDelta: 0n },
     { id: QUALIFIER.ISSUED_TO, value: BigInt(to.address), maxDelta: U64_MAX },
-    ...identityHashWords(p, to).map((value, i) => ({ id: HASH_FIRST + BigInt(i), value, maxDelta: U64_MAX })),
+    ...identityHashWords(p, to).map((value, i) => ({
+      id: HASH_FIRST + BigInt(i),
+      value,
+      maxDelta: U64_MAX,
+    })),
   ];
   const unsigned = { qualifiers, signer: controller.address, signature: new Uint8Array(96) };
   return { ...unsigned, signature: p.sign(controller.privateKey!, comSignedBytes(unsigned)) };

@@ -5,7 +5,7 @@
  * (between two guards of 7f). `verify*` checks against the controller's identity.
  */
 import type { Primitives } from '../crypto/api.js';
-import { Reader } from '../lib/reader.js';
+import type { Reader } from '../lib/reader.js';
 import { Writer } from '../lib/writer.js';
 import type { NetworkId, NodeAddress } from './address.js';
 import type { Identity } from './identity.js';
@@ -61,7 +61,14 @@ export interface Tag {
 }
 
 export function readTag(r: Reader): Tag {
-  const head = { nwid: r.u64(), timestamp: r.u64(), id: r.u32(), value: r.u32(), issuedTo: r.u40(), signer: r.u40() };
+  const head = {
+    nwid: r.u64(),
+    timestamp: r.u64(),
+    id: r.u32(),
+    value: r.u32(),
+    issuedTo: r.u40(),
+    signer: r.u40(),
+  };
   const signature = readSignature(r);
   skipExtra(r);
   return { ...head, signature };
@@ -173,7 +180,8 @@ export function readOwnership(r: Reader): Ownership {
   const count = r.u16();
   if (count > MAX_OWNED_THINGS) r.fail();
   const things: OwnedThing[] = [];
-  for (let i = 0; i < count && !r.failed; i++) things.push({ type: r.u8(), value: r.copy(THING_VALUE_LEN) });
+  for (let i = 0; i < count && !r.failed; i++)
+    things.push({ type: r.u8(), value: r.copy(THING_VALUE_LEN) });
   const tail = { issuedTo: r.u40(), signer: r.u40(), signature: readSignature(r) };
   skipExtra(r);
   return { ...head, things, ...tail };
@@ -222,7 +230,14 @@ export function readRevocation(r: Reader): Revocation {
   const id = r.u32();
   const nwid = r.u64();
   r.skip(4);
-  const head = { credentialId: r.u32(), threshold: r.u64(), flags: r.u64(), target: r.u40(), signer: r.u40(), type: r.u8() };
+  const head = {
+    credentialId: r.u32(),
+    threshold: r.u64(),
+    flags: r.u64(),
+    target: r.u40(),
+    signer: r.u40(),
+    type: r.u8(),
+  };
   const signature = readSignature(r);
   skipExtra(r);
   return { id, nwid, ...head, signature };

@@ -3,7 +3,7 @@
  * after the verb byte; offsets in comments of document 2 count from the packet's start (+28).
  */
 import { Reader } from '../lib/reader.js';
-import { Writer } from '../lib/writer.js';
+import type { Writer } from '../lib/writer.js';
 import type { NodeAddress } from './address.js';
 import { emitIdentity, IDENTITY_PUBLIC_LEN, type Identity, parseIdentity } from './identity.js';
 import {
@@ -209,7 +209,12 @@ export function writePushDirectPaths(w: Writer, endpoints: readonly InetAddress[
   let n = 0;
   for (const e of endpoints) {
     if (PACKET_HEAD_LEN + (w.pos - start) + PUSH_RECORD_MAX >= PUSH_PACKET_LIMIT) break;
-    w.u8(0).u16(0).u8(e.family).u8(e.ip.length + 2).put(e.ip).u16(e.port);
+    w.u8(0)
+      .u16(0)
+      .u8(e.family)
+      .u8(e.ip.length + 2)
+      .put(e.ip)
+      .u16(e.port);
     n++;
   }
   const end = w.pos;

@@ -57,7 +57,8 @@ export function ipText(ip: Uint8Array): string {
   const words = Array.from({ length: 8 }, (_, i) => (ip[2 * i]! << 8) | ip[2 * i + 1]!);
   const run = longestZeroRun(words);
   const mapped =
-    run.start === 0 && (run.len === 6 || (run.len === 7 && words[7] !== 1) || (run.len === 5 && words[5] === 0xffff));
+    run.start === 0 &&
+    (run.len === 6 || (run.len === 7 && words[7] !== 1) || (run.len === 5 && words[5] === 0xffff));
   if (mapped && !(run.len === 7) && words.slice(6).some((w) => w !== 0)) {
     const head = run.len === 6 ? '::' : '::ffff:';
     return head + ip.subarray(12).join('.');
@@ -173,7 +174,8 @@ function ipv4Scope(ip: Uint8Array): number {
   if (a === 0 || a === 255) return SCOPE_NONE;
   // Documentation and shared ranges count as private, the special /24s inside pseudo-private /8s do not exist.
   if (PSEUDO_PRIVATE_NETS.has(a)) return SCOPE_PSEUDO_PRIVATE;
-  if (a === 10 || (a === 100 && (b & 0xc0) === 64) || (a === 172 && (b & 0xf0) === 16)) return SCOPE_PRIVATE;
+  if (a === 10 || (a === 100 && (b & 0xc0) === 64) || (a === 172 && (b & 0xf0) === 16))
+    return SCOPE_PRIVATE;
   if (a === 192 && (b === 168 || (b === 0 && c === 2))) return SCOPE_PRIVATE;
   if (a === 198 && ((b & 0xfe) === 18 || (b === 51 && c === 100))) return SCOPE_PRIVATE;
   if (a === 203 && b === 0 && c === 113) return SCOPE_PRIVATE;
@@ -195,7 +197,8 @@ function ipv6Scope(ip: Uint8Array): number {
     return isZero(ip, 2, 15) && ip[15] === 1 ? SCOPE_LOOPBACK : SCOPE_LINK_LOCAL;
   }
   if ((a & 0xfe) === 0xfc) return SCOPE_PRIVATE;
-  if (isZero(ip, 0, 9) && ip[10] === 0xff && ip[11] === 0xff && ip[12] === 0x7f) return SCOPE_LOOPBACK;
+  if (isZero(ip, 0, 9) && ip[10] === 0xff && ip[11] === 0xff && ip[12] === 0x7f)
+    return SCOPE_LOOPBACK;
   if (isZero(ip, 0, 15)) {
     if (ip[15] === 1) return SCOPE_LOOPBACK;
     if (ip[15] === 0) return SCOPE_NONE;

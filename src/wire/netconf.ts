@@ -106,7 +106,11 @@ export interface NetworkConfig {
 }
 
 /** Reads a list of items until the blob ends or `max`; a defect invalidates the whole. */
-function readList<T>(blob: Uint8Array | undefined, max: number, read: (r: Reader) => T): T[] | undefined {
+function readList<T>(
+  blob: Uint8Array | undefined,
+  max: number,
+  read: (r: Reader) => T,
+): T[] | undefined {
   if (blob === undefined) return [];
   const r = new Reader(blob);
   const out: T[] = [];
@@ -196,7 +200,13 @@ export function parseNetworkConfig(text: Uint8Array): NetworkConfig | undefined 
   const rulesReader = new Reader(rulesBlob ?? new Uint8Array(0));
   const rules = readRules(rulesReader, MAX_RULES);
   const dns = readDns(d.bytes('DNS'));
-  if (coms === undefined || ownerships === undefined || routes === undefined || addresses === undefined) return undefined;
+  if (
+    coms === undefined ||
+    ownerships === undefined ||
+    routes === undefined ||
+    addresses === undefined
+  )
+    return undefined;
   if (rulesReader.failed || dns === undefined) return undefined;
   return {
     nwid,
@@ -263,12 +273,36 @@ export function emitNetworkConfig(c: NetworkConfig): Uint8Array {
   d.text('n', c.name);
   d.u64('mtu', c.mtu);
   if (c.com !== undefined) d.bytes('C', emitCom(c.com));
-  if (c.capabilities.length > 0) d.bytes('CAP', blob((w) => c.capabilities.forEach((x) => void writeCapability(w, x))));
-  if (c.tags.length > 0) d.bytes('TAG', blob((w) => c.tags.forEach((x) => void writeTag(w, x))));
-  if (c.ownerships.length > 0) d.bytes('COO', blob((w) => c.ownerships.forEach((x) => void writeOwnership(w, x))));
-  if (c.specialists.length > 0) d.bytes('S', blob((w) => c.specialists.forEach((x) => void w.u64(x))));
-  if (c.routes.length > 0) d.bytes('RT', blob((w) => c.routes.forEach((x) => void writeRoute(w, x))));
-  if (c.addresses.length > 0) d.bytes('I', blob((w) => c.addresses.forEach((x) => void writeInetAddress(w, x))));
+  if (c.capabilities.length > 0)
+    d.bytes(
+      'CAP',
+      blob((w) => c.capabilities.forEach((x) => void writeCapability(w, x))),
+    );
+  if (c.tags.length > 0)
+    d.bytes(
+      'TAG',
+      blob((w) => c.tags.forEach((x) => void writeTag(w, x))),
+    );
+  if (c.ownerships.length > 0)
+    d.bytes(
+      'COO',
+      blob((w) => c.ownerships.forEach((x) => void writeOwnership(w, x))),
+    );
+  if (c.specialists.length > 0)
+    d.bytes(
+      'S',
+      blob((w) => c.specialists.forEach((x) => void w.u64(x))),
+    );
+  if (c.routes.length > 0)
+    d.bytes(
+      'RT',
+      blob((w) => c.routes.forEach((x) => void writeRoute(w, x))),
+    );
+  if (c.addresses.length > 0)
+    d.bytes(
+      'I',
+      blob((w) => c.addresses.forEach((x) => void writeInetAddress(w, x))),
+    );
   if (c.rules.length > 0) d.bytes('R', emitRules(c.rules));
   d.bytes('DNS', emitDns(c.dns));
   d.u64('ssov', c.sso.version);

@@ -85,7 +85,12 @@ export function fragmentPlan(len: number, mtu: number): FragmentPlan {
 }
 
 /** Writes the head of piece `number` (1..) of `total` for the sealed `packet`. */
-export function writeFragmentHead(out: Uint8Array, packet: Uint8Array, number: number, total: number): void {
+export function writeFragmentHead(
+  out: Uint8Array,
+  packet: Uint8Array,
+  number: number,
+  total: number,
+): void {
   out.set(packet.subarray(0, OFF_SOURCE));
   out[13] = FRAGMENT_INDICATOR;
   out[OFF_FRAGMENT_COUNT] = (total << 4) | number;

@@ -1,5 +1,5 @@
 /** Binary form of flow rules [3 section 8.1]. What they mean is vl2/filter's business. */
-import { Reader } from '../lib/reader.js';
+import type { Reader } from '../lib/reader.js';
 import { Writer } from '../lib/writer.js';
 
 export const RULE_NOT = 0x80;

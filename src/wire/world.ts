@@ -2,13 +2,19 @@
  * Worlds: the planet and moons that list root servers [1 section 8]. Codec, signature and the
  * replacement rule; which worlds a node holds is vl1/topology's business.
  */
+
+import type { Primitives } from '../crypto/api.js';
 import { concatBytes, equalBytes } from '../lib/bytes.js';
 import { fromHex } from '../lib/hex.js';
 import { Reader } from '../lib/reader.js';
 import { Writer } from '../lib/writer.js';
-import type { Primitives } from '../crypto/api.js';
 import { emitIdentity, type Identity, parseIdentity, parseIdentityText } from './identity.js';
-import { type InetAddress, parseInetAddress, readInetAddress, writeInetAddress } from './inetaddress.js';
+import {
+  type InetAddress,
+  parseInetAddress,
+  readInetAddress,
+  writeInetAddress,
+} from './inetaddress.js';
 
 export const WORLD_NULL = 0;
 export const WORLD_PLANET = 1;
@@ -58,7 +64,10 @@ function readRoot(r: Reader): WorldRoot {
   const parsed = parseIdentity(r.bytes, r.pos);
   if (parsed === undefined) {
     r.fail();
-    return { identity: { address: 0, publicKey: new Uint8Array(64), privateKey: undefined }, endpoints: [] };
+    return {
+      identity: { address: 0, publicKey: new Uint8Array(64), privateKey: undefined },
+      endpoints: [],
+    };
   }
   r.skip(parsed.length);
   const count = r.u8();
@@ -69,7 +78,10 @@ function readRoot(r: Reader): WorldRoot {
 }
 
 /** Parses one world that begins at `pos`; undefined when refused. */
-export function parseWorld(bytes: Uint8Array, pos = 0): { world: World; length: number } | undefined {
+export function parseWorld(
+  bytes: Uint8Array,
+  pos = 0,
+): { world: World; length: number } | undefined {
   const r = new Reader(bytes, pos);
   const world = readWorld(r);
   return r.failed ? undefined : { world, length: r.pos - pos };
@@ -95,7 +107,11 @@ export function emitWorld(world: World): Uint8Array {
 
 /** The bytes that the signature covers [1 section 8.2]. */
 export function worldSignedBytes(world: World): Uint8Array {
-  return concatBytes(new Uint8Array(8).fill(0x7f), emit(world, false), new Uint8Array(8).fill(0xf7));
+  return concatBytes(
+    new Uint8Array(8).fill(0x7f),
+    emit(world, false),
+    new Uint8Array(8).fill(0xf7),
+  );
 }
 
 export function verifyWorld(p: Primitives, world: World, updateKey: Uint8Array): boolean {
@@ -103,7 +119,11 @@ export function verifyWorld(p: Primitives, world: World, updateKey: Uint8Array):
 }
 
 /** Signs a world with the private half (64 bytes) of the key its predecessor named. */
-export function signWorld(p: Primitives, world: Omit<World, 'signature'>, privateKey: Uint8Array): World {
+export function signWorld(
+  p: Primitives,
+  world: Omit<World, 'signature'>,
+  privateKey: Uint8Array,
+): World {
   const unsigned = { ...world, signature: new Uint8Array(96) };
   return { ...unsigned, signature: p.sign(privateKey, worldSignedBytes(unsigned)) };
 }
