@@ -337,13 +337,19 @@ static int disconnect(int fd, const struct zt_token *t)
 	return errnomap_result(r, PLACE_CONNECT);
 }
 
+static bool stream_is_dead(int fd)
+{
+	return (raw_poll_one(fd, POLLRDHUP) & POLLHUP) != 0;
+}
+
 static int connect_tcp(int fd, struct zt_token *t, const uint8_t *request, size_t len)
 {
 	int r = rpc_attach(fd, t);
 
 	if (r == 0)
 		r = call(fd, t, OP_CONNECT, request, len, NULL, 0);
-	if (r == CONNECT_REPLACE) {
+	/* -ENOTCONN: a service that was restarted, or has forgotten, does not know the token. */
+	if (r == CONNECT_REPLACE || (r == -ENOTCONN && stream_is_dead(fd))) {
 		r = replace_stream(fd, t);
 		if (r == 0)
 			r = call(fd, t, OP_CONNECT, request, len, NULL, 0);

@@ -111,6 +111,10 @@ export class VirtualSocket implements TcpSink {
   /** Decided outcome of the handshake that waits for the padding to be announced. */
   #outcome: 'connected' | StackErrno | undefined;
   #waiters = new Set<ConnectWaiter>();
+  /** The handshake was complete once. */
+  #wasConnected = false;
+  /** connect() has reported the failure of the handshake. */
+  #failureReported = false;
   /** A connect() has already reported success. */
   #connectReported = false;
   #connectProbe: DelayEntry<VirtualSocket> | undefined;
@@ -155,6 +159,7 @@ export class VirtualSocket implements TcpSink {
     s.state = State.established;
     s.#handle = handle;
     s.#connectReported = true;
+    s.#wasConnected = true;
     s.#local = names.local;
     s.#peer = names.peer;
     s.#hold(names.local, false);
@@ -259,6 +264,8 @@ export class VirtualSocket implements TcpSink {
     if (padding === 0) return bytes;
     const skipped = Math.min(padding, bytes.length);
     this.#padding = padding - skipped;
+    /* A blocking connect() returns when its descriptor is writable again. */
+    if (this.#padding === 0 && this.state === State.established) this.#answerWaiters(0);
     return bytes.subarray(skipped);
   }
 
@@ -360,8 +367,20 @@ export class VirtualSocket implements TcpSink {
       case State.listening:
         return failed('EISCONN');
       default:
-        return this.#takeError() || ConnectResult.replace;
+        return this.#connectAfterEnd();
     }
+  }
+
+  /**
+   * Linux, measured: a socket that was connected stays so for connect(2); one whose handshake
+   * failed reports the error, or ECONNABORTED when that was read already, and is free after that.
+   */
+  #connectAfterEnd(): number {
+    if (this.#wasConnected) return failed('EISCONN');
+    const error = this.#takeError();
+    if (this.#failureReported || this.state !== State.failed) return error || ConnectResult.replace;
+    this.#failureReported = true;
+    return error || failed('ECONNABORTED');
   }
 
   #connectAgain(): number {
@@ -438,7 +457,8 @@ export class VirtualSocket implements TcpSink {
   waitConnect(count: number, waiter: ConnectWaiter): () => void {
     if (this.state === State.established) {
       this.#connectReported = true;
-      waiter(0);
+      this.#waiters.add(waiter);
+      if (this.#padding === 0) this.#answerWaiters(0);
     } else if (this.state !== State.connecting) {
       waiter(this.#takeError() || failed('ENOTCONN'));
     } else {
@@ -460,9 +480,10 @@ export class VirtualSocket implements TcpSink {
 
   #established(): void {
     this.state = State.established;
+    this.#wasConnected = true;
     if (this.#waiters.size > 0) this.#connectReported = true;
-    this.#answerWaiters(0);
     this.#port?.setReading(true);
+    if (this.#padding === 0) this.#answerWaiters(0);
   }
 
   #connectFailed(errno: StackErrno): void {
