@@ -52,7 +52,7 @@ export function isInInbox(p: u32, len: u32): bool {
   return p >= INBOX && len <= INBOX_LEN && p - INBOX <= INBOX_LEN - len;
 }
 
-function isPacket(p: u32, len: u32): bool {
+export function isPacket(p: u32, len: u32): bool {
   return len >= HEADER_LEN && len <= PACKET_MAX_LEN && isInInbox(p, len);
 }
 

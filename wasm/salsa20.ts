@@ -177,7 +177,7 @@ export function xorGroup(dst: u32, src: u32, rounds: u32): void {
  * whole pairs of blocks up to `macEnd`, which may be bytes that this call just wrote.
  *
  * A round's vectors wait for each other most of the time, and the MAC's scalar products fill the
- * gaps: measured 1,850 ns for 2,560 bytes against 1,490 + 1,080 ns one after the other. The pair of
+ * gaps: measured 1,840 ns for 2,560 bytes against 2,330 ns one after the other. The pair of
  * blocks is `absorbPairs` of poly1305.ts, see there for its bounds; it appears once per double round
  * (6 x 32 bytes) and once behind them. One pair per double round, no further unrolling and the
  * multipliers in locals was the fastest of six arrangements.

@@ -3,15 +3,16 @@
  *
  * One instance serves any number of nodes. Bytes are copied into fixed windows of the module's
  * memory, worked on in place and copied back; a packet that already lies in the inbox window (see
- * `inbox`) is not copied at all. The memory never grows, so views are made once: those of the inbox
- * and the outbox by length, at the first use of that length.
+ * `inbox`) is not copied at all. The memory never grows, so views are made once: those of the copy
+ * and of the outbox by length, at the first use of that length.
  */
 import type { PacketCore, PeerKey, Suite } from '../crypto/api.js';
 import { createPrimitives, sha512 } from '../crypto/native.js';
 import {
+  COPY,
   DIGEST,
   DIGEST_LEN,
-  FLAG_FRAGMENTED,
+  DIRECT_LEN,
   HEADER_LEN,
   INBOX,
   INBOX_LEN,
@@ -24,7 +25,7 @@ import {
   PAYLOAD_MAX_LEN,
   SUITE_SHIFT,
 } from './layout.js';
-import { SivKey } from './siv.js';
+import { type SivKey, SivWindow } from './siv.js';
 
 /** What the module exports; a negative result is a status of layout.ts. */
 export interface PacketCoreExports {
@@ -38,6 +39,13 @@ export interface PacketCoreExports {
   lz4Encode(p: number, len: number): number;
   identityFill(): void;
   identityMix(): void;
+  sivExpand(): void;
+  sivSeal(p: number, len: number): number;
+  sivSealStart(p: number, len: number): number;
+  sivSealFinish(p: number, len: number): number;
+  sivOpen(p: number, len: number): number;
+  sivOpenStart(p: number, len: number): number;
+  sivOpenFinish(p: number, len: number): number;
 }
 
 const AGREED_LEN = 48;
@@ -48,18 +56,13 @@ class WasmPeerKey implements PeerKey {
   readonly agreed: Uint8Array;
   /** The half that suites 0 and 1 use [1 section 2.3]. */
   readonly salsa: Uint8Array;
-  #siv: SivKey | undefined;
+  /** Keys of suite 3, made at its first packet: many peers never send one. */
+  siv: SivKey | undefined;
 
   constructor(agreed: Uint8Array) {
     if (agreed.length !== AGREED_LEN) throw new RangeError('agreed key: not 48 bytes');
     this.agreed = new Uint8Array(agreed);
     this.salsa = this.agreed.slice(0, KEY_LEN);
-  }
-
-  /** Made at the first packet of suite 3: many peers never send one. */
-  get siv(): SivKey {
-    this.#siv ??= new SivKey(this.agreed);
-    return this.#siv;
   }
 }
 
@@ -71,17 +74,21 @@ function own(key: PeerKey): WasmPeerKey {
 export class WasmPacketCore implements PacketCore {
   /** Packets in here are worked on without a copy; the rest of the memory is the module's. */
   readonly inbox: Uint8Array;
+  readonly #copy: Uint8Array;
   readonly #wasm: PacketCoreExports;
+  readonly #siv: SivWindow;
   readonly #buffer: ArrayBuffer;
   readonly #key: Uint8Array;
   readonly #digest: Uint8Array;
-  readonly #inboxViews: Uint8Array[] = [];
+  readonly #copyViews: Uint8Array[] = [];
   readonly #outboxViews: Uint8Array[] = [];
 
   constructor(wasm: PacketCoreExports) {
     this.#wasm = wasm;
+    this.#siv = new SivWindow(wasm);
     this.#buffer = wasm.memory.buffer;
-    this.inbox = new Uint8Array(this.#buffer, INBOX, INBOX_LEN);
+    this.inbox = new Uint8Array(this.#buffer, INBOX, DIRECT_LEN);
+    this.#copy = new Uint8Array(this.#buffer, COPY, INBOX + INBOX_LEN - COPY);
     this.#key = new Uint8Array(this.#buffer, KEY, KEY_LEN);
     this.#digest = new Uint8Array(this.#buffer, DIGEST, DIGEST_LEN);
   }
@@ -89,31 +96,42 @@ export class WasmPacketCore implements PacketCore {
   /** Address of `packet` in the module's memory, where it is copied unless it is there already. */
   #enter(packet: Uint8Array): number {
     if (packet.buffer === this.#buffer) return packet.byteOffset;
-    this.inbox.set(packet);
-    return INBOX;
+    this.#copy.set(packet);
+    return COPY;
   }
 
   #leave(packet: Uint8Array): void {
     if (packet.buffer === this.#buffer) return;
     const len = packet.length;
-    this.#inboxViews[len] ??= this.inbox.subarray(0, len);
-    packet.set(this.#inboxViews[len]);
+    this.#copyViews[len] ??= this.#copy.subarray(0, len);
+    packet.set(this.#copyViews[len]);
   }
 
   makeKey(agreed: Uint8Array): PeerKey {
     return new WasmPeerKey(agreed);
   }
 
+  #sivKey(key: WasmPeerKey): SivKey {
+    key.siv ??= this.#siv.makeKey(key.agreed);
+    return key.siv;
+  }
+
+  #sealAt(key: WasmPeerKey, p: number, len: number, suite: Suite): number {
+    if (suite === SUITE_SIV) return this.#siv.seal(this.#sivKey(key), p, len);
+    this.#key.set(key.salsa);
+    return this.#wasm.seal(p, len, suite);
+  }
+
+  #openAt(key: WasmPeerKey, p: number, len: number, suite: number): number {
+    if (suite === SUITE_SIV) return this.#siv.open(this.#sivKey(key), p, len);
+    this.#key.set(key.salsa);
+    return this.#wasm.open(p, len);
+  }
+
   seal(key: PeerKey, packet: Uint8Array, suite: Suite): void {
     const len = packet.length;
     if (len < HEADER_LEN || len > PACKET_MAX_LEN) throw new RangeError(`packet of ${len} bytes`);
-    if (suite === SUITE_SIV) {
-      packet[OFF_FLAGS] = (packet[OFF_FLAGS]! & FLAG_FRAGMENTED) | (SUITE_SIV << SUITE_SHIFT);
-      own(key).siv.seal(packet);
-      return;
-    }
-    this.#key.set(own(key).salsa);
-    const status = this.#wasm.seal(this.#enter(packet), len, suite);
+    const status = this.#sealAt(own(key), this.#enter(packet), len, suite);
     if (status !== OK) throw new RangeError(`seal: status ${status}`);
     this.#leave(packet);
   }
@@ -122,10 +140,8 @@ export class WasmPacketCore implements PacketCore {
     const len = packet.length;
     if (len < HEADER_LEN || len > PACKET_MAX_LEN) return false;
     const suite = (packet[OFF_FLAGS]! >> SUITE_SHIFT) & 7;
-    if (suite === SUITE_SIV) return own(key).siv.open(packet);
-    if (suite > 1) return false;
-    this.#key.set(own(key).salsa);
-    if (this.#wasm.open(this.#enter(packet), len) !== OK) return false;
+    if (suite > 1 && suite !== SUITE_SIV) return false;
+    if (this.#openAt(own(key), this.#enter(packet), len, suite) !== OK) return false;
     this.#leave(packet);
     return true;
   }

@@ -42,14 +42,43 @@ export const SECRETS_END = 0x820;
 export const STREAM = 0x1000;
 export const STREAM_LEN = 0x2800;
 
-// Packets to seal or open, input of the codec and of the bare primitives.
+// Nibble tables and byte orders of AES and GHASH, made at the first key expansion; public constants.
+export const AES_TABLES = 0x3800;
+export const AES_TABLES_LEN = 0xe0;
+export const SHIFT_ROWS = 0x38e0;
+export const UNSHIFT_ROWS = 0x38f0;
+export const ROTATE1 = 0x3900;
+export const ROTATE2 = 0x3910;
+export const SWAP_BYTES = 0x3920;
+export const REVERSE_NIBBLES = 0x3930;
+
+// AES-GMAC-SIV keys of one peer: K0 || K1 in, expanded in place of what the host keeps per peer.
+export const SIV_RAW = 0x3a00;
+export const SIV_RAW_LEN = 64;
+export const SIV_KEYS = 0x3a40;
+export const SIV_K0 = 0x3a40;
+export const SIV_K1 = 0x3c20;
+export const SIV_POWERS = 0x3e00;
+export const SIV_KEYS_LEN = 0x480;
+// Scratch of GHASH and SIV, zero between calls.
+export const SIV_SCRATCH = 0x3f00;
+export const GHASH_FACTORS = 0x3f00;
+export const GHASH_PRODUCTS = 0x3f30;
+export const GHASH_SUM = 0x3f60;
+export const SIV_BLOCKS = 0x3f70;
+export const SIV_SCRATCH_END = 0x3f90;
+
+// Packets to seal or open, input of the codec and of the bare primitives. The first part is for
+// packets that the host receives straight into it; COPY is where all others are copied to.
 export const INBOX = 0x10000;
-export const INBOX_LEN = 0x10000;
+export const INBOX_LEN = 0x12800;
+export const DIRECT_LEN = 0x10000;
+export const COPY = 0x20000;
 // Output of the codec.
-export const OUTBOX = 0x20000;
+export const OUTBOX = 0x24000;
 export const OUTBOX_LEN = 0x4000;
 // Positions of the LZ4 encoder, 4096 entries of 16 bits.
-export const LZ4_TABLE = 0x24000;
+export const LZ4_TABLE = 0x28000;
 export const LZ4_TABLE_LEN = 0x2000;
 // Working area of the identity hash.
 export const TABLE = 0x40000;

@@ -1,87 +1,102 @@
 /**
- * AES-GMAC-SIV of packets (suite 3) with node:crypto [1 sections 2.6, 5.4].
+ * AES-GMAC-SIV of packets (suite 3): the peer's keys, and who makes the keystream
+ * [1 sections 2.6, 5.4].
  *
- * One `SivKey` per peer holds the AES keys and the two long-lived block contexts of K1; the GMAC and
- * the counter mode need a context per packet.
+ * The module does everything for a short packet in one call. For a long one its constant-time AES is
+ * slower than a call of node:crypto, so the counter blocks that the module lays out are encrypted by
+ * a long-lived AES context of the peer.
  */
-import {
-  type Cipher,
-  createCipheriv,
-  createDecipheriv,
-  type Decipher,
-  timingSafeEqual,
-} from 'node:crypto';
+import { type Cipher, createCipheriv } from 'node:crypto';
 import { deriveAesKey, LABEL_K0, LABEL_K1 } from '../crypto/kbkdf.js';
 import { hmacSha384 } from '../crypto/native.js';
-import { MASK_HOPS, OFF_DEST, OFF_MAC, OFF_VERB } from './layout.js';
+import type { PacketCoreExports } from './core.js';
+import {
+  OFF_VERB,
+  OK,
+  SIV_KEYS,
+  SIV_KEYS_LEN,
+  SIV_RAW,
+  SIV_RAW_LEN,
+  STREAM,
+  STREAM_LEN,
+} from './layout.js';
 
 const BLOCK_LEN = 16;
-const HALF_LEN = 8;
-const AAD_LEN = OFF_MAC - OFF_DEST;
-const GMAC_IV_LEN = 12;
-// The byte of the counter block whose top bit is cleared [1 section 2.6].
-const OFF_CTR_CARRY = 12;
+const K1_OFFSET = SIV_RAW_LEN / 2;
 
+/**
+ * Ours: body length in bytes from which node:crypto makes the keystream. Measured on an EPYC 9005
+ * with Node 20: 80 ns a block against some 900 ns a call, the two ways cost the same at 8 blocks.
+ */
+export const NATIVE_STREAM_MIN_LEN = 128;
+
+/** AES keys of one peer, as the module expanded them, and the block context of K1. */
 export class SivKey {
-  readonly #k0: Uint8Array;
+  readonly expanded: Uint8Array;
   readonly #k1: Uint8Array;
-  readonly #encrypt: Cipher;
-  readonly #decrypt: Decipher;
-  // Scratch of one call.
-  readonly #iv = new Uint8Array(GMAC_IV_LEN);
-  readonly #aad = new Uint8Array(BLOCK_LEN);
-  readonly #block = new Uint8Array(BLOCK_LEN);
+  #cipher: Cipher | undefined;
 
-  /** From the 48-byte agreed key. */
-  constructor(agreed: Uint8Array) {
-    this.#k0 = deriveAesKey(hmacSha384, agreed, LABEL_K0);
-    this.#k1 = deriveAesKey(hmacSha384, agreed, LABEL_K1);
-    this.#encrypt = createCipheriv('aes-256-ecb', this.#k1, null).setAutoPadding(false);
-    this.#decrypt = createDecipheriv('aes-256-ecb', this.#k1, null).setAutoPadding(false);
+  constructor(expanded: Uint8Array, k1: Uint8Array) {
+    this.expanded = expanded;
+    this.#k1 = k1;
   }
 
-  /** GMAC over padded header and body, its halves folded into bytes 8..15 of the scratch block. */
-  #fold(header: Uint8Array, body: Uint8Array): void {
-    this.#iv.set(this.#block.subarray(0, HALF_LEN));
-    this.#aad.set(header.subarray(OFF_DEST, OFF_MAC));
-    this.#aad[AAD_LEN - 1]! &= ~MASK_HOPS;
-    const gcm = createCipheriv('aes-256-gcm', this.#k0, this.#iv);
-    gcm.setAAD(this.#aad).setAAD(body);
-    gcm.final();
-    const tag = gcm.getAuthTag();
-    for (let i = 0; i < HALF_LEN; i++) this.#block[HALF_LEN + i] = tag[i]! ^ tag[HALF_LEN + i]!;
+  /** Made at the first long packet. */
+  get cipher(): Cipher {
+    this.#cipher ??= createCipheriv('aes-256-ecb', this.#k1, null).setAutoPadding(false);
+    return this.#cipher;
+  }
+}
+
+/** Suite 3 over one instance of the module. */
+export class SivWindow {
+  readonly #wasm: PacketCoreExports;
+  readonly #raw: Uint8Array;
+  readonly #keys: Uint8Array;
+  readonly #stream: Uint8Array;
+  readonly #streamViews: Uint8Array[] = [];
+
+  constructor(wasm: PacketCoreExports) {
+    const buffer = wasm.memory.buffer;
+    this.#wasm = wasm;
+    this.#raw = new Uint8Array(buffer, SIV_RAW, SIV_RAW_LEN);
+    this.#keys = new Uint8Array(buffer, SIV_KEYS, SIV_KEYS_LEN);
+    this.#stream = new Uint8Array(buffer, STREAM, STREAM_LEN);
   }
 
-  /** The body XORed with the counter stream that starts at `tag`, which is changed. */
-  #ctr(tag: Uint8Array, body: Uint8Array): Uint8Array {
-    tag[OFF_CTR_CARRY]! &= 0x7f;
-    return createCipheriv('aes-256-ctr', this.#k1, tag).update(body);
+  /** Derives and expands the keys of one peer from the 48-byte agreed key [1 section 2.2]. */
+  makeKey(agreed: Uint8Array): SivKey {
+    const k1 = deriveAesKey(hmacSha384, agreed, LABEL_K1);
+    this.#raw.set(deriveAesKey(hmacSha384, agreed, LABEL_K0));
+    this.#raw.set(k1, K1_OFFSET);
+    this.#wasm.sivExpand();
+    return new SivKey(this.#keys.slice(), k1);
   }
 
-  /** Seals in place; suite bits and flags are final already. The packet id is replaced. */
-  seal(packet: Uint8Array): void {
-    const body = packet.subarray(OFF_VERB);
-    this.#block.set(packet.subarray(0, HALF_LEN));
-    this.#fold(packet, body);
-    const tag = this.#encrypt.update(this.#block);
-    packet.set(tag.subarray(0, HALF_LEN));
-    packet.set(tag.subarray(HALF_LEN), OFF_MAC);
-    body.set(this.#ctr(tag, body));
+  /** Seals the packet of `len` bytes at address `p` of the module's memory; a status. */
+  seal(key: SivKey, p: number, len: number): number {
+    this.#keys.set(key.expanded);
+    if (len - OFF_VERB < NATIVE_STREAM_MIN_LEN) return this.#wasm.sivSeal(p, len);
+    const status = this.#wasm.sivSealStart(p, len);
+    if (status !== OK) return status;
+    this.#encryptStream(key, len);
+    return this.#wasm.sivSealFinish(p, len);
   }
 
-  /** Opens in place; false and the packet unchanged when the tag is wrong. */
-  open(packet: Uint8Array): boolean {
-    const body = packet.subarray(OFF_VERB);
-    const tag = this.#block;
-    tag.set(packet.subarray(0, HALF_LEN));
-    tag.set(packet.subarray(OFF_MAC, OFF_VERB), HALF_LEN);
-    const sivBlock = this.#decrypt.update(tag);
-    const plaintext = this.#ctr(tag, body);
-    this.#block.set(sivBlock.subarray(0, HALF_LEN));
-    this.#fold(packet, plaintext);
-    const isGenuine = timingSafeEqual(this.#block.subarray(HALF_LEN), sivBlock.subarray(HALF_LEN));
-    if (isGenuine) body.set(plaintext);
-    else plaintext.fill(0);
-    return isGenuine;
+  /** Opens the packet of `len` bytes at address `p` of the module's memory; a status. */
+  open(key: SivKey, p: number, len: number): number {
+    this.#keys.set(key.expanded);
+    if (len - OFF_VERB < NATIVE_STREAM_MIN_LEN) return this.#wasm.sivOpen(p, len);
+    const status = this.#wasm.sivOpenStart(p, len);
+    if (status !== OK) return status;
+    this.#encryptStream(key, len);
+    return this.#wasm.sivOpenFinish(p, len);
+  }
+
+  /** Turns the counter blocks into keystream. */
+  #encryptStream(key: SivKey, len: number): void {
+    const blocks = Math.ceil((len - OFF_VERB) / BLOCK_LEN);
+    this.#streamViews[blocks] ??= this.#stream.subarray(0, blocks * BLOCK_LEN);
+    this.#stream.set(key.cipher.update(this.#streamViews[blocks]));
   }
 }
