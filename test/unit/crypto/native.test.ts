@@ -103,6 +103,20 @@ test('verify says no to rubbish of any shape and never throws', (t) => {
   }
 });
 
+test('a signature whose S is not reduced is refused', (t) => {
+  // [1 section 3.3] the reference accepts S + L, RFC 8032 does not.
+  const order = 2n ** 252n + 27742317777372353535851937790883648493n;
+  const privateKey = new Uint8Array(64).fill(3);
+  const message = Uint8Array.of(1, 2, 3);
+  const signature = native.sign(privateKey, message);
+  let s = 0n;
+  for (let i = 63; i >= 32; i--) s = s * 256n + BigInt(signature[i]!);
+  s += order;
+  for (let i = 32; i < 64; i++, s >>= 8n) signature[i] = Number(s & 255n);
+  t.is(s, 0n, 'S + L fits');
+  t.false(native.verify(native.publicFromPrivate(privateKey), message, signature));
+});
+
 test('wrong key lengths are mistakes of the caller', (t) => {
   const short = new Uint8Array(63);
   const right = new Uint8Array(64);
