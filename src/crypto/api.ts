@@ -64,7 +64,8 @@ export interface PacketCore {
   compress(input: Uint8Array, out: Uint8Array): number;
   /**
    * LZ4 block decoder with hard bounds: at most min(out.length, 9996) bytes.
-   * @returns bytes written to `out`, or a negative number for a malformed block or an empty result.
+   * @returns bytes written to `out`: 0 for an empty input alone (legal, the payload is empty), a
+   * negative number for a malformed block and for one that yields nothing.
    */
   decompress(input: Uint8Array, out: Uint8Array): number;
 }
