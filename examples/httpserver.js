@@ -1,7 +1,7 @@
 #!/usr/bin/env node
-// A plain HTTP server that knows nothing of ZeroTier. Run it under the preload library and it
-// answers on the virtual network instead of the host's.
-//   usage: httpserver.js [port]        GET /  a greeting        GET /bytes/N  N bytes of a pattern
+// A plain HTTP server that knows nothing of virtual networks. Run it under the preload library and
+// it answers on the virtual network instead of the host's.
+//   node examples/httpserver.js [port]      GET /  a greeting      GET /bytes/N  N bytes of a pattern
 import { createHash } from 'node:crypto';
 import { createServer } from 'node:http';
 
@@ -16,22 +16,24 @@ function pattern(len) {
   return out;
 }
 
-const server = createServer((req, res) => {
-  const wanted = /^\/bytes\/(\d{1,10})$/.exec(req.url ?? '')?.[1];
+const server = createServer((request, response) => {
+  const wanted = /^\/bytes\/(\d{1,10})$/.exec(request.url ?? '')?.[1];
   if (wanted !== undefined && Number(wanted) <= MAX_BYTES) {
     const body = pattern(Number(wanted));
-    res.setHeader('Content-Type', 'application/octet-stream');
-    res.setHeader('Content-Length', body.length);
-    res.end(body);
+    response.setHeader('content-type', 'application/octet-stream');
+    response.setHeader('content-length', body.length);
+    response.end(body);
     return;
   }
-  const { localAddress, remoteAddress } = req.socket;
-  res.setHeader('Content-Type', 'text/plain');
-  res.end(`Hello ${remoteAddress}, this is ${localAddress} on a virtual network.\n`);
+  const { localAddress, remoteAddress } = request.socket;
+  response.setHeader('content-type', 'text/plain');
+  response.end(
+    `hello from ${localAddress} to ${remoteAddress}: ${request.method} ${request.url}\n`,
+  );
 });
 
-server.on('error', (e) => {
-  console.error(`httpserver: ${e.message}`);
+server.on('error', (error) => {
+  console.error(`httpserver: ${error.message}`);
   process.exit(1);
 });
-server.listen(port, '0.0.0.0', () => console.log(`listening on port ${port}`));
+server.listen(port, () => console.log(`httpserver: listening on port ${port}`));

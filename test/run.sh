@@ -52,7 +52,7 @@ ava_suite() {
 	return $code
 }
 
-suite 'format and lint' node_modules/.bin/biome ci --error-on-warnings .
+suite 'format and lint' node_modules/.bin/biome ci --colors=off --error-on-warnings .
 suite 'unit, properties, layout' ava_suite
 suite 'vectors' node build/test/vectors/main.js
 [ -f build/test/transcripts/main.js ] && suite 'transcripts' node build/test/transcripts/main.js
