@@ -34,7 +34,7 @@
       'cflags': ['<@(intercept_flags)'],
       'cflags!': ['-Wno-unused-parameter', '-fno-omit-frame-pointer', '-O3'],
       'ldflags': [
-        '-Wl,--version-script=<(SHARED_INTERMEDIATE_DIR)/hooks.map', '-Wl,-z,defs', '-Wl,-z,now',
+        '-Wl,--version-script=<(SHARED_INTERMEDIATE_DIR)/hooks.map', '-Wl,-z,defs', '-Wl,-z,now', '-Wl,-Bsymbolic-functions',
         '-Wl,-soname,libztintercept.so',
       ],
       'libraries': ['-ldl', '-lpthread'],

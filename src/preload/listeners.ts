@@ -263,6 +263,7 @@ export class ListenRegistry {
     const effective = Math.min(Math.max(backlog, 1), BACKLOG_MAX);
     if (socket.listener !== undefined) {
       socket.listener.backlog = effective;
+      this.#updateBacklog(socket.listener.group);
       return 0;
     }
     const holder = socket.holder!;
@@ -274,7 +275,16 @@ export class ListenRegistry {
     group.members.push(member);
     this.#memberCount++;
     socket.listener = member;
+    this.#updateBacklog(group);
     return 0;
+  }
+
+  /** The stack's listener holds as many connections as its members together. */
+  #updateBacklog(group: ListenGroup): void {
+    if (group.handle === undefined) return;
+    const sum = group.members.reduce((n, m) => n + m.backlog, 0);
+    const backlog = Math.min(sum, BACKLOG_MAX);
+    this.host.stack.tcpListenBacklog?.(this.host.now(), group.handle, backlog);
   }
 
   #open(key: string, socket: VirtualSocket, backlog: number): ListenGroup | number {

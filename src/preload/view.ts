@@ -9,7 +9,7 @@
  * connection is closed.
  */
 import type { Moment } from '../lib/time.js';
-import type { Stack, StackConfig } from '../stack/stack.js';
+import type { StackConfig } from '../stack/stack.js';
 import { type ClientHost, PreloadConnection } from './client.js';
 import { type DelayEntry, DelayQueue } from './delay-queue.js';
 import { failed } from './errno.js';
@@ -33,7 +33,12 @@ import {
   type Request,
   type RequestHost,
 } from './requests.js';
-import { type SocketTimers, type StreamPort, VirtualSocket } from './vsockets.js';
+import {
+  type PreloadStack,
+  type SocketTimers,
+  type StreamPort,
+  VirtualSocket,
+} from './vsockets.js';
 
 // [5 section 13] times, in ms.
 const HELLO_MS = 5000;
@@ -55,7 +60,7 @@ const PARKED_MAX = 4096;
 
 export interface PreloadViewOptions {
   readonly nwid: bigint;
-  readonly stack: Stack;
+  readonly stack: PreloadStack;
   readonly now: () => Moment;
   /** Fills with bytes that no client can guess. */
   readonly random: (out: Uint8Array) => void;
@@ -107,7 +112,7 @@ class Timers implements SocketTimers {
 }
 
 export class PreloadView implements ListenHost, RequestHost, ClientHost {
-  readonly stack: Stack;
+  readonly stack: PreloadStack;
   readonly ports: PortTable;
   readonly timers: Timers;
   readonly interfaceName: string;

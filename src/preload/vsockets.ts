@@ -13,7 +13,15 @@
  */
 import { concatBytes } from '../lib/bytes.js';
 import type { Moment } from '../lib/time.js';
-import type { Endpoint, IpBytes, Stack, StackErrno, TcpHandle, TcpSink } from '../stack/stack.js';
+import type {
+  Endpoint,
+  IpBytes,
+  Stack,
+  StackErrno,
+  StackExtras,
+  TcpHandle,
+  TcpSink,
+} from '../stack/stack.js';
 import type { DelayEntry } from './delay-queue.js';
 import { errnoNumber, failed } from './errno.js';
 import type { ListenerMember } from './listeners.js';
@@ -61,9 +69,13 @@ export interface SocketTimers {
   cork(socket: VirtualSocket): DelayEntry<VirtualSocket>;
 }
 
+/** The stack, with the backlog calls of those that have them. */
+export type PreloadStack = Stack &
+  Partial<Pick<StackExtras, 'tcpBacklogHold' | 'tcpListenBacklog'>>;
+
 /** What a socket needs of its view. */
 export interface SocketHost {
-  readonly stack: Stack;
+  readonly stack: PreloadStack;
   readonly ports: PortTable;
   readonly timers: SocketTimers;
   readonly interfaceName: string;
@@ -163,6 +175,7 @@ export class VirtualSocket implements TcpSink {
     s.#local = names.local;
     s.#peer = names.peer;
     s.#hold(names.local, false);
+    host.stack.tcpBacklogHold?.(host.now(), handle, true);
     host.stack.tcpSetOptions(host.now(), handle, options.tcp());
     return s;
   }
@@ -195,6 +208,9 @@ export class VirtualSocket implements TcpSink {
   attach(port: StreamPort, token: Token): void {
     this.token = token;
     this.#port = port;
+    if (this.#handle !== undefined) {
+      this.#host.stack.tcpBacklogHold?.(this.#host.now(), this.#handle, false);
+    }
     for (const bytes of this.#early) port.write(bytes);
     this.#early = [];
     this.#earlyLen = 0;

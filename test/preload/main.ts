@@ -1,0 +1,321 @@
+/**
+ * Tests of the preload library: `node build/test/preload/main.js [--only TEXT] [--stack fake]`.
+ *
+ * Enters a network namespace of its own first, so that a library that failed to load talks to
+ * nobody. Compares the conformance probe with kernel TCP, checks that the library is inert, fails
+ * closed and names a missing service, then runs real programs. Last line: `preload: N passed, N
+ * failed, N skipped`; exit status 1 on failure.
+ */
+import { spawnSync } from 'node:child_process';
+import { randomFillSync } from 'node:crypto';
+import * as fs from 'node:fs';
+import * as os from 'node:os';
+import * as path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { createStack } from '#src/stack/lwip-stack.js';
+import type { Stack } from '#src/stack/stack.js';
+import { FakeStack } from '#test/helpers/fake-stack.js';
+import { byCase, compareCase, readKnownDifferences } from './conformance.js';
+import { type Harness, OWN_ADDRESS, openHarness } from './harness.js';
+import { type Context, PROGRAMS, Skip } from './programs.js';
+import { expect, run, start, until, which } from './run.js';
+
+const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../..');
+const LIBRARY = path.join(ROOT, 'dist/native/libztintercept.so');
+const INSIDE = 'NETCON_PRELOAD_INSIDE';
+
+/** Kernel TCP with the same addresses: one that answers itself, one that never answers. */
+const KERNEL_SETUP = `
+set -e
+ip link set lo up
+ip link add v0 type veth peer name v1
+ip addr add ${OWN_ADDRESS}/24 dev v0
+ip link set v0 up
+ip link set v1 up
+ip neigh add 10.147.17.99 lladdr 02:00:00:00:00:99 dev v0
+`;
+
+/** Starts this program again inside a namespace; does not return. */
+function enterNamespace(): never {
+  const isRoot = process.getuid?.() === 0;
+  const inner = [process.execPath, fileURLToPath(import.meta.url), ...process.argv.slice(2)];
+  const flags = isRoot ? ['-n'] : ['-rn'];
+  const env = { ...process.env, [INSIDE]: '1', ...(isRoot ? {} : { NETCON_MAPPED_ROOT: '1' }) };
+  const done = spawnSync('unshare', [...flags, '--', ...inner], { stdio: 'inherit', env });
+  if (done.error !== undefined) {
+    console.error(`preload: cannot enter a network namespace: ${done.error.message}`);
+    console.log('preload: 0 passed, 1 failed, 0 skipped');
+  }
+  process.exit(done.status ?? 1);
+}
+
+class Results {
+  passed = 0;
+  failed = 0;
+  skipped = 0;
+
+  async test(name: string, body: () => Promise<void>): Promise<void> {
+    const only = process.argv.indexOf('--only');
+    if (only > 0 && !name.includes(process.argv[only + 1] ?? '')) return;
+    const began = performance.now();
+    try {
+      await body();
+      this.passed++;
+      console.log(`ok      ${name} (${Math.round(performance.now() - began)} ms)`);
+    } catch (e) {
+      if (e instanceof Skip) {
+        this.skipped++;
+        console.log(`SKIPPED ${name}: ${e.message}`);
+      } else {
+        this.failed++;
+        console.log(`FAILED  ${name}: ${(e as Error).message}`);
+      }
+    }
+  }
+}
+
+async function buildProbe(folder: string): Promise<string> {
+  const gcc = await which('gcc');
+  if (gcc === undefined) throw new Skip('gcc is not installed');
+  const source = path.join(ROOT, 'test/preload/probes/tcp.c');
+  const probe = path.join(folder, 'tcp');
+  const args = ['-std=gnu11', '-O1', '-Wall', '-Wextra', '-o', probe, source, '-pthread'];
+  const done = await run(gcc, args);
+  expect(done.code === 0, done.stderr);
+  return probe;
+}
+
+/** Runs the probe on kernel TCP in a namespace of its own. */
+async function onKernel(probe: string, env: NodeJS.ProcessEnv, cases: string[] = []) {
+  if ((await which('ip')) === undefined) throw new Skip('ip (iproute2) is not installed');
+  const script = `${KERNEL_SETUP}\nexec "$@"`;
+  const args = ['-n', '--', '/bin/sh', '-c', script, 'sh', probe, ...cases];
+  const done = await run('unshare', args, env);
+  if (done.code !== 0 && done.stdout === '') throw new Skip(`no kernel TCP: ${done.stderr.trim()}`);
+  return done.stdout;
+}
+
+/** TCP sockets of the kernel in this namespace: none may ever exist. */
+function kernelSockets(): string {
+  const text = fs.readFileSync('/proc/net/sockstat', 'utf8');
+  return /^TCP: inuse (\d+)/m.exec(text)?.[1] ?? '0';
+}
+
+async function conformance(results: Results, context: Context): Promise<void> {
+  const known = readKnownDifferences(path.join(ROOT, 'test/preload/known-differences.md'));
+  let probe = '';
+  let kernel = new Map<string, string[]>();
+  let preload = new Map<string, string[]>();
+  await results.test(
+    'conformance: the probe runs on the kernel and under the preload',
+    async () => {
+      probe = await buildProbe(context.folder);
+      const [a, b] = await Promise.all([
+        onKernel(probe, {}),
+        run(probe, [], context.env).then((done) => done.stdout),
+      ]);
+      kernel = byCase(a);
+      preload = byCase(b);
+      expect(kernel.size > 40, `only ${kernel.size} cases ran`);
+    },
+  );
+  for (const [name, lines] of kernel) {
+    await results.test(`conformance: ${name}`, async () => {
+      const wrong = compareCase(lines, preload.get(name) ?? [], known);
+      expect(wrong.length === 0, wrong.join('; '));
+    });
+  }
+  await results.test('without ZT_NC_NETWORK the library changes nothing', async () => {
+    if (probe === '') throw new Skip('the probe did not run');
+    const cases = ['T1', 'T3', 'T6', 'T15', 'T18', 'T29', 'T33', 'T38', 'T39', 'X-options'];
+    const plain = await onKernel(probe, {}, cases);
+    const loaded = await onKernel(probe, { LD_PRELOAD: LIBRARY }, cases);
+    expect(plain === loaded && plain.length > 0, `plain:\n${plain}\nloaded:\n${loaded}`);
+  });
+}
+
+/** Python text that prints errno's name for a connect of each kind. */
+const CONNECT_BOTH = `
+import errno, socket
+for blocking in (True, False):
+    s = socket.socket()
+    s.setblocking(blocking)
+    print(errno.errorcode.get(s.connect_ex(('${OWN_ADDRESS}', 80)), 0))
+`;
+
+const SOCKET_ONLY = `
+import errno, socket
+for family in (socket.AF_INET, socket.AF_INET6, socket.AF_INET):
+    try:
+        socket.socket(family)
+        print('made')
+    except OSError as e:
+        print(errno.errorcode[e.errno])
+print(socket.socket(socket.AF_UNIX) is not None)
+`;
+
+async function environment(results: Results, context: Context): Promise<void> {
+  const python = await which('python3');
+  const needed = () => {
+    if (python === undefined) throw new Skip('python3 is not installed');
+    return python;
+  };
+  await results.test('without a service connect fails at once with ENETUNREACH', async () => {
+    const env = { LD_PRELOAD: LIBRARY, ZT_NC_NETWORK: '/nonexistent/nc_8056c2e21c000001' };
+    const done = await run(needed(), ['-c', CONNECT_BOTH], env);
+    expect(done.stdout === 'ENETUNREACH\nENETUNREACH\n', done.stdout + done.stderr);
+  });
+  await results.test('ZT_NC_WAIT waits for the service at first contact', async () => {
+    const home = path.join(context.folder, 'late');
+    fs.mkdirSync(home);
+    const network = path.join(home, 'nc_8056c2e21c000001');
+    const began = performance.now();
+    const env = { LD_PRELOAD: LIBRARY, ZT_NC_NETWORK: network, ZT_NC_WAIT: '1' };
+    const done = await run(needed(), ['-c', CONNECT_BOTH], env);
+    const took = performance.now() - began;
+    expect(done.stdout === 'ENETUNREACH\nENETUNREACH\n', done.stdout + done.stderr);
+    expect(took > 950, `it waited ${took} ms`);
+  });
+  for (const value of [
+    'nc_8056c2e21c000001',
+    '/tmp/nc_80',
+    `/tmp/${'x'.repeat(100)}/nc_8056c2e21c000001`,
+  ]) {
+    await results.test(
+      `an unusable ZT_NC_NETWORK fails closed: ${value.slice(0, 20)}`,
+      async () => {
+        const done = await run(needed(), ['-c', SOCKET_ONLY], {
+          LD_PRELOAD: LIBRARY,
+          ZT_NC_NETWORK: value,
+        });
+        expect(done.stdout === 'ENETDOWN\nENETDOWN\nENETDOWN\nTrue\n', done.stdout + done.stderr);
+        expect((done.stderr.match(/ZT_NC_NETWORK/g) ?? []).length === 1, done.stderr);
+      },
+    );
+  }
+}
+
+const SERVICE_DIES = `
+import errno, socket, sys
+l = socket.socket(); l.bind(('0.0.0.0', 8100)); l.listen()
+c = socket.create_connection(('${OWN_ADDRESS}', 8100)); s, _ = l.accept()
+print('ready', flush=True)
+def attempt(what, call):
+    try:
+        print(what, call(), flush=True)
+    except OSError as e:
+        print(what, errno.errorcode[e.errno], flush=True)
+attempt('read', lambda: c.recv(1))
+attempt('accept', lambda: l.accept())
+attempt('connect', lambda: socket.create_connection(('${OWN_ADDRESS}', 8100)))
+attempt('bind', lambda: socket.socket().bind(('0.0.0.0', 8101)))
+`;
+
+async function serviceDies(results: Results): Promise<void> {
+  await results.test(
+    'a service that dies: reset, ENETDOWN, ENETUNREACH, EADDRNOTAVAIL',
+    async () => {
+      const python = await which('python3');
+      if (python === undefined) throw new Skip('python3 is not installed');
+      const own = await openHarness();
+      const env = { LD_PRELOAD: LIBRARY, ZT_NC_NETWORK: own.network };
+      const program = start(python, ['-c', SERVICE_DIES], env);
+      await until('the connection', () => program.output().includes('ready'));
+      await own.close();
+      const done = await program.finished;
+      const want =
+        'ready\nread ECONNRESET\naccept ENETDOWN\nconnect ENETUNREACH\nbind EADDRNOTAVAIL\n';
+      expect(done.stdout === want, done.stdout + done.stderr);
+    },
+  );
+}
+
+async function library(results: Results): Promise<void> {
+  await results.test('the library refers to no function that it wraps', async () => {
+    const hooks: string[] = fs
+      .readFileSync(path.join(ROOT, 'intercept/hooks.list'), 'utf8')
+      .split('\n')
+      .filter((l) => l !== '' && !l.startsWith('#'))
+      .map((l) => l.replace(/ .*/, ''));
+    if ((await which('nm')) === undefined) throw new Skip('nm (binutils) is not installed');
+    const undefinedOnes = await run('nm', ['-D', '--undefined-only', LIBRARY]);
+    const used: string[] = undefinedOnes.stdout.match(/\w+(?=@|$)/gm) ?? [];
+    const wrong = hooks.filter((h) => used.includes(h));
+    expect(wrong.length === 0, wrong.join(' '));
+    const defined = await run('nm', ['-D', '--defined-only', LIBRARY]);
+    const exported = new Set([...defined.stdout.matchAll(/ [TW] (\w+)$/gm)].map((m) => m[1]!));
+    expect(
+      exported.size === hooks.length && hooks.every((h: string) => exported.has(h)),
+      [...exported].join(' '),
+    );
+  });
+}
+
+/** The stack under test: lwIP, or with `--stack fake` the in-process one. */
+function chosenStack(): Stack {
+  const at = process.argv.indexOf('--stack');
+  if (at > 0 && process.argv[at + 1] === 'fake') return new FakeStack();
+  return createStack({
+    mac: Uint8Array.of(0x02, 0x17, 0, 0, 0, 1),
+    entropy: { fill: (bytes) => void randomFillSync(bytes) },
+    at: { mono: performance.now(), wall: Date.now() },
+  });
+}
+
+function contextFor(harness: Harness, folder: string): Context {
+  const env = { LD_PRELOAD: LIBRARY, ZT_NC_NETWORK: harness.network };
+  return { harness, env, folder, root: ROOT };
+}
+
+/** Whether a stack holds nothing but connections in TIME_WAIT. */
+function isEmpty(stack: Stack): boolean {
+  const c = stack.counters();
+  const names = ['pcbs', 'listeners', 'tcpActiveUsed', 'tcpBoundUsed', 'tcpListenUsed'];
+  const rest = (c['tcpHandlesUsed'] ?? 0) - (c['tcpTimeWait'] ?? 0);
+  return rest === 0 && names.every((n) => (c[n] ?? 0) === 0);
+}
+
+async function programs(results: Results, context: Context): Promise<void> {
+  for (const [i, test] of PROGRAMS.entries()) {
+    await results.test(test.name, async () => {
+      const folder = path.join(context.folder, `program-${i}`);
+      fs.mkdirSync(folder);
+      await test.run({ ...context, folder });
+      await until('every socket to be closed', () => {
+        const c = context.harness.door.view.counters();
+        return c.listeners === 0 && c.waiting === 0 && c.sockets === c.remembered;
+      });
+      await until('every control block to be freed', () => isEmpty(context.harness.stack));
+    });
+  }
+}
+
+async function main(): Promise<void> {
+  if (process.env[INSIDE] !== '1') enterNamespace();
+  const results = new Results();
+  if (!fs.existsSync(LIBRARY)) {
+    console.log(`FAILED  ${LIBRARY} is not built`);
+    console.log('preload: 0 passed, 1 failed, 0 skipped');
+    process.exit(1);
+  }
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'netcon-preload-test-'));
+  fs.chmodSync(folder, 0o755);
+  const harness = await openHarness(chosenStack());
+  const context = contextFor(harness, folder);
+  await library(results);
+  await environment(results, context);
+  await serviceDies(results);
+  await conformance(results, context);
+  await programs(results, context);
+  await results.test('no kernel TCP socket was ever left open', async () => {
+    expect(kernelSockets() === '0', `${kernelSockets()} in use`);
+  });
+  await harness.close();
+  fs.rmSync(folder, { recursive: true, force: true });
+  console.log(
+    `preload: ${results.passed} passed, ${results.failed} failed, ${results.skipped} skipped`,
+  );
+  process.exit(results.failed === 0 ? 0 : 1);
+}
+
+await main();
