@@ -7,14 +7,13 @@ import { parseArgs } from 'node:util';
 import { networkIdText, parseNetworkId } from '../wire/address.js';
 import { CommandError, preloadLibrary, UsageError } from './args.js';
 
-export const RUN_USAGE = `usage: netcon run -n NETWORK [-D HOME] [--fall-through none|loopback|full] [--wait SECONDS] -- COMMAND...
+export const RUN_USAGE = `usage: netcon run -n NETWORK [-D HOME] [--wait SECONDS] -- COMMAND...
 
 Runs COMMAND with its sockets on the virtual network NETWORK (16 hex digits) of the service
 whose home folder is HOME (default: the environment variable ZEROTIER_HOME, else
 /var/lib/zerotier-one). Exit code and signals pass through.
 
-  --fall-through   what may reach the host's network instead (default none)
-  --wait           seconds to wait for the service at the first socket (default 3)
+  --wait   seconds to wait for the service at the first socket (default 3)
 `;
 
 const DEFAULT_HOME = '/var/lib/zerotier-one';
@@ -48,7 +47,6 @@ export async function runCommand(args: readonly string[]): Promise<number> {
     options: {
       network: { type: 'string', short: 'n' },
       home: { type: 'string', short: 'D' },
-      'fall-through': { type: 'string', default: 'none' },
       wait: { type: 'string', default: '3' },
       help: { type: 'boolean', short: 'h', default: false },
     },
@@ -61,9 +59,6 @@ export async function runCommand(args: readonly string[]): Promise<number> {
   if (nwid === undefined)
     throw new UsageError(`-n must be a network id of 16 hex digits\n${RUN_USAGE}`);
   if (command.length === 0) throw new UsageError(`no command after --\n${RUN_USAGE}`);
-  if (!['none', 'loopback', 'full'].includes(values['fall-through'])) {
-    throw new UsageError('--fall-through must be none, loopback or full');
-  }
   const home = resolve(values.home ?? process.env['ZEROTIER_HOME'] ?? DEFAULT_HOME);
   const door = `${home}/nc_${networkIdText(nwid)}`;
   if (!existsSync(door)) {
@@ -74,7 +69,6 @@ export async function runCommand(args: readonly string[]): Promise<number> {
   const env = {
     ...process.env,
     ...programEnvironment(door),
-    ZT_NC_FALLTHROUGH: values['fall-through'],
     ZT_NC_WAIT: values.wait,
   };
   return supervise(command, env);
