@@ -293,10 +293,15 @@ HOOK struct if_nameindex *if_nameindex(void)
 		return NULL;
 	}
 	while (list_next(&list, &i)) {
+		char *name = strndup((const char *)i.name, i.name_len);
+
+		if (name == NULL) {
+			if_freenameindex(all);
+			errno = ENOBUFS;
+			return NULL;
+		}
 		all[n].if_index = i.index;
-		all[n].if_name = strndup((const char *)i.name, i.name_len);
-		if (all[n++].if_name == NULL)
-			break;
+		all[n++].if_name = name;
 	}
 	return all;
 }

@@ -155,7 +155,7 @@ async function nginx(context: Context): Promise<void> {
   const user =
     process.getuid?.() === 0 && process.env['NETCON_MAPPED_ROOT'] !== '1'
       ? 'user nobody nogroup;'
-      : '';
+      : 'user root root;';
   fs.writeFileSync(config, NGINX(context.folder, user));
   await serving(
     context,
