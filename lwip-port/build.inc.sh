@@ -127,7 +127,7 @@ lwip_input_hash() {
 	local tree
 	tree=$(lwip_tree)
 	{
-		emcc --version | head -1
+		emcc -dumpversion
 		cat lwip-port/*.c lwip-port/*.h lwip-port/arch/*.h lwip-port/exports.list lwip-port/build.inc.sh
 		find "$tree/src/core" "$tree/src/netif" "$tree/src/include" -type f -print0 |
 			sort -z | xargs -0 cat

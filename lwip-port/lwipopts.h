@@ -47,7 +47,7 @@ uint16_t port_chksum(const void *data, int len);
 #define LWIP_ARP		  1    /* IPv4 neighbours */
 #define ARP_TABLE_SIZE		  1024 /* 1,000 neighbours without thrashing; default is 10 */
 #define ARP_QUEUEING		  1    /* a burst to a new neighbour is kept, not its last packet */
-#define ARP_QUEUE_LEN		  32   /* bounded: the oldest goes first */
+#define ARP_QUEUE_LEN		  128  /* bounded: the oldest goes first */
 #define ETHARP_TABLE_MATCH_NETIF  1    /* each IPv4 address is a netif of its own */
 #define LWIP_NETIF_HWADDRHINT	  1    /* per-connection cache of the neighbour index */
 #define LWIP_NETIF_TX_SINGLE_PBUF 1    /* frames leave as one contiguous view */
@@ -131,7 +131,7 @@ uint16_t port_chksum(const void *data, int len);
 #define LWIP_TCP_KEEPALIVE	   1 /* idle, interval and count per connection */
 #define LWIP_HOOK_TCP_ISN	   port_hook_isn /* RFC 6528 instead of a counter */
 #define LWIP_HOOK_TCP_INPACKET_PCB(pcb, hdr, optlen, opt1len, opt2, p)                             \
-	port_hook_inpacket(pcb, hdr) /* a new SYN replaces a TIME_WAIT, as Linux */
+	port_hook_inpacket(pcb, hdr, p) /* TIME_WAIT reuse; no endless acknowledgements */
 
 /* --- routing ------------------------------------------------------------------------------ */
 #define LWIP_HOOK_IP4_ROUTE_SRC(src, dest)   port_hook_ip4_route(src, dest) /* longest prefix */

@@ -85,6 +85,7 @@ int port_from_endpoint(const struct port_endpoint *ep, ip_addr_t *ip);
 /* --- port_tcp.c --- */
 void port_tcp_init(void);
 void port_tcp_flush(void);
+int port_tcp_unflushed(void);
 void port_tcp_wake(void);
 void port_tcp_netif_change(int begin);
 u32_t port_tcp_count(int list);

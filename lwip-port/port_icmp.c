@@ -26,7 +26,7 @@
 #define UNREACHABLE4  3
 #define UNREACHABLE6  1
 #define ECHO4_MAX     65507u
-#define ECHO6_MAX     65527u
+#define ECHO6_MAX     65487u /* lwIP counts the header in 16 bits */
 
 struct reply {
 	struct reply *next;

@@ -131,7 +131,16 @@ uint32_t PORT_EXPORT(port_events)(double now)
 
 int port_ring_pending(void)
 {
-	return first != NULL || appended != described;
+	struct netif *n;
+
+	if (first != NULL || appended != described || port_tcp_unflushed())
+		return 1;
+	NETIF_FOREACH(n)
+	{
+		if (n->loop_first != NULL)
+			return 1;
+	}
+	return 0;
 }
 
 u32_t port_ring_frames(void)

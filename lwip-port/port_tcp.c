@@ -35,14 +35,15 @@
 #define BACKLOG_MAX    4096u /* [5 section 6.2] */
 #define LISTEN_BIT     (1u << 30)
 
-#define NEIGHBOUR_MS  3000   /* [5 section 10] */
-#define FIN_WAIT_MS   60000  /* as Linux; lwIP's 20 s is too short [5 section 6.1] */
-#define ORPHAN_MS     120000 /* ours: a closed connection whose peer takes nothing */
-#define TIME_WAIT_MS  10000  /* ours: several round trips; Linux waits 60 s */
-#define TIME_WAIT_MAX 4096u  /* ours: lwIP walks this list for every SYN */
-#define LAST_ACK_MS   120000
-#define SYN_RTO_MAX   640 /* ticks of 100 ms */
-#define POLL_TICKS    5	  /* of 100 ms */
+#define NEIGHBOUR_MS	  3000	 /* [5 section 10] */
+#define FIN_WAIT_MS	  60000	 /* as Linux; lwIP's 20 s is too short [5 section 6.1] */
+#define ORPHAN_MS	  120000 /* ours: a closed connection whose peer takes nothing */
+#define TIME_WAIT_MS	  10000	 /* ours: several round trips; Linux waits 60 s */
+#define TIME_WAIT_MAX	  4096u	 /* ours: lwIP walks this list for every SYN */
+#define LAST_ACK_MS	  120000
+#define CLOSED_WINDOW_RTX 6   /* back-off of a FIN into a closed window: some 20 s */
+#define SYN_RTO_MAX	  640 /* ticks of 100 ms */
+#define POLL_TICKS	  5   /* of 100 ms */
 
 enum phase { PH_FREE, PH_HALF_OPEN, PH_QUEUED, PH_CONNECTING, PH_OPEN, PH_CLOSING };
 
@@ -53,6 +54,7 @@ enum phase { PH_FREE, PH_HALF_OPEN, PH_QUEUED, PH_CONNECTING, PH_OPEN, PH_CLOSIN
 #define F_DIRTY	    0x10 /* linked in the output list */
 #define F_STARVED   0x20
 #define F_HELD	    0x40      /* counted in its listener's backlog by the host */
+#define F_SHUT	    0x80      /* FIN as soon as the handshake is complete */
 #define F_KEEP	    (F_DIRTY) /* survives the record's reuse, as the link does */
 
 struct listener;
@@ -349,10 +351,10 @@ static err_t poll_connecting(struct conn *c)
 
 	/* lwIP repeats a SYN at a fixed interval; double it as Linux does. */
 	pcb->rto = (s16_t)LWIP_MIN(rto, SYN_RTO_MAX);
-	if (port_now() - c->since >= NEIGHBOUR_MS &&
-	    !port_neighbour_known(&pcb->local_ip, &pcb->remote_ip))
-		return fail_connect(c, ERR_RTE);
-	return ERR_OK;
+	if (port_now() - c->since < NEIGHBOUR_MS ||
+	    port_neighbour_known(&pcb->local_ip, &pcb->remote_ip))
+		return ERR_OK;
+	return fail_connect(c, ERR_RTE);
 }
 
 static err_t poll_closing(struct conn *c)
@@ -388,10 +390,11 @@ static err_t on_connected(void *arg, struct tcp_pcb *pcb, err_t err)
 {
 	struct conn *c = arg;
 
-	LWIP_UNUSED_ARG(pcb);
 	LWIP_UNUSED_ARG(err);
-	c->phase = PH_OPEN;
 	c->since = port_now();
+	if (c->flags & F_SHUT)
+		tcp_shutdown(pcb, 0, 1);
+	c->phase = PH_OPEN;
 	c->flags |= F_CONNECTED;
 	port_ring_push(&c->src);
 	return ERR_OK;
@@ -430,10 +433,8 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
  * A new SYN above the window of a connection in TIME_WAIT starts a new one (RFC 1122 4.2.2.13).
  * lwIP would answer with an ACK and make the client wait. The caller feeds the SYN in again.
  */
-err_t port_hook_inpacket(struct tcp_pcb *pcb, struct tcp_hdr *hdr)
+static err_t reuse_time_wait(struct tcp_pcb *pcb, const struct tcp_hdr *hdr)
 {
-	if (pcb == NULL || pcb->state != TIME_WAIT)
-		return ERR_OK;
 	if ((TCPH_FLAGS(hdr) & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN ||
 	    !TCP_SEQ_GT(hdr->seqno, pcb->rcv_nxt))
 		return ERR_OK;
@@ -441,6 +442,40 @@ err_t port_hook_inpacket(struct tcp_pcb *pcb, struct tcp_hdr *hdr)
 	port_syn_replay = 1;
 	PORT_COUNT(timeWaitReused);
 	return ERR_ABRT;
+}
+
+/*
+ * With a closed receive window lwIP takes every segment for one outside of it and answers, even an
+ * acknowledgement that says nothing new; two such peers would answer each other for ever. Nothing
+ * has to be said to an empty segment at RCV.NXT (RFC 9293 3.10.7.4), or one further: lwIP sends its
+ * FIN even into a closed window. Duplicates that may stand for lost data still pass.
+ */
+static int is_idle_ack(const struct tcp_pcb *pcb, const struct tcp_hdr *hdr, const struct pbuf *p)
+{
+	return pcb->rcv_wnd == 0 && p->tot_len == 0 && pcb->snd_nxt - pcb->lastack <= 1 &&
+	       (TCPH_FLAGS(hdr) & (TCP_SYN | TCP_FIN | TCP_RST | TCP_ACK)) == TCP_ACK &&
+	       hdr->seqno - pcb->rcv_nxt <= 1 && hdr->ackno == pcb->lastack &&
+	       (tcpwnd_size_t)SND_WND_SCALE(pcb, hdr->wnd) == pcb->snd_wnd;
+}
+
+/*
+ * A peer that answers but keeps its window closed is alive: a FIN it cannot take must be repeated,
+ * at a long interval, and not end the connection after TCP_MAXRTX.
+ */
+static void forgive_closed_window(struct tcp_pcb *pcb, const struct tcp_hdr *hdr)
+{
+	if ((TCPH_FLAGS(hdr) & TCP_ACK) && hdr->wnd == 0 && pcb->snd_wnd == 0)
+		pcb->nrtx = (u8_t)LWIP_MIN(pcb->nrtx, CLOSED_WINDOW_RTX);
+}
+
+err_t port_hook_inpacket(struct tcp_pcb *pcb, struct tcp_hdr *hdr, struct pbuf *p)
+{
+	if (pcb->state == TIME_WAIT)
+		return reuse_time_wait(pcb, hdr);
+	if (pcb->state < ESTABLISHED)
+		return ERR_OK;
+	forgive_closed_window(pcb, hdr);
+	return is_idle_ack(pcb, hdr, p) ? ERR_VAL : ERR_OK;
 }
 
 /*
@@ -500,6 +535,11 @@ void port_tcp_flush(void)
 		if (c->phase != PH_FREE && c->pcb != NULL && tcp_output(c->pcb) == ERR_BUF)
 			mark_dirty(c);
 	}
+}
+
+int port_tcp_unflushed(void)
+{
+	return dirty != NULL;
 }
 
 void port_tcp_wake(void)
@@ -915,11 +955,11 @@ void PORT_EXPORT(port_tcp_hold)(double now, uint32_t handle, uint32_t held)
 /* --- data ---------------------------------------------------------------------------------------
  */
 
+/* Not before the handshake is complete: lwIP would cut the data into segments of 536 bytes. */
 static int may_write(const struct conn *c)
 {
 	return c != NULL && c->pcb != NULL &&
-	       (c->pcb->state == ESTABLISHED || c->pcb->state == CLOSE_WAIT ||
-		c->pcb->state == SYN_SENT);
+	       (c->pcb->state == ESTABLISHED || c->pcb->state == CLOSE_WAIT);
 }
 
 static void starve(struct conn *c)
@@ -943,11 +983,11 @@ uint32_t PORT_EXPORT(port_tcp_write)(double now, uint32_t handle, uint32_t len, 
 		starve(c);
 		return 0;
 	}
-	n = LWIP_MIN(LWIP_MIN(len, 0xffff), tcp_sndbuf(c->pcb));
+	n = LWIP_MIN(LWIP_MIN(len, 0xffff), c->pcb->snd_buf);
 	/* A full queue of tiny segments, or no memory: try less, then wait. */
 	while (n > 0 && tcp_write(c->pcb, io.data, (u16_t)n, flags) != ERR_OK)
 		n /= 2;
-	if (n == 0 && tcp_sndbuf(c->pcb) > 0 && len > 0)
+	if (n == 0 && c->pcb->snd_buf > 0 && len > 0)
 		starve(c);
 	/* With more to come a partial segment waits, but full ones go. */
 	if (!more || (c->pcb->unsent != NULL && c->pcb->unsent->next != NULL))
@@ -966,7 +1006,7 @@ uint32_t PORT_EXPORT(port_tcp_room)(double now, uint32_t handle)
 		starve(c);
 		return 0;
 	}
-	return tcp_sndbuf(c->pcb);
+	return c->pcb->snd_buf;
 }
 
 void PORT_EXPORT(port_tcp_credit)(double now, uint32_t handle, uint32_t count)
@@ -986,15 +1026,23 @@ void PORT_EXPORT(port_tcp_credit)(double now, uint32_t handle, uint32_t count)
 	}
 }
 
+/*
+ * FIN behind all data. Without memory for it lwIP keeps TF_CLOSEPEND and retries from its timer;
+ * before the handshake is complete on_connected() does it.
+ */
+static void end_output(struct conn *c)
+{
+	c->flags |= F_SHUT;
+	tcp_shutdown(c->pcb, 0, 1);
+}
+
 void PORT_EXPORT(port_tcp_shutdown)(double now, uint32_t handle)
 {
 	struct conn *c = conn_of(handle);
 
 	port_enter(now);
-	if (c == NULL || c->pcb == NULL)
-		return;
-	/* Without memory for the FIN lwIP keeps TF_CLOSEPEND and retries from its timer. */
-	tcp_shutdown(c->pcb, 0, 1);
+	if (c != NULL && c->pcb != NULL)
+		end_output(c);
 }
 
 void PORT_EXPORT(port_tcp_close)(double now, uint32_t handle)
@@ -1004,6 +1052,7 @@ void PORT_EXPORT(port_tcp_close)(double now, uint32_t handle)
 	port_enter(now);
 	if (c == NULL)
 		return;
+	/* Input that nobody took is answered with RST, as on Linux. */
 	if (c->pcb == NULL || c->phase == PH_CONNECTING || c->rx_first != NULL) {
 		give_up(c);
 		return;
@@ -1011,7 +1060,7 @@ void PORT_EXPORT(port_tcp_close)(double now, uint32_t handle)
 	listener_leave(c);
 	c->phase = PH_CLOSING;
 	c->since = port_now();
-	tcp_shutdown(c->pcb, 0, 1);
+	end_output(c);
 }
 
 void PORT_EXPORT(port_tcp_abort)(double now, uint32_t handle)

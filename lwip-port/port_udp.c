@@ -16,7 +16,7 @@
 #define QUEUE_BYTES (256u * 1024)
 #define QUEUE_COUNT 512u
 #define UDP_MAX_4   65507u
-#define UDP_MAX_6   65527u
+#define UDP_MAX_6   65487u /* lwIP counts the header in 16 bits */
 #define UDP_BIT	    (1u << 29)
 
 struct datagram {

@@ -163,13 +163,16 @@ export interface Stack {
     sink: ListenSink,
   ): ListenHandle | StackErrno;
   tcpListenClose(at: Moment, handle: ListenHandle): void;
-  /** Copies as much as the send buffer takes. @returns bytes taken, 0..bytes.length. */
+  /**
+   * Copies as much as the send buffer takes; nothing before `onConnected`.
+   * @returns bytes taken, 0..bytes.length.
+   */
   tcpWrite(at: Moment, handle: TcpHandle, bytes: Uint8Array, more: boolean): number;
   /** Bytes `tcpWrite` would take now. */
   tcpSendRoom(handle: TcpHandle): number;
   /** Returns receive window for `count` bytes given out by `onData`. */
   tcpCredit(at: Moment, handle: TcpHandle, count: number): void;
-  /** Sends FIN after all written data. */
+  /** Sends FIN after all written data; before `onConnected`, as soon as the handshake is complete. */
   tcpShutdown(at: Moment, handle: TcpHandle): void;
   /** Orderly close in the background; the handle is dead afterwards and no callback follows. */
   tcpClose(at: Moment, handle: TcpHandle): void;

@@ -16,9 +16,9 @@ import { type Lwip, unmapped } from './lwip.js';
 import type { Endpoint, StackErrno, UdpHandle, UdpSink } from './stack.js';
 import { localIp } from './tcp.js';
 
-/** Longest UDP payloads: 65535 less the headers [5 section 7]. */
+/** Longest UDP payloads: 65535 less all headers. lwIP counts IPv6's header too: 40 bytes less than [5 section 7]. */
 const MAX_4 = 65507;
-const MAX_6 = 65527;
+const MAX_6 = 65487;
 
 export class UdpTable {
   readonly #lwip: Lwip;
