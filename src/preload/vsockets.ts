@@ -184,6 +184,11 @@ export class VirtualSocket implements TcpSink {
     return { state: this.state, local: this.#local, peer: this.#peer };
   }
 
+  /** FAILED, CLOSED or RESET: nothing will happen on it any more. */
+  get isFinished(): boolean {
+    return this.state >= State.failed;
+  }
+
   get isAttached(): boolean {
     return this.#port !== undefined;
   }
@@ -322,6 +327,7 @@ export class VirtualSocket implements TcpSink {
 
   /** Takes over options and the program's own binding from a failed socket. */
   inherit(old: VirtualSocket): number {
+    if (this.state !== State.fresh || !old.isFinished) return failed('EINVAL');
     this.options = old.options.clone();
     if (!old.#boundByProgram || old.#local === undefined) return 0;
     old.#release();
