@@ -30,6 +30,18 @@ const DEFAULT_TTL = 64;
 /** Interfaces that carry other virtual networks [2 section 12.7]. */
 const VIRTUAL_INTERFACE = /^(?:lo|zt|tun|tap)/;
 
+/**
+ * Addresses here are always literal: nothing is looked up, and a datagram leaves within the call
+ * instead of in a later turn of the event loop.
+ */
+function literal(
+  host: string,
+  _options: unknown,
+  done: (e: null, address: string, family: number) => void,
+): void {
+  done(null, host, host.includes(':') ? 6 : 4);
+}
+
 export type DatagramHandler = (socket: number, from: RemoteAddress, bytes: Uint8Array) => void;
 
 export interface UdpCounters {
@@ -89,7 +101,11 @@ export class Udp {
   }
 
   #bind(id: number, family: 4 | 6, port: number): Promise<Bound> {
-    const socket = createSocket({ type: family === 4 ? 'udp4' : 'udp6', ipv6Only: family === 6 });
+    const socket = createSocket({
+      type: family === 4 ? 'udp4' : 'udp6',
+      ipv6Only: family === 6,
+      lookup: literal,
+    });
     return new Promise((resolvePromise, reject) => {
       socket.once('error', reject);
       socket.bind({ port, address: family === 4 ? '0.0.0.0' : '::', exclusive: true }, () => {

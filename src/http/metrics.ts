@@ -65,6 +65,17 @@ export function metricsText(s: Service): string {
       }),
     ),
     family(
+      'netcon_stack',
+      'gauge',
+      'counters and pools in use of a TCP/IP stack, by name',
+      networks.flatMap((nwid) =>
+        Object.entries(s.links.get(nwid)?.stack.counters() ?? {}).map(([counter, value]) => ({
+          labels: { network_id: networkIdText(nwid), counter },
+          value,
+        })),
+      ),
+    ),
+    family(
       'controller_network_count',
       'gauge',
       'networks of this controller',

@@ -2,7 +2,7 @@
 
 import { equalBytes } from '../lib/bytes.js';
 import { Reader } from '../lib/reader.js';
-import { macPrefix, memberMac, memberOfMac, type NodeAddress } from '../wire/address.js';
+import { macPrefix, memberOfMac, type NodeAddress } from '../wire/address.js';
 import { emitCom, readCom } from '../wire/com.js';
 import {
   BROADCAST_MAC,
@@ -314,7 +314,7 @@ export class Frames {
     const frame = r.rest();
     if (frame.length === 0) return 'trusted';
     const info = {
-      macSource: memberMac(m.peer.address, net.nwid),
+      macSource: net.macOf(m.peer.address),
       macDest: net.mac,
       etherType,
       frame,
@@ -364,7 +364,7 @@ export class Frames {
 
   /** The MAC checks of an ordinarily accepted EXT_FRAME [3 section 2.2]. */
   #macsFit(net: Network, from: NodeAddress, info: FrameInfo): boolean {
-    if (!equalBytes(info.macSource, memberMac(from, net.nwid))) {
+    if (!equalBytes(info.macSource, net.macOf(from))) {
       if (!net.isBridge(from)) {
         this.#c.counters.add('badSource');
         return false;
@@ -397,7 +397,7 @@ export class Frames {
       return 'done';
     }
     const gatherLimit = (flags & MC.GATHER) !== 0 ? r.u32() : 0;
-    const own = memberMac(m.peer.address, net.nwid);
+    const own = net.macOf(m.peer.address);
     const macSource = (flags & MC.SOURCE_MAC) !== 0 ? r.take(6) : own;
     const macDest = r.take(6);
     const adi = r.u32();

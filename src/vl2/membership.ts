@@ -47,6 +47,8 @@ export class Membership {
   readonly #capabilities = new Map<number, Capability>();
   readonly #ownerships = new Map<number, Ownership>();
   readonly #thresholds = new Map<string, bigint>();
+  /** The member's MAC on this network, once it was needed. */
+  mac: Uint8Array | undefined;
   /** Monotonic ms. */
   pushedAt = LONG_AGO;
   announcedAt = LONG_AGO;

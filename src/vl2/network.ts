@@ -183,6 +183,13 @@ export class Network {
     };
   }
 
+  /** MAC of a member, kept with its record so that a frame does not compute it anew. */
+  macOf(address: NodeAddress): Uint8Array {
+    const m = this.member(address);
+    m.mac ??= memberMac(address, this.nwid);
+    return m.mac;
+  }
+
   /** The membership gate [3 section 7.3], without its announcement. */
   allows(peer: Vl2Peer): boolean {
     if (this.#config === undefined) return false;

@@ -33,6 +33,11 @@ export const SUPPORTED_VERSION = '1.14.1';
 const core = loadPacketCore();
 const primitives = createPrimitives((k) => core.memoryHardHash(k));
 
+/** Flags of our service's Node.js, for profiling: LAB_NODE_FLAGS. */
+function extraFlags(): string[] {
+  return (process.env['LAB_NODE_FLAGS'] ?? '').split(' ').filter((f) => f !== '');
+}
+
 /** Path of the real node, or why there is none. @throws when its version is another one. */
 export function realNode(): string | undefined {
   const path = process.env['ZEROTIER_ONE'];
@@ -125,7 +130,7 @@ export class LabNode {
     const [file, args] =
       this.kind === 'real'
         ? [realNode()!, ['-U', `-p${PORT}`, this.home]]
-        : [process.execPath, [SERVICE, `-p${PORT}`, this.home]];
+        : [process.execPath, [...extraFlags(), SERVICE, `-p${PORT}`, this.home]];
     this.#process = this.spawn([file, ...args]);
   }
 
