@@ -8,23 +8,41 @@ export type JsonValue =
   | number
   | bigint
   | string
+  | JsonFloat
   | JsonValue[]
   | { [key: string]: JsonValue | undefined };
 export type JsonRecord = { [key: string]: JsonValue | undefined };
 
+/**
+ * A number written with a fraction or an exponent. Only `parseJson(text, 'keep')` makes them, for
+ * programs that print an answer again: 0.0 stays 0.0 [4 section 4.4].
+ */
+export class JsonFloat {
+  readonly value: number;
+
+  constructor(value: number) {
+    this.value = value;
+  }
+}
+
 export class JsonSyntaxError extends Error {
   readonly code = 'ERR_JSON_SYNTAX';
 }
+
+const U64 = 0xffff_ffff_ffff_ffffn;
+const I64_MIN = -0x8000_0000_0000_0000n;
 
 /** Ours: deeper texts are refused, since the parser recurses. */
 const MAX_DEPTH = 128;
 
 class Parser {
   readonly #s: string;
+  readonly #keepFloats: boolean;
   #i = 0;
 
-  constructor(text: string) {
+  constructor(text: string, keepFloats: boolean) {
     this.#s = text;
+    this.#keepFloats = keepFloats;
   }
 
   parse(): JsonValue {
@@ -57,15 +75,21 @@ class Parser {
     return this.#number();
   }
 
-  #number(): number | bigint {
+  #number(): JsonValue {
     const m = /^-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?/.exec(
       this.#s.slice(this.#i, this.#i + 400),
     );
     if (m === null)
       this.#fail(this.#i >= this.#s.length ? 'unexpected end' : 'unexpected character');
-    this.#i += m[0].length;
     const n = Number(m[0]);
-    return m[1] === undefined && m[2] === undefined && !Number.isSafeInteger(n) ? BigInt(m[0]) : n;
+    if (!Number.isFinite(n)) this.#fail('number out of range');
+    this.#i += m[0].length;
+    const isFloat = m[1] !== undefined || m[2] !== undefined;
+    if (!isFloat && Number.isSafeInteger(n)) return n;
+    const whole = isFloat ? undefined : BigInt(m[0]);
+    if (!this.#keepFloats) return whole ?? n;
+    // What fits no 64-bit integer is a float to the reference.
+    return whole === undefined || whole > U64 || whole < I64_MIN ? new JsonFloat(n) : whole;
   }
 
   #string(): string {
@@ -131,17 +155,29 @@ class Parser {
   }
 }
 
-/** @throws JsonSyntaxError naming the column. */
-export function parseJson(text: string): JsonValue {
-  return new Parser(text).parse();
+/**
+ * @param floats 'keep' marks numbers written as floats (`JsonFloat`); by default they are numbers.
+ * @throws JsonSyntaxError naming the column.
+ */
+export function parseJson(text: string, floats?: 'keep'): JsonValue {
+  return new Parser(text, floats === 'keep').parse();
 }
 
 export function isRecord(v: JsonValue | undefined): v is JsonRecord {
-  return typeof v === 'object' && v !== null && !Array.isArray(v);
+  return typeof v === 'object' && v !== null && !Array.isArray(v) && !(v instanceof JsonFloat);
 }
 
+/** Order of the texts' UTF-8 bytes: surrogates come after the rest of the first plane. */
 function byBytes(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
+  for (let i = 0; i < a.length && i < b.length; i++) {
+    const [x, y] = [a.charCodeAt(i), b.charCodeAt(i)];
+    if (x !== y) return utf8Rank(x) - utf8Rank(y);
+  }
+  return a.length - b.length;
+}
+
+function utf8Rank(unit: number): number {
+  return unit < 0xd800 ? unit : unit < 0xe000 ? unit + 0x2000 : unit - 0x800;
 }
 
 function members(v: JsonRecord): [string, JsonValue][] {
@@ -151,15 +187,34 @@ function members(v: JsonRecord): [string, JsonValue][] {
     .map((k) => [k, v[k]!] as [string, JsonValue]);
 }
 
-/** Numbers as other JSON writers print them; `.0` after a float that happens to be whole is lost. */
-function scalar(v: null | boolean | number | bigint | string): string {
+function isScalar(v: JsonValue): v is null | boolean | number | bigint | string | JsonFloat {
+  return v === null || typeof v !== 'object' || v instanceof JsonFloat;
+}
+
+function scalar(v: null | boolean | number | bigint | string | JsonFloat): string {
+  if (v instanceof JsonFloat) return floatText(v.value);
   if (typeof v === 'bigint') return v.toString();
   return JSON.stringify(v);
 }
 
+/** Decimal exponents between which a float is written without one. */
+const PLAIN_EXPONENTS = { from: -5, to: 14 };
+
+/** The shortest text of a float, always recognisable as one: 1.0, 1e+15, 1.5e-07. */
+function floatText(n: number): string {
+  const sign = n < 0 || Object.is(n, -0) ? '-' : '';
+  const [digits = '', exponent = ''] = Math.abs(n).toExponential().split('e');
+  const e = Number(exponent);
+  if (e > PLAIN_EXPONENTS.from && e <= PLAIN_EXPONENTS.to) {
+    const plain = String(Math.abs(n));
+    return `${sign}${plain}${plain.includes('.') ? '' : '.0'}`;
+  }
+  return `${sign}${digits}e${e < 0 ? '-' : '+'}${String(Math.abs(e)).padStart(2, '0')}`;
+}
+
 /** Compact, keys sorted. */
 export function emitJson(v: JsonValue): string {
-  if (v === null || typeof v !== 'object') return scalar(v);
+  if (isScalar(v)) return scalar(v);
   if (Array.isArray(v)) return `[${v.map(emitJson).join(',')}]`;
   return `{${members(v)
     .map(([k, x]) => `${JSON.stringify(k)}:${emitJson(x)}`)
@@ -168,7 +223,7 @@ export function emitJson(v: JsonValue): string {
 
 /** Indented, keys sorted, `[]` and `{}` for empty ones. */
 export function emitJsonPretty(v: JsonValue, indent: string, depth = 0): string {
-  if (v === null || typeof v !== 'object') return scalar(v);
+  if (isScalar(v)) return scalar(v);
   const pad = `\n${indent.repeat(depth + 1)}`;
   const end = `\n${indent.repeat(depth)}`;
   if (Array.isArray(v)) {
@@ -191,8 +246,6 @@ export function equalJson(a: JsonValue | undefined, b: JsonValue | undefined): b
 
 // ---- the reference's lenient readings [4 section 0] ----
 
-const U64 = 0xffff_ffff_ffff_ffffn;
-
 function asU64(n: number | bigint): bigint {
   return BigInt.asUintN(64, typeof n === 'bigint' ? n : BigInt(Math.trunc(n)));
 }
@@ -202,8 +255,20 @@ export function shrink(v: bigint): number | bigint {
   return v <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(v) : v;
 }
 
+/** The number under a `JsonFloat`. */
+function unwrap(v: JsonValue | undefined): JsonValue | undefined {
+  return v instanceof JsonFloat ? v.value : v;
+}
+
+/** A number of either kind as a double, 0 for anything else. */
+export function jsonFloat(v: JsonValue | undefined): number {
+  const n = unwrap(v);
+  return typeof n === 'number' || typeof n === 'bigint' ? Number(n) : 0;
+}
+
 /** INT: unsigned 64 bits. */
-export function jsonInt(v: JsonValue | undefined, fallback: bigint): bigint {
+export function jsonInt(json: JsonValue | undefined, fallback: bigint): bigint {
+  const v = unwrap(json);
   if (typeof v === 'number' || typeof v === 'bigint') return asU64(v);
   if (typeof v === 'boolean') return v ? 1n : 0n;
   if (typeof v !== 'string') return fallback;
@@ -219,13 +284,15 @@ export function jsonHex(v: JsonValue | undefined, fallback: bigint): bigint {
   return n > U64 ? U64 : n;
 }
 
-export function jsonBool(v: JsonValue | undefined, fallback: boolean): boolean {
+export function jsonBool(json: JsonValue | undefined, fallback: boolean): boolean {
+  const v = unwrap(json);
   if (typeof v === 'number' || typeof v === 'bigint') return asU64(v) > 0n;
   if (typeof v === 'string') return /^[tT1]/.test(v);
   return typeof v === 'boolean' ? v : fallback;
 }
 
-export function jsonText(v: JsonValue | undefined, fallback: string): string {
+export function jsonText(json: JsonValue | undefined, fallback: string): string {
+  const v = unwrap(json);
   if (typeof v === 'number' || typeof v === 'bigint') return asU64(v).toString();
   if (typeof v === 'boolean') return v ? '1' : '0';
   return typeof v === 'string' ? v : fallback;

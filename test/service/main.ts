@@ -1,0 +1,43 @@
+/**
+ * Replays the records of test/vectors/service against our programs:
+ * `node build/test/service/main.js [--only GROUP]`.
+ *
+ * Enters a network namespace of its own when the machine lets it, so that ports and addresses are
+ * those of the records. One line per group, one per failure and per record that is not compared
+ * (with the reason); last `service: N passed, N failed`, exit code 1 on a failure.
+ */
+import { HomeFolder } from '../helpers/service.js';
+import { idtool } from './idtool.js';
+import { enterNamespace } from './namespace.js';
+import { cliOffline } from './offline.js';
+import { Programs } from './programs.js';
+import type { Group } from './report.js';
+import { cliScriptedService } from './scripted.js';
+
+enterNamespace();
+const folder = new HomeFolder();
+const programs = new Programs(folder.dir);
+
+const GROUPS: ReadonlyMap<string, () => Promise<Group>> = new Map([
+  ['cli-offline', () => cliOffline(folder.dir, programs)],
+  ['cli-scripted-service', () => cliScriptedService(folder.dir, programs)],
+  ['idtool', () => idtool(folder.dir, programs)],
+]);
+
+const only = process.argv[process.argv.indexOf('--only') + 1];
+let passed = 0;
+let failed = 0;
+try {
+  for (const [name, run] of GROUPS) {
+    if (process.argv.includes('--only') && name !== only) continue;
+    const group = await run();
+    group.finish();
+    passed += group.passed;
+    failed += group.failed;
+  }
+} finally {
+  folder.remove();
+}
+if (passed + failed === 0) failed++;
+console.log(`service: ${passed} passed, ${failed} failed`);
+process.exitCode = failed === 0 ? 0 : 1;
