@@ -143,13 +143,20 @@ class UnixStream implements StreamPort {
     if (this.#socket.writableLength === 0) this.#door.giveChunk(chunk);
   }
 
-  /** End of the turn: everything collected goes out. */
+  /**
+   * End of the turn: what was collected goes out, unless Node still holds earlier bytes. Those
+   * that wait for a slow reader stay together in one chunk instead of pinning one per write.
+   */
   flush(): void {
     this.#dirty = false;
-    if (this.#destroyed) return;
+    if (this.#destroyed || this.#socket.writableLength > 0) return;
     this.#push();
-    if (this.#ending) this.#socket.end();
+    this.#endIfDone();
     if (this.#socket.writableLength === 0) this.#flushed();
+  }
+
+  #endIfDone(): void {
+    if (this.#ending && this.#outLen === 0) this.#socket.end();
   }
 
   #flushed(): void {
@@ -157,8 +164,10 @@ class UnixStream implements StreamPort {
   }
 
   #written(): void {
-    if (this.#destroyed || this.queuedLen > 0) return;
-    this.#input((c) => c.handleFlushed());
+    if (this.#destroyed || this.#socket.writableLength > 0) return;
+    if (this.#outLen > 0) this.#markDirty();
+    else this.#endIfDone();
+    if (this.queuedLen === 0) this.#input((c) => c.handleFlushed());
   }
 
   setReading(on: boolean): void {

@@ -41,6 +41,9 @@ export interface ClientHost {
   controlClosed(): void;
 }
 
+/** [5 section 13] replies that a client leaves unread. */
+const REPLIES_MAX = 256 * 1024;
+
 const EMPTY = new Uint8Array(0);
 
 export class PreloadConnection {
@@ -101,7 +104,9 @@ export class PreloadConnection {
 
   /** Answers a request, unless the connection is gone. */
   reply(bytes: Uint8Array): void {
-    if (this.#kind === 'control') this.#port.write(bytes);
+    if (this.#kind !== 'control') return;
+    this.#port.write(bytes);
+    if (this.#port.queuedLen > REPLIES_MAX) this.close();
   }
 
   /** Closes a connection that is not a socket's stream. */

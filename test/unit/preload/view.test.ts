@@ -528,6 +528,16 @@ test('a request in pieces, several at once, an unknown one, a bad length', (t) =
   t.true(control.port.destroyed);
 });
 
+test('a client that reads no replies is cut off', (t) => {
+  const world = new World();
+  const control = world.control();
+  control.port.stuck = true;
+  for (let i = 0; i < 256 * 64 && !control.port.destroyed; i++) control.post(Op.ping, undefined);
+  t.false(control.port.destroyed);
+  control.post(Op.ping, undefined);
+  t.true(control.port.destroyed);
+});
+
 test('more than 1024 control connections are refused', (t) => {
   const world = new World();
   const all = Array.from({ length: 1024 }, () => world.control());
