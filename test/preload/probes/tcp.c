@@ -1527,6 +1527,37 @@ static void x_listen_close(void)
 	say("reply %s", num(read(c, b, sizeof(b))));
 }
 
+#define DIALLED 10
+
+static int count_connected(const int *fds)
+{
+	int n = 0;
+
+	for (int i = 0; i < DIALLED; i++)
+		n += (mask_now(fds[i]) & POLLOUT) != 0;
+	return n;
+}
+
+static void x_backlog(void)
+{
+	int l = listener(2);
+	int c[DIALLED];
+	int first;
+
+	for (int i = 0; i < DIALLED; i++) {
+		c[i] = tcp(SOCK_NONBLOCK);
+		dial(c[i], OWN, port_of(l));
+	}
+	nap(300);
+	first = count_connected(c);
+	say("beyond the backlog connects stay pending %d", first >= 2 && first <= 4);
+	for (int i = 0; i < first; i++)
+		accept(l, NULL, NULL);
+	for (int ms = 0; ms < 5000 && count_connected(c) <= first; ms += 10)
+		nap(10);
+	say("after accept more connect %d", count_connected(c) > first);
+}
+
 static void x_defer(void)
 {
 	int l = listener(8);
@@ -1605,6 +1636,7 @@ static const struct {
 	{"X-half-close", x_half_close_order},
 	{"X-close-after-write", x_close_after_write},
 	{"X-listen-close", x_listen_close},
+	{"X-backlog", x_backlog},
 	{"X-defer", x_defer},
 };
 
