@@ -1,9 +1,8 @@
 /** Ethernet frames from the stack to members and back [3 sections 2.1, 2.2, 2.8, 9]. */
 
 import { equalBytes } from '../lib/bytes.js';
-import { Reader } from '../lib/reader.js';
 import { macPrefix, memberOfMac, type NodeAddress } from '../wire/address.js';
-import { emitCom, readCom } from '../wire/com.js';
+import type { Com } from '../wire/com.js';
 import {
   BROADCAST_MAC,
   isBroadcastMac,
@@ -12,6 +11,19 @@ import {
 } from '../wire/multicast-group.js';
 import { NETWORK_FLAG } from '../wire/netconf.js';
 import { ERROR_CODE, VERB } from '../wire/packet.js';
+import {
+  EXT_FRAME_FLAG as EXT,
+  parseExtFrame,
+  parseFrame,
+  parseGather,
+  parseGatherResult,
+  parseMulticastFrame,
+  writeExtFrame,
+  writeFrame,
+  writeGather,
+  writeGatherResult,
+  writeMulticastFrame,
+} from '../wire/vl2-messages.js';
 import type { Announcer } from './announcer.js';
 import type { Vl2Context } from './context.js';
 import type { Copy } from './filter.js';
@@ -21,17 +33,6 @@ import type { Vl2Disposition, Vl2Message } from './port.js';
 
 const ETHERTYPE_ARP = 0x0806;
 const ETHERTYPE_IPV6 = 0x86dd;
-const EXT = {
-  COM: 0x01,
-  TEE_OUT: 0x02,
-  REDIRECT_OUT: 0x04,
-  WATCH_OUT: 0x16,
-  TEE_IN: 0x08,
-  REDIRECT_IN: 0x0a,
-  WATCH_IN: 0x1c,
-  ACK: 0x10,
-} as const;
-const MC = { COM: 0x01, GATHER: 0x02, SOURCE_MAC: 0x04, REPLICATE: 0x08 } as const;
 const MAX_MULTICAST_PAYLOAD = 10_000;
 /** Unknown MACs are offered to at most this many bridges. */
 const BRIDGE_SPAM = 32;
@@ -40,12 +41,14 @@ const MAX_GATHER_TARGETS = 16;
 /** Ours: the reference repeats this error every 500 ms for each refused packet [3 section 2.10]. */
 const ERROR_MS = 1_000;
 const MAX_GATHER_LIMIT = 65_535;
+/** Addresses that keep the answer below 1,432 bytes: head 28, in-re 9, group 18, flags 1, counts 6. */
+const MAX_GATHER_MEMBERS = Math.floor((1_432 - 62) / 5);
 
 export class Frames {
   readonly #c: Vl2Context;
   readonly #announcer: Announcer;
   /** Offers an inline certificate to the membership store. */
-  offerCom: (com: ReturnType<typeof readCom>) => void = () => undefined;
+  offerCom: (com: Com) => void = () => undefined;
 
   constructor(context: Vl2Context, announcer: Announcer) {
     this.#c = context;
@@ -89,7 +92,8 @@ export class Frames {
       this.#sendExt(net, to, 0, info, info.frame.length, false);
       return;
     }
-    this.#c.port.begin(to, VERB.FRAME).u64(net.nwid).u16(info.etherType).put(info.frame);
+    const { etherType, frame } = info;
+    writeFrame(this.#c.port.begin(to, VERB.FRAME), { nwid: net.nwid, etherType, frame });
     this.#c.port.send(to, false);
   }
 
@@ -142,12 +146,7 @@ export class Frames {
     compress: boolean,
   ): void {
     const w = this.#c.port.begin(to, VERB.EXT_FRAME);
-    w.u64(net.nwid)
-      .u8(flags)
-      .put(info.macDest)
-      .put(info.macSource)
-      .u16(info.etherType)
-      .put(info.frame.subarray(0, len));
+    writeExtFrame(w, net.nwid, flags, { ...info, frame: info.frame.subarray(0, len) });
     this.#c.port.send(to, compress);
   }
 
@@ -231,11 +230,16 @@ export class Frames {
     if (!this.#passesOut(net, to, info, true)) return;
     this.#announcer.pushIfDue(net, to);
     const w = this.#c.port.begin(to, VERB.MULTICAST_FRAME);
-    w.u64(net.nwid)
-      .u8(MC.GATHER | (bridgedSource === undefined ? 0 : MC.SOURCE_MAC))
-      .u32(gatherLimit);
-    if (bridgedSource !== undefined) w.put(bridgedSource);
-    w.put(group.mac).u32(group.adi).u16(info.etherType).put(info.frame);
+    writeMulticastFrame(w, {
+      nwid: net.nwid,
+      replicate: false,
+      com: undefined,
+      gatherLimit,
+      macSource: bridgedSource,
+      group,
+      etherType: info.etherType,
+      frame: info.frame,
+    });
     this.#c.port.send(to, !net.hasFlag(NETWORK_FLAG.NO_COMPRESSION));
   }
 
@@ -252,13 +256,7 @@ export class Frames {
     targets.delete(c.port.self.address);
     const com = net.config?.com;
     for (const to of [...targets].slice(0, MAX_GATHER_TARGETS)) {
-      const w = c.port.begin(to, VERB.MULTICAST_GATHER);
-      w.u64(net.nwid)
-        .u8(com === undefined ? 0 : 0x01)
-        .put(group.mac)
-        .u32(group.adi)
-        .u32(limit);
-      if (com !== undefined) w.put(emitCom(com));
+      writeGather(c.port.begin(to, VERB.MULTICAST_GATHER), { nwid: net.nwid, group, limit, com });
       c.port.send(to, false);
     }
   }
@@ -305,44 +303,33 @@ export class Frames {
   }
 
   handleFrame(m: Vl2Message): Vl2Disposition {
-    const r = new Reader(m.payload);
-    const net = this.#c.networks.get(r.u64());
-    const etherType = r.u16();
-    if (r.failed) return this.#malformed();
+    const f = parseFrame(m.payload);
+    if (f === undefined) return this.#malformed();
+    const net = this.#c.networks.get(f.nwid);
     if (net === undefined) return this.#notJoined();
     if (!this.#gate(net, m)) return 'defer';
-    const frame = r.rest();
-    if (frame.length === 0) return 'trusted';
+    if (f.frame.length === 0) return 'trusted';
     const info = {
       macSource: net.macOf(m.peer.address),
       macDest: net.mac,
-      etherType,
-      frame,
+      etherType: f.etherType,
+      frame: f.frame,
     };
     if (this.#judge(net, m.peer.address, info).level > 0) this.#deliver(net, info);
     return 'trusted';
   }
 
   handleExtFrame(m: Vl2Message): Vl2Disposition {
-    const r = new Reader(m.payload);
-    const net = this.#c.networks.get(r.u64());
-    const flags = r.u8();
-    if (r.failed) return this.#malformed();
+    const f = parseExtFrame(m.payload);
+    if (f === undefined) return this.#malformed();
+    const net = this.#c.networks.get(f.nwid);
     if (net === undefined) return this.#notJoined();
-    if ((flags & EXT.COM) !== 0) {
-      const com = readCom(r);
-      if (r.failed) return this.#malformed();
-      this.offerCom(com);
-    }
+    if (f.com !== undefined) this.offerCom(f.com);
     if (!this.#gate(net, m)) return 'defer';
-    const macDest = r.take(6);
-    const macSource = r.take(6);
-    const etherType = r.u16();
-    const frame = r.rest();
-    if (!r.failed && frame.length > 0) {
-      if (!this.#extToStack(net, m, { macSource, macDest, etherType, frame })) return 'trusted';
+    if (f.body !== undefined && f.body.frame.length > 0) {
+      if (!this.#extToStack(net, m, f.body)) return 'trusted';
     }
-    if ((flags & EXT.ACK) !== 0) {
+    if ((f.flags & EXT.ACK) !== 0) {
       this.#c.port.begin(m.peer.address, VERB.OK).u8(VERB.EXT_FRAME).u64(m.packetId).u64(net.nwid);
       this.#c.port.reply(m);
     }
@@ -381,35 +368,32 @@ export class Frames {
   }
 
   handleMulticastFrame(m: Vl2Message): Vl2Disposition {
-    const r = new Reader(m.payload);
-    const net = this.#c.networks.get(r.u64());
-    const flags = r.u8();
-    if (r.failed) return this.#malformed();
+    const f = parseMulticastFrame(m.payload);
+    if (f === undefined) return this.#malformed();
+    const net = this.#c.networks.get(f.nwid);
     if (net === undefined) {
       this.#c.counters.add('notJoined');
       return 'ignored';
     }
-    if ((flags & MC.COM) !== 0) this.offerCom(readCom(r));
-    if (r.failed) return this.#malformed();
+    if (f.com !== undefined) this.offerCom(f.com);
     if (!this.#gate(net, m)) return 'defer';
     if (net.config!.multicastLimit === 0) {
       this.#c.counters.add('multicastDisabled');
       return 'done';
     }
-    const gatherLimit = (flags & MC.GATHER) !== 0 ? r.u32() : 0;
-    const own = net.macOf(m.peer.address);
-    const macSource = (flags & MC.SOURCE_MAC) !== 0 ? r.take(6) : own;
-    const macDest = r.take(6);
-    const adi = r.u32();
-    const etherType = r.u16();
-    const frame = r.rest();
-    if (r.failed) return this.#malformed();
-    if (frame.length > 0 && frame.length <= MAX_MULTICAST_PAYLOAD) {
-      if (!this.#multicastToStack(net, m, { macSource, macDest, etherType, frame }, own))
-        return 'trusted';
+    if (f.frame.length > 0 && f.frame.length <= MAX_MULTICAST_PAYLOAD) {
+      const own = net.macOf(m.peer.address);
+      const info = {
+        macSource: f.macSource ?? own,
+        macDest: f.group.mac,
+        etherType: f.etherType,
+        frame: f.frame,
+      };
+      if (!this.#multicastToStack(net, m, info, own)) return 'trusted';
     }
-    if (gatherLimit > 0)
-      this.#answerGather(m, net.nwid, { mac: macDest, adi }, gatherLimit, VERB.MULTICAST_FRAME);
+    if (f.gatherLimit > 0) {
+      this.#answerGather(m, net.nwid, f.group, f.gatherLimit, VERB.MULTICAST_FRAME);
+    }
     return 'trusted';
   }
 
@@ -436,23 +420,16 @@ export class Frames {
   }
 
   handleGather(m: Vl2Message): Vl2Disposition {
-    const r = new Reader(m.payload);
-    const nwid = r.u64();
-    const flags = r.u8();
-    const group = { mac: r.copy(6), adi: r.u32() };
-    const limit = r.u32();
-    if (r.failed) return this.#malformed();
-    const net = this.#c.networks.get(nwid);
-    if ((flags & 0x01) !== 0 && net !== undefined) {
-      const com = readCom(r);
-      if (!r.failed) this.offerCom(com);
-    }
-    const passed = net?.allows(m.peer) ?? false;
+    const g = parseGather(m.payload);
+    if (g === undefined) return this.#malformed();
     const c = this.#c;
+    const net = c.networks.get(g.nwid);
+    if (g.com !== undefined && net !== undefined) this.offerCom(g.com);
+    const passed = net?.allows(m.peer) ?? false;
     const isWelcome =
-      passed || c.port.isRoot() || (c.controller?.served(c.at, nwid, m.peer.address) ?? false);
+      passed || c.port.isRoot() || (c.controller?.served(c.at, g.nwid, m.peer.address) ?? false);
     if (!isWelcome) c.counters.add('gatherRefused');
-    else if (limit > 0) this.#answerGather(m, nwid, group, limit, VERB.MULTICAST_GATHER);
+    else if (g.limit > 0) this.#answerGather(m, g.nwid, g.group, g.limit, VERB.MULTICAST_GATHER);
     return passed ? 'trusted' : 'done';
   }
 
@@ -479,36 +456,23 @@ export class Frames {
     );
     if (list.length === 0) return;
     const w = c.port.begin(m.peer.address, VERB.OK);
-    w.u8(verb).u64(m.packetId).u64(nwid).put(group.mac).u32(group.adi);
-    if (verb === VERB.MULTICAST_FRAME) w.u8(0x02);
+    w.u8(verb).u64(m.packetId);
     // One datagram, since an answer on the arrival path is never fragmented [2 section 4.1].
-    const fit = list.slice(0, Math.floor((1432 - w.pos - 6) / 5));
-    w.u32(all.length + (selfListens ? 1 : 0)).u16(fit.length);
-    for (const a of fit) w.u40(a);
+    const members = list.slice(0, MAX_GATHER_MEMBERS);
+    const totalKnown = all.length + (selfListens ? 1 : 0);
+    writeGatherResult(w, { nwid, group, totalKnown, members }, verb === VERB.MULTICAST_FRAME);
     c.port.reply(m);
   }
 
-  /** OK(MULTICAST_GATHER) and OK(MULTICAST_FRAME); `r` stands after the in-re packet id. */
-  handleGatherResult(r: Reader, inReVerb: number): Vl2Disposition {
-    const nwid = r.u64();
-    const group = { mac: r.copy(6), adi: r.u32() };
-    let hasResults = true;
-    if (inReVerb === VERB.MULTICAST_FRAME) {
-      const flags = r.u8();
-      if ((flags & 0x01) !== 0) {
-        const com = readCom(r);
-        if (!r.failed && this.#c.networks.has(nwid)) this.offerCom(com);
-      }
-      hasResults = (flags & 0x02) !== 0;
-    }
-    if (r.failed) return this.#malformed();
-    if (!this.#c.networks.has(nwid) || !hasResults) return 'done';
-    r.skip(4);
-    const count = r.u16();
-    for (let i = 0; i < count; i++) {
-      const a = r.u40();
-      if (r.failed) return this.#malformed();
-      if (a !== this.#c.port.self.address) this.#c.multicast.add(this.#c.now, nwid, group, a);
+  /** OK(MULTICAST_GATHER) and OK(MULTICAST_FRAME), after the in-re packet id. */
+  handleGatherResult(body: Uint8Array, inReVerb: number): Vl2Disposition {
+    const v = parseGatherResult(body, inReVerb === VERB.MULTICAST_FRAME);
+    if (v === undefined) return this.#malformed();
+    const c = this.#c;
+    if (!c.networks.has(v.nwid)) return 'done';
+    if (v.com !== undefined) this.offerCom(v.com);
+    for (const a of v.members) {
+      if (a !== c.port.self.address) c.multicast.add(c.now, v.nwid, v.group, a);
     }
     return 'done';
   }

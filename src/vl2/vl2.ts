@@ -8,16 +8,11 @@ import { equalBytes } from '../lib/bytes.js';
 import { Reader } from '../lib/reader.js';
 import type { Moment } from '../lib/time.js';
 import { controllerOf, type NetworkId, type NodeAddress } from '../wire/address.js';
-import { type Com, comIssuedTo, comNetwork, readCom } from '../wire/com.js';
+import { type Com, comIssuedTo, comNetwork } from '../wire/com.js';
 import {
   capabilityIssuedTo,
   REVOCATION_FAST_PROPAGATE,
   type Revocation,
-  readCapability,
-  readOwnership,
-  readRevocation,
-  readTag,
-  writeRevocation,
 } from '../wire/credentials.js';
 import { Dictionary } from '../wire/dictionary.js';
 import { ipInPrefix } from '../wire/inetaddress.js';
@@ -31,6 +26,14 @@ import {
   parseNetworkConfig,
 } from '../wire/netconf.js';
 import { ERROR_CODE, VERB } from '../wire/packet.js';
+import {
+  parseConfigRequest,
+  parseCredentials,
+  parseLikes,
+  parseOkHead,
+  writeConfigRequest,
+  writeCredentials,
+} from '../wire/vl2-messages.js';
 import { adhocConfig, isAdhoc } from './adhoc.js';
 import { Announcer } from './announcer.js';
 import { ConfigAssembly } from './config-assembly.js';
@@ -172,9 +175,12 @@ export class Vl2 {
       return;
     }
     const metadata = emitMetadata(c.port.protocol, c.platform);
-    const w = c.port.begin(net.controller, VERB.NETWORK_CONFIG_REQUEST);
-    w.u64(net.nwid).u16(metadata.length).put(metadata);
-    w.u64(net.config?.revision ?? 0n).u64(net.config?.timestamp ?? 0n);
+    writeConfigRequest(c.port.begin(net.controller, VERB.NETWORK_CONFIG_REQUEST), {
+      nwid: net.nwid,
+      metadata,
+      revision: net.config?.revision ?? 0n,
+      timestamp: net.config?.timestamp ?? 0n,
+    });
     c.port.send(net.controller, true);
   }
 
@@ -232,11 +238,8 @@ export class Vl2 {
 
   #like(m: Vl2Message): Vl2Disposition {
     const c = this.context;
-    const r = new Reader(m.payload);
     const verdicts = new Map<NetworkId, boolean>();
-    while (r.remaining >= 18) {
-      const nwid = r.u64();
-      const group = { mac: r.copy(6), adi: r.u32() };
+    for (const { nwid, group } of parseLikes(m.payload)) {
       let ok = verdicts.get(nwid);
       if (ok === undefined) {
         ok =
@@ -260,7 +263,7 @@ export class Vl2 {
     }
     if (this.#credentialsAt.size >= MAX_GATED_PEERS) this.#credentialsAt.clear();
     this.#credentialsAt.set(m.peer.address, c.now);
-    const results = this.#readCredentials(m);
+    const results = this.#storeAll(m);
     if (results === undefined) return this.#malformed();
     if (results.includes('unknownSigner')) {
       // The retry must not die in the gate, as it does in the reference [3 section 2.4].
@@ -270,48 +273,26 @@ export class Vl2 {
     return results.some((x) => x === 'new' || x === 'known') ? 'trusted' : 'done';
   }
 
-  #readCredentials(m: Vl2Message): Stored[] | undefined {
-    const r = new Reader(m.payload);
-    const results: Stored[] = [];
-    while (r.remaining > 0 && m.payload[r.pos] !== 0) {
-      const com = readCom(r);
-      if (r.failed) return undefined;
-      results.push(this.#storeCom(com));
-    }
-    if (r.remaining > 0) r.skip(1);
-    const list = (each: () => Stored): boolean => {
-      if (r.remaining === 0) return true;
-      const count = r.u16();
-      for (let i = 0; i < count && !r.failed; i++) results.push(each());
-      return !r.failed;
-    };
-    const ok =
-      list(() =>
-        this.#store(r, readCapability(r), (n, x) =>
-          n.member(capabilityIssuedTo(x)).storeCapability(n.verifier(), x),
-        ),
-      ) &&
-      list(() =>
-        this.#store(r, readTag(r), (n, x) => n.member(x.issuedTo).storeTag(n.verifier(), x)),
-      ) &&
-      list(() =>
-        this.#store(r, readRevocation(r), (n, x) => this.#storeRevocation(n, x, m.peer)),
-      ) &&
-      list(() =>
-        this.#store(r, readOwnership(r), (n, x) =>
-          n.member(x.issuedTo).storeOwnership(n.verifier(), x),
-        ),
-      );
-    return ok ? results : undefined;
-  }
-
-  #store<T extends { readonly nwid: NetworkId }>(
-    r: Reader,
-    item: T,
-    put: (net: Network, item: T) => Stored,
-  ): Stored {
-    const net = r.failed ? undefined : this.context.networks.get(item.nwid);
-    return net === undefined ? 'rejected' : this.#outcome(net, put(net, item));
+  #storeAll(m: Vl2Message): Stored[] | undefined {
+    const all = parseCredentials(m.payload);
+    if (all === undefined) return undefined;
+    const put = <T extends { readonly nwid: NetworkId }>(
+      items: readonly T[],
+      store: (net: Network, item: T) => Stored,
+    ): Stored[] =>
+      items.map((x) => {
+        const net = this.context.networks.get(x.nwid);
+        return net === undefined ? 'rejected' : this.#outcome(net, store(net, x));
+      });
+    return [
+      ...all.coms.map((c) => this.#storeCom(c)),
+      ...put(all.capabilities, (n, x) =>
+        n.member(capabilityIssuedTo(x)).storeCapability(n.verifier(), x),
+      ),
+      ...put(all.tags, (n, x) => n.member(x.issuedTo).storeTag(n.verifier(), x)),
+      ...put(all.revocations, (n, x) => this.#storeRevocation(n, x, m.peer)),
+      ...put(all.ownerships, (n, x) => n.member(x.issuedTo).storeOwnership(n.verifier(), x)),
+    ];
   }
 
   #outcome(net: Network, result: Stored): Stored {
@@ -337,9 +318,13 @@ export class Vl2 {
   #propagate(net: Network, r: Revocation, from: Vl2Peer): void {
     for (const [to] of net.members()) {
       if (to === from.address || to === r.signer || to === this.context.port.self.address) continue;
-      const w = this.context.port.begin(to, VERB.NETWORK_CREDENTIALS).u8(0).u16(0).u16(0).u16(1);
-      writeRevocation(w, r);
-      w.u16(0);
+      writeCredentials(this.context.port.begin(to, VERB.NETWORK_CREDENTIALS), {
+        coms: [],
+        capabilities: [],
+        tags: [],
+        revocations: [r],
+        ownerships: [],
+      });
       this.context.port.send(to, false);
     }
   }
@@ -355,9 +340,9 @@ export class Vl2 {
       c.port.reply(m);
       return 'done';
     }
-    const metadata = r.take(r.u16());
-    if (r.failed) return this.#malformed();
-    c.controller.handleRequest(c.at, m, nwid, metadata);
+    const q = parseConfigRequest(m.payload);
+    if (q === undefined) return this.#malformed();
+    c.controller.handleRequest(c.at, m, nwid, q.metadata);
     return 'done';
   }
 
@@ -371,14 +356,13 @@ export class Vl2 {
   }
 
   #ok(m: Vl2Message): Vl2Disposition {
-    const r = new Reader(m.payload);
-    const inReVerb = r.u8();
-    r.skip(8);
-    if (inReVerb === VERB.NETWORK_CONFIG_REQUEST) {
-      this.#chunk(m, r.rest());
+    const ok = parseOkHead(m.payload);
+    if (ok === undefined) return this.#malformed();
+    if (ok.inReVerb === VERB.NETWORK_CONFIG_REQUEST) {
+      this.#chunk(m, ok.body);
       return 'done';
     }
-    return this.#frames.handleGatherResult(r, inReVerb);
+    return this.#frames.handleGatherResult(ok.body, ok.inReVerb);
   }
 
   /** One chunk [3 section 5.2]. @returns the update that it completed. */
