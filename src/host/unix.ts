@@ -19,6 +19,7 @@ import type { PreloadConnection } from '../preload/client.js';
 import { PreloadView } from '../preload/view.js';
 import type { StreamPort } from '../preload/vsockets.js';
 import type { Stack, StackConfig } from '../stack/stack.js';
+import { PooledEntropy } from './entropy.js';
 
 /** [5 section 5.1] longest path; sun_path has 108 bytes. */
 const PATH_MAX = 104;
@@ -226,11 +227,12 @@ export class PreloadDoor {
       );
     }
     this.#options = options;
+    const entropy = new PooledEntropy();
     this.view = new PreloadView({
       nwid: options.nwid,
       stack: options.stack,
       now: options.now,
-      random: (out) => randomFillSync(out),
+      random: (out) => entropy.fill(out),
       config: options.config,
       hosts: () => this.#hostsText(),
       hostName: os.hostname(),

@@ -346,7 +346,7 @@ export class PreloadView implements ListenHost, RequestHost, ClientHost {
     if (this.#sockets.get(token) !== socket || this.#remembered.has(token)) return;
     this.#remembered.set(token, this.#memory.arm(this.now().mono, token));
     if (this.#remembered.size <= MEMORY_MAX) return;
-    const oldest = this.#remembered.keys().next().value;
+    const oldest = this.#memory.takeOldest();
     if (oldest !== undefined) this.#forgetToken(oldest);
   }
 
