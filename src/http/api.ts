@@ -2,8 +2,9 @@
 import { allowManagementFrom, netconSettings } from '../host/local-conf.js';
 import type { Service } from '../host/service.js';
 import { jsonText } from '../lib/json.js';
+import { parseSourceNetworks } from './access.js';
 import { Routes } from './routes.js';
-import { HttpApi, parseSourceNetworks } from './transport.js';
+import { HttpApi } from './transport.js';
 
 /**
  * Loopback only, unless local.conf lets others manage the node or names an address

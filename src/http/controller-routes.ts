@@ -11,7 +11,7 @@ import {
   shrink,
 } from '../lib/json.js';
 import { addressText, networkIdText, parseAddress, parseNetworkId } from '../wire/address.js';
-import { type ApiRequest, type ApiResponse, json, NOT_FOUND } from './transport.js';
+import { type ApiRequest, type ApiResponse, json, NOT_FOUND } from './answer.js';
 
 /** A body that must be JSON; what is not an object counts as an object without fields. */
 function bodyRecord(body: string): JsonRecord {

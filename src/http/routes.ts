@@ -28,9 +28,9 @@ import { inetAddressText, ipText } from '../wire/inetaddress.js';
 import { DEFAULT_MTU, NETWORK_FLAG, NETWORK_PUBLIC } from '../wire/netconf.js';
 import { SOFTWARE_VERSION } from '../wire/packet.js';
 import type { World } from '../wire/world.js';
+import { type ApiRequest, type ApiResponse, json, NOT_FOUND } from './answer.js';
 import { handleController } from './controller-routes.js';
 import { metricsText } from './metrics.js';
-import { type ApiRequest, type ApiResponse, json, NOT_FOUND } from './transport.js';
 
 const VERSION_TEXT = `${SOFTWARE_VERSION.major}.${SOFTWARE_VERSION.minor}.${SOFTWARE_VERSION.revision}`;
 const VERSION_FIELDS: JsonRecord = {

@@ -7,6 +7,7 @@
  * (with the reason); last `service: N passed, N failed`, exit code 1 on a failure.
  */
 import { HomeFolder } from '../helpers/service.js';
+import { httpBasic } from './http-basic.js';
 import { idtool } from './idtool.js';
 import { enterNamespace } from './namespace.js';
 import { cliOffline } from './offline.js';
@@ -21,6 +22,7 @@ const programs = new Programs(folder.dir);
 const GROUPS: ReadonlyMap<string, () => Promise<Group>> = new Map([
   ['cli-offline', () => cliOffline(folder.dir, programs)],
   ['cli-scripted-service', () => cliScriptedService(folder.dir, programs)],
+  ['http-basic', httpBasic],
   ['idtool', () => idtool(folder.dir, programs)],
 ]);
 
