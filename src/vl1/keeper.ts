@@ -176,7 +176,7 @@ export class Keeper {
     for (const peer of this.#s.peers.values()) {
       if (
         !this.#s.topology.isUpstream(peer.address) &&
-        now - peer.lastReceiveAt >= PEER_ACTIVITY_MS
+        now - Math.max(peer.lastReceiveAt, peer.addedAt) >= PEER_ACTIVITY_MS
       ) {
         if (peer.lastReceiveAt > Number.NEGATIVE_INFINITY) this.storePeer(peer);
         this.#s.peers.delete(peer.address);

@@ -44,7 +44,11 @@ export class Peer {
   /** When a full HELLO was last sent to confirm an unknown path, by path. */
   readonly confirmedAt = new Map<Path, number>();
 
-  constructor(identity: Identity, key: PeerKey) {
+  /** When the record was made: counts as activity for as long as the peer says nothing. */
+  readonly addedAt: number;
+
+  constructor(identity: Identity, key: PeerKey, now: number) {
+    this.addedAt = now;
     this.address = identity.address;
     this.identity = identity;
     this.key = key;

@@ -163,6 +163,7 @@ export class Vl1State {
     const peer = new Peer(
       { ...identity, privateKey: undefined },
       this.options.core.makeKey(agreed),
+      this.now,
     );
     this.peers.set(peer.address, peer);
     if (this.peers.size > MAX_PEERS) this.#evict();
