@@ -50,6 +50,8 @@ export const MAX_HELLO_COPIES = 8;
 export const STRANGERS_PER_SEC = 1_000;
 /** Upstreams get HELLO every 5 s until they answer, then an ECHO in every heartbeat [2 section 25]. */
 export const UPSTREAM_RETRY_MS = 1_000;
+/** Idle time after which an upstream gets an ECHO: as often as the reference's WHOIS to its root. */
+export const UPSTREAM_HEARTBEAT_MS = 5_000;
 /** The node counts as online while an upstream was heard this recently [4 section 7.1]. */
 export const ONLINE_MS = 30_000;
 /** A direct path is not used while it was silent this long although we were sending [2 section 13.1, ADVICE]. */

@@ -2,7 +2,7 @@
  * Keeps upstreams and active peers reachable, and the tables small [2 sections 12.5, 15, 19].
  *
  * Deviates from the reference where its users suffer [0 decision 10, 2 section 25]: upstreams get a
- * full HELLO every 60 s and an ECHO per heartbeat, HELLOs every second or so while they do not
+ * full HELLO every 60 s and an ECHO after 5 s of silence, HELLOs every second or so while they do not
  * answer; a direct path that stops answering is probed after 2 s and left for the relay after 8 s.
  */
 import type { NodeAddress } from '../wire/address.js';
@@ -16,6 +16,7 @@ import {
   PATH_PROBE_MS,
   PEER_ACTIVITY_MS,
   PING_CHECK_MS,
+  UPSTREAM_HEARTBEAT_MS,
   UPSTREAM_RETRY_MS,
 } from './constants.js';
 import type { Contact } from './contact.js';
@@ -88,7 +89,7 @@ export class Keeper {
         peer.lastFullHelloAt = now;
         for (const slot of peer.slots)
           if (!Peer.isExpired(slot, now)) this.#contact.contactPath(peer, slot.path, true);
-      } else if (now - Math.max(path.lastInAt, path.lastOutAt) >= PATH_HEARTBEAT_MS) {
+      } else if (now - Math.max(path.lastInAt, path.lastOutAt) >= UPSTREAM_HEARTBEAT_MS) {
         this.#contact.contactPath(peer, path, false);
       }
       return;
@@ -165,7 +166,9 @@ export class Keeper {
         // A path that died is only probed for a minute: after that the 60 s HELLO finds it again.
         if (silentFor > FULL_HELLO_MS) continue;
         peer.lastContactAt = now;
-        this.#contact.contact(peer, path.remote, path.socket, false);
+        // A root that was restarted may not know us: only a HELLO is answered then.
+        const full = this.#s.topology.isUpstream(peer.address);
+        this.#contact.contact(peer, path.remote, path.socket, full);
       }
     }
   }
