@@ -51,6 +51,8 @@ export interface PreloadDoorOptions {
   readonly kick: () => void;
   readonly now: () => Moment;
   readonly log: (line: string) => void;
+  /** The stack threw inside a call made here; without it the error goes to the event loop. */
+  readonly failed?: (error: unknown) => void;
   /** Name of the virtual interface; default derived from the network id. */
   readonly interfaceName?: string;
 }
@@ -96,7 +98,8 @@ class UnixStream implements StreamPort {
 
   #input(act: (connection: PreloadConnection) => void): void {
     if (this.#destroyed || this.connection === undefined) return;
-    act(this.connection);
+    const connection = this.connection;
+    this.#door.guard(() => act(connection));
     this.#door.touched();
   }
 
@@ -161,7 +164,10 @@ class UnixStream implements StreamPort {
   }
 
   #flushed(): void {
-    if (!this.#destroyed) this.connection?.handleFlushed();
+    const connection = this.connection;
+    if (!this.#destroyed && connection !== undefined) {
+      this.#door.guard(() => connection.handleFlushed());
+    }
   }
 
   #written(): void {
@@ -257,7 +263,7 @@ export class PreloadDoor {
 
   /** Closes every connection and removes the files. */
   async close(): Promise<void> {
-    this.view.close();
+    this.guard(() => this.view.close());
     for (const s of [...this.#streams]) s.destroy();
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -272,6 +278,23 @@ export class PreloadDoor {
   }
 
   // ------------------------------------------------------- for streams
+
+  /**
+   * Runs what may call into the stack. A stack that failed must not take the service with it: the
+   * owner is told, and replaces stack and door.
+   */
+  guard(act: () => void): void {
+    const { failed } = this.#options;
+    if (failed === undefined) {
+      act();
+      return;
+    }
+    try {
+      act();
+    } catch (e) {
+      failed(e);
+    }
+  }
 
   /** The view may have used the stack. */
   touched(): void {
@@ -349,7 +372,7 @@ export class PreloadDoor {
   #expired(): void {
     this.#timer = undefined;
     this.#timerAt = Number.POSITIVE_INFINITY;
-    this.view.handleTimeout(this.#options.now());
+    this.guard(() => this.view.handleTimeout(this.#options.now()));
     this.#arm();
     this.#options.kick();
   }

@@ -15,9 +15,12 @@ function folder(): string {
   return fs.mkdtempSync(path.join(os.tmpdir(), 'netcon-unix-'));
 }
 
-function makeDoor(file: string): PreloadDoor {
+function makeDoor(
+  file: string,
+  stack = new FakeStack(),
+  failed?: (error: unknown) => void,
+): PreloadDoor {
   const now = () => ({ mono: performance.now(), wall: Date.now() });
-  const stack = new FakeStack();
   stack.configure(now(), CONFIG);
   let pending = false;
   return new PreloadDoor({
@@ -35,6 +38,7 @@ function makeDoor(file: string): PreloadDoor {
     },
     now,
     log: () => undefined,
+    ...(failed === undefined ? {} : { failed }),
   });
 }
 
@@ -183,6 +187,31 @@ test('a program that closes is told from one that shuts down its sending side', 
   }
   t.is(held(), 0, 'the probe noticed within its second');
   await door.close();
+});
+
+test('a stack that throws is reported and the door still closes', async (t) => {
+  class Trapped extends FakeStack {
+    override tcpListen(): never {
+      throw new Error('trap');
+    }
+  }
+  const file = path.join(folder(), NAME);
+  let report: (error: unknown) => void = () => undefined;
+  const reported = new Promise<unknown>((resolve) => {
+    report = resolve;
+  });
+  const door = makeDoor(file, new Trapped(), (e) => report(e));
+  await door.listen();
+  const control = new Client(file);
+  control.socket.write(hello(HelloKind.control, token('c'), 0, NO_ID));
+  await control.take(64);
+  const socket = new Client(file);
+  socket.socket.write(hello(HelloKind.socket, token('s'), 4, NO_ID));
+  t.is(await ask(control, Op.bind, token('s'), address(OWN, 80)), 0);
+  control.socket.write(emitRequest(Op.listen, 1, token('s'), Buffer.alloc(8)));
+  t.is(((await reported) as Error).message, 'trap');
+  await door.close();
+  t.true(await socket.atEnd());
 });
 
 test('hosts text beside the path is read again when it changes', async (t) => {
