@@ -63,6 +63,8 @@ function network(s: Service, r: ApiRequest, id: string): ApiResponse {
     case 'GET':
       return found(s.controller.networkRecord(nwid));
     case 'POST': {
+      // A network of id 0 does not exist [4 section 13, 11].
+      if (nwid === 0n) return NOT_FOUND;
       const request = bodyRecord(r.body);
       return json(
         s.loop.run((node, at) =>

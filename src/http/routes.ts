@@ -135,7 +135,8 @@ export class Routes {
       case 'GET':
         return this.#s.links.has(nwid) ? json(this.#networkRecord(nwid)) : json({}, 404);
       case 'POST':
-        if (nwid === 0n) throw new Error('network id 0 does not exist');
+        // A network of id 0 does not exist [4 section 13, 11].
+        if (nwid === 0n) return json({}, 404);
         (await this.#s.join(nwid)).set(localSettings(r.body));
         return json(this.#networkRecord(nwid));
       case 'DELETE':

@@ -8,7 +8,9 @@
  */
 import { HomeFolder } from '../helpers/service.js';
 import { httpBasic } from './http-basic.js';
+import { httpController } from './http-controller.js';
 import { idtool } from './idtool.js';
+import { httpNetwork, uiFlow } from './live.js';
 import { enterNamespace } from './namespace.js';
 import { cliOffline } from './offline.js';
 import { Programs } from './programs.js';
@@ -23,6 +25,9 @@ const GROUPS: ReadonlyMap<string, () => Promise<Group>> = new Map([
   ['cli-offline', () => cliOffline(folder.dir, programs)],
   ['cli-scripted-service', () => cliScriptedService(folder.dir, programs)],
   ['http-basic', httpBasic],
+  ['http-controller', httpController],
+  ['http-controller-ui-flow', uiFlow],
+  ['http-network', httpNetwork],
   ['idtool', () => idtool(folder.dir, programs)],
 ]);
 
@@ -32,10 +37,15 @@ let failed = 0;
 try {
   for (const [name, run] of GROUPS) {
     if (process.argv.includes('--only') && name !== only) continue;
-    const group = await run();
-    group.finish();
-    passed += group.passed;
-    failed += group.failed;
+    try {
+      const group = await run();
+      group.finish();
+      passed += group.passed;
+      failed += group.failed;
+    } catch (e) {
+      console.log(`FAIL ${name}: ${e instanceof Error ? e.message : String(e)}`);
+      failed++;
+    }
   }
 } finally {
   folder.remove();
