@@ -31,6 +31,8 @@ export interface FilterInput {
   readonly macSource: Uint8Array;
   readonly macDest: Uint8Array;
   readonly etherType: number;
+  /** VLAN tags are not interpreted: 0 for every frame here. */
+  readonly vlanId: number;
   /** Ethernet payload. */
   readonly frame: Uint8Array;
   readonly unknownMatches: boolean;
@@ -179,7 +181,7 @@ class Evaluator {
       case RULE.MATCH_DEST_ZEROTIER_ADDRESS:
         return address(b, 0) === i.destination;
       case RULE.MATCH_VLAN_ID:
-        return u16(b, 0) === 0;
+        return u16(b, 0) === i.vlanId;
       case RULE.MATCH_VLAN_PCP:
       case RULE.MATCH_VLAN_DEI:
         return b[0] === 0;

@@ -1,6 +1,6 @@
 /** IPv6 neighbour discovery without asking anybody [3 section 9.3]. */
 import { memberMac, type NodeAddress, readAddress, sixPlaneAddress } from '../wire/address.js';
-import { isBroadcastMac } from '../wire/multicast-group.js';
+import { isBroadcastMac, isMulticastMac } from '../wire/multicast-group.js';
 import { NETWORK_FLAG, type NetworkConfig } from '../wire/netconf.js';
 import type { FrameInfo } from './network.js';
 
@@ -19,6 +19,7 @@ export function emulateNdp(
   if ((config.flags & NETWORK_FLAG.NDP_EMULATION) === 0n || b.length < 64) return undefined;
   if (b[6] !== ICMPV6 || b[40] !== NEIGHBOR_SOLICITATION || isBroadcastMac(info.macDest))
     return undefined;
+  if (!isMulticastMac(info.macDest)) return undefined;
   const target = b.subarray(48, 64);
   const found = matchAddress(config, target);
   if (found === undefined || found.owner === 0 || found.owner === self) return undefined;

@@ -263,6 +263,7 @@ export class Network {
       source,
       destination,
       ...f,
+      vlanId: 0,
       unknownMatches: this.hasFlag(NETWORK_FLAG.UNKNOWN_MATCHES),
       localTags: this.#localTags,
       localOwnerships: c.ownerships,

@@ -103,11 +103,23 @@ export function readRules(r: Reader, max: number): Rule[] {
     const start = r.pos;
     const body = r.copy(BODY_LEN.get(t & RULE_TYPE_MASK) ?? 0);
     if (r.failed) break;
-    r.pos = start;
-    r.skip(len);
-    out.push({ t, body });
+    // A length beyond the end just ends the list, as in the reference.
+    r.pos = start + len;
+    out.push({
+      t,
+      body: (t & RULE_TYPE_MASK) === RULE.MATCH_INTEGER_RANGE ? narrowRange(body) : body,
+    });
   }
   return out;
+}
+
+/** INTEGER_RANGE keeps the distance of its ends as 32 bits [3 section 8.1]. */
+function narrowRange(body: Uint8Array): Uint8Array {
+  const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
+  const start = view.getBigUint64(0);
+  const delta = (view.getBigUint64(8) - start) & 0xffff_ffffn;
+  view.setBigUint64(8, BigInt.asUintN(64, start + delta));
+  return body;
 }
 
 export function writeRules(w: Writer, rules: readonly Rule[]): void {

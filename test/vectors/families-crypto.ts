@@ -6,6 +6,7 @@
  * truncations): the result must be a refusal or a value both implementations agree on, never a throw.
  */
 import assert from 'node:assert/strict';
+import type { PacketCore, PeerKey, Suite } from '#src/crypto/api.js';
 import { deriveAesKey, kbkdfMessage, LABEL_K0, LABEL_K1 } from '#src/crypto/kbkdf.js';
 import * as native from '#src/crypto/native.js';
 import * as refAes from '#src/crypto/reference/aes.js';
@@ -31,7 +32,6 @@ import {
   publicKeyHash,
   validateIdentity,
 } from '#src/wire/identity.js';
-import type { PacketCore, PeerKey, Suite } from '#src/crypto/api.js';
 import type { Case, CheckCase, Family } from './case.js';
 
 const wasm = loadExports();

@@ -99,7 +99,8 @@ function inetaddress(c: Case): void {
   const mayDiffer = c.has('mayDiffer') && c.bool('mayDiffer');
   if (c.text('kind') === 'roundtrip') {
     const family = c.number('family');
-    const a = family === 0 ? inetAddress(new Uint8Array(0), 0) : inetAddress(c.hex('ip'), c.number('port'));
+    const a =
+      family === 0 ? inetAddress(new Uint8Array(0), 0) : inetAddress(c.hex('ip'), c.number('port'));
     if (family === 0) c.note('ip', 'port');
     assert.equal(inetAddressText(a), c.text('text'));
     assert.equal(parseInetAddress(c.text('text'))?.family, family);
@@ -235,8 +236,14 @@ function worldDefault(c: Case): void {
   same(emitWorld(built), binary, 'rebuilt from the table');
   const world = parseWorld(binary)!.world;
   checkFields(world, c);
-  assert.equal(verifyWorld(primitives, world, world.updateKey), c.bool('signatureValidWithOwnUpdateKey'));
-  assert.deepEqual(world.roots.map((r) => validateIdentity(primitives, r.identity)), c.list('rootIdentitiesLocallyValid'));
+  assert.equal(
+    verifyWorld(primitives, world, world.updateKey),
+    c.bool('signatureValidWithOwnUpdateKey'),
+  );
+  assert.deepEqual(
+    world.roots.map((r) => validateIdentity(primitives, r.identity)),
+    c.list('rootIdentitiesLocallyValid'),
+  );
 }
 
 function worldSigned(c: Case): void {
@@ -248,7 +255,11 @@ function worldSigned(c: Case): void {
   same(emitWorld(parsed.world), binary, 're-encoded');
   const signer = c.hex('signingPublic');
   assert.ok(verifyWorld(primitives, parsed.world, signer), 'signature');
-  same(signWorld(primitives, parsed.world, c.hex('signingPrivate')).signature, parsed.world.signature, 'signing again');
+  same(
+    signWorld(primitives, parsed.world, c.hex('signingPrivate')).signature,
+    parsed.world.signature,
+    'signing again',
+  );
   // Mechanical negatives: cut anywhere it must be refused, with any bit flipped it must not verify.
   for (let len = 0; len < binary.length; len += 7) {
     // The attached dictionary of a moon is skipped unread, so its absence is no error.
@@ -257,7 +268,7 @@ function worldSigned(c: Case): void {
   }
   for (let at = 9; at < binary.length; at += 13) {
     const bad = binary.slice();
-    bad[at] = bad[at]! ^ (1 << at % 8);
+    bad[at] = bad[at]! ^ (1 << (at % 8));
     const w = parseWorld(bad)?.world;
     if (w !== undefined && toHex(emitWorld(w)) === toHex(bad)) {
       assert.ok(!verifyWorld(primitives, w, signer), `flipped byte ${at}`);
@@ -289,7 +300,10 @@ function worldUpdate(c: Case): void {
   assert.equal(replacesWorld(primitives, held, candidate), c.bool('accept'));
 }
 
-const family = (file: string, check: (c: Case) => void): Family => ({ file, arrays: { cases: check } });
+const family = (file: string, check: (c: Case) => void): Family => ({
+  file,
+  arrays: { cases: check },
+});
 
 export const encodingFamilies: readonly Family[] = [
   family('encoding-dictionary', dictionary),

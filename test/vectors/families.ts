@@ -2,5 +2,6 @@
 import type { Family } from './case.js';
 import { cryptoFamilies } from './families-crypto.js';
 import { encodingFamilies } from './families-encoding.js';
+import { vl2Families } from './families-vl2.js';
 
-export const families: readonly Family[] = [...cryptoFamilies, ...encodingFamilies];
+export const families: readonly Family[] = [...cryptoFamilies, ...encodingFamilies, ...vl2Families];

@@ -53,7 +53,8 @@ async function runFile(dir: string, name: string): Promise<Outcome> {
 
 async function main(args: string[]): Promise<number> {
   const only = args[0] === '--only' ? (args[1] ?? '').split(',') : undefined;
-  const dir = process.env['VECTORS_DIR'] ?? new URL('../../../test/vectors', import.meta.url).pathname;
+  const dir =
+    process.env['VECTORS_DIR'] ?? new URL('../../../test/vectors', import.meta.url).pathname;
   const names = readdirSync(dir)
     .filter((n) => n.endsWith('.json'))
     .map((n) => n.slice(0, -5))
