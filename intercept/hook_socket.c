@@ -2,6 +2,8 @@
  * hook_socket.c - Life of a virtual TCP socket: socket, bind, listen, connect, accept, names,
  * shutdown
  *
+ * Contents: socket; attaching; bind and listen; connect; names; accept; shutdown; exported calls.
+ *
  * The client's half of the state machines of [5 sections 6.1 to 6.3]. A stream stays unconnected
  * until a call needs the service, so that a fresh socket polls as a fresh TCP socket does. Every
  * exported function first asks the kernel whether the descriptor is virtual and hands all others

@@ -1,6 +1,8 @@
 /**
  * rpc.c - Requests to the service, and the doors to it
  *
+ * Contents: doors; HELLO; one exchange; one-shot calls; the shared connection; streams of sockets.
+ *
  * Owns the one control connection of the process. It is taken with a try-lock: a second thread, a
  * signal handler that interrupted a request, a vfork() child, or a lock left behind by longjmp()
  * uses a connection of its own for that one request, so nothing here can deadlock

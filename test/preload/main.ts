@@ -121,6 +121,9 @@ async function conformance(results: Results, context: Context): Promise<void> {
   );
   for (const [name, lines] of kernel) {
     await results.test(`conformance: ${name}`, async () => {
+      if (name === 'X-backlog' && context.harness.stack instanceof FakeStack) {
+        throw new Skip('the in-process stack has no backlog');
+      }
       const wrong = compareCase(lines, preload.get(name) ?? [], known);
       expect(wrong.length === 0, wrong.join('; '));
     });

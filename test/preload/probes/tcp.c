@@ -6,6 +6,9 @@
  * line. Each case runs in a process of its own with a time limit; a case that dies or hangs
  * prints so. Numbers T1..T41 are those of the conformance table.
  *
+ * Contents: printing and waiting; making sockets; cases T1 to T41; cases beyond the table (X);
+ * running a case.
+ *
  * usage: tcp [CASE...]
  */
 #define _GNU_SOURCE
