@@ -46,6 +46,7 @@ import {
   tagSignedBytes,
   writeRevocation,
 } from '../wire/credentials.js';
+import { DictionaryBuilder } from '../wire/dictionary.js';
 import {
   emitIdentityText,
   equalIdentities,
@@ -118,7 +119,21 @@ interface NetworkState {
   readonly assigned: Map<string, NodeAddress>;
 }
 
-type Answer = { readonly config: Uint8Array } | { readonly error: number };
+type Answer =
+  | { readonly config: Uint8Array }
+  | { readonly error: number; readonly data?: Uint8Array };
+
+/** What ERROR 9 carries: version 0 with an empty login address [3 section 2.9]. */
+function authenticationData(): Uint8Array {
+  const d = new DictionaryBuilder(64);
+  d.u64('aV', 0n);
+  d.text('aU', '');
+  const text = d.build();
+  const out = new Uint8Array(2 + text.length);
+  out[1] = text.length;
+  out.set(text, 2);
+  return out;
+}
 
 export class Controller implements ControllerPort {
   readonly #networks = new Map<NetworkId, NetworkState>();
@@ -298,12 +313,9 @@ export class Controller implements ControllerPort {
     }
     const answer = this.#answer(at, nwid, m.peer.identity, parseMetadata(metadataText));
     if ('error' in answer) {
-      this.#port
-        .begin(m.peer.address, VERB.ERROR)
-        .u8(m.verb)
-        .u64(m.packetId)
-        .u8(answer.error)
-        .u64(nwid);
+      const w = this.#port.begin(m.peer.address, VERB.ERROR);
+      w.u8(m.verb).u64(m.packetId).u8(answer.error).u64(nwid);
+      if (answer.data !== undefined) w.put(answer.data);
       this.#port.send(m.peer.address, false);
       return;
     }
@@ -382,7 +394,12 @@ export class Controller implements ControllerPort {
     if (known !== undefined && !equalIdentities(known, identity))
       return { error: ERROR_CODE.NETWORK_ACCESS_DENIED };
     member['identity'] = emitIdentityText(identity, false);
-    if (!this.#authorise(at, net, member, metadata)) {
+    const isAuthorised = this.#authorise(at, net, member, metadata);
+    if (needsSignOn(at, net.record, member)) {
+      this.#saveMember(net, address, member);
+      return { error: ERROR_CODE.NETWORK_AUTHENTICATION_REQUIRED, data: authenticationData() };
+    }
+    if (!isAuthorised) {
       this.#saveMember(net, address, member);
       return { error: ERROR_CODE.NETWORK_ACCESS_DENIED };
     }
@@ -503,7 +520,12 @@ export class Controller implements ControllerPort {
       addresses: assignment.addresses,
       rules: seesRules ? rulesFromJson(record['rules'], MAX_RULES) : ACCEPT_ALL,
       dns: dnsOf(record),
-      sso: { enabled: false, version: 0n, authenticationUrl: '', expiryTime: 0n },
+      sso: {
+        enabled: jsonBool(record['ssoEnabled'], false),
+        version: 0n,
+        authenticationUrl: '',
+        expiryTime: jsonInt(member['authenticationExpiryTime'], 0n),
+      },
     };
     return emitNetworkConfig(config);
   }
@@ -572,7 +594,7 @@ export class Controller implements ControllerPort {
       added = true;
     }
     const sorted = [...values].sort(([a], [b]) => a - b);
-    if (added) member['tags'] = sorted;
+    if (added) member['tags'] = [...values];
     return sorted.slice(0, MAX_TAGS).map(([id, value]) => {
       const tag = {
         nwid: net.nwid,
@@ -623,27 +645,35 @@ export class Controller implements ControllerPort {
   /** Builds and sends the configuration anew, if the member is online and was served before. */
   #pushMember(at: Moment, net: NetworkState, address: NodeAddress): void {
     const s = net.sessions.get(address);
-    const old = net.members.get(address);
-    if (
-      s?.metadata === undefined ||
-      s.identity === undefined ||
-      old === undefined ||
-      !this.#isOnline(at, s)
-    )
-      return;
+    if (s?.metadata === undefined || s.identity === undefined || !this.#isOnline(at, s)) return;
+    if (this.#refresh(at, net, s.identity, s.metadata)) s.servedAt = at.mono;
+  }
+
+  /** An internal refresh [3 section 12.2]: pushed when the member may have it, silent otherwise. */
+  refresh(at: Moment, nwid: NetworkId, to: Identity, metadataText: Uint8Array): void {
+    const net = this.#networks.get(nwid);
+    if (net !== undefined) this.#refresh(at, net, to, parseMetadata(metadataText));
+  }
+
+  /** @returns whether a configuration went out. */
+  #refresh(at: Moment, net: NetworkState, to: Identity, metadata: Metadata): boolean {
+    const old = net.members.get(to.address);
+    if (old === undefined) return false;
     const member = { ...old };
-    if (!this.#authorise(at, net, member, s.metadata)) return;
-    const text = this.#buildConfig(at, net, member, s.identity, s.metadata, false);
-    this.#saveMember(net, address, member);
-    s.servedAt = at.mono;
-    if (address === this.#port.self.address) {
+    if (!this.#authorise(at, net, member, metadata) || needsSignOn(at, net.record, member)) {
+      return false;
+    }
+    const text = this.#buildConfig(at, net, member, to, metadata, false);
+    this.#saveMember(net, to.address, member);
+    if (to.address === this.#port.self.address) {
       this.#out.applyLocal(at, net.nwid, text);
-      return;
+      return true;
     }
     for (const body of this.#chunks(net.nwid, text)) {
-      this.#port.begin(address, VERB.NETWORK_CONFIG).put(body);
-      this.#port.send(address, true);
+      this.#port.begin(to.address, VERB.NETWORK_CONFIG).put(body);
+      this.#port.send(to.address, true);
     }
+    return true;
   }
 
   /** Voids a member's certificate at every online member, itself included. */
@@ -674,6 +704,12 @@ export class Controller implements ControllerPort {
   isOurs(nwid: NetworkId): boolean {
     return controllerOf(nwid) === this.#port.self.address;
   }
+}
+
+/** Single sign-on is on, and this member's authentication is missing or has expired. */
+function needsSignOn(at: Moment, network: JsonRecord, member: JsonRecord): boolean {
+  if (!jsonBool(network['ssoEnabled'], false) || jsonBool(member['ssoExempt'], false)) return false;
+  return jsonInt(member['authenticationExpiryTime'], 0n) <= BigInt(at.wall);
 }
 
 function newState(nwid: NetworkId, record: JsonRecord): NetworkState {

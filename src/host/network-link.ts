@@ -74,6 +74,7 @@ export class NetworkLink {
       config: () => this.#stackConfig,
       kick: () => this.#service.loop.touch(this.nwid),
       now: readClock,
+      failed: (e) => this.stackFailed(e),
       log: (line) => this.#service.log('warning', line),
     });
   }

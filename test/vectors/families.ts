@@ -1,7 +1,13 @@
 /** The list of all vector families; each room's checkers live in a file of their own. */
 import type { Family } from './case.js';
+import { controllerFamilies } from './families-controller.js';
 import { cryptoFamilies } from './families-crypto.js';
 import { encodingFamilies } from './families-encoding.js';
 import { vl2Families } from './families-vl2.js';
 
-export const families: readonly Family[] = [...cryptoFamilies, ...encodingFamilies, ...vl2Families];
+export const families: readonly Family[] = [
+  ...cryptoFamilies,
+  ...encodingFamilies,
+  ...vl2Families,
+  ...controllerFamilies,
+];
