@@ -2,6 +2,7 @@
  * The service: one node with its home folder, networks, stacks and doors. Composition and life
  * cycle only; what the API shows of it is in http/, what programs do with it in preload/.
  */
+import { chmodSync, mkdirSync } from 'node:fs';
 import { arch } from 'node:os';
 import { join } from 'node:path';
 import { Controller } from '../controller/controller.js';
@@ -34,7 +35,7 @@ import { readClock } from './clock.js';
 import { mathJitter, PooledEntropy } from './entropy.js';
 import { Home } from './home.js';
 import { IdentityWorker } from './identity-worker.js';
-import { cipherSetting, parseLocalConf, primaryPort } from './local-conf.js';
+import { cipherSetting, LOCAL_CONF_CHECK_MS, LocalConfFile, primaryPort } from './local-conf.js';
 import { type HomeLock, lockHome } from './lock.js';
 import { errorText, type Log } from './log.js';
 import { Loop } from './loop.js';
@@ -83,6 +84,9 @@ export class Service {
   readonly links = new Map<NetworkId, NetworkLink>();
   readonly startedAt = Date.now();
   localConf: JsonRecord;
+  /** Called after local.conf changed. */
+  onLocalConf: () => void = () => undefined;
+  readonly #confCheck: NodeJS.Timeout;
   readonly #worker: IdentityWorker;
   readonly #lock: HomeLock;
   readonly #rescan: NodeJS.Timeout;
@@ -126,7 +130,8 @@ export class Service {
     const authToken = readToken(home, 'authtoken.secret');
     const metricsToken = readToken(home, 'metricstoken.secret');
     const identity = await loadIdentity(home, primitives, worker);
-    const localConf = parseLocalConf(home.readText('local.conf'));
+    const confFile = new LocalConfFile(home, options.log);
+    const localConf = confFile.load();
     const cipher = chooseCipher(home, core, cipherSetting(localConf));
     const port = await choosePort(primaryPort(localConf) ?? options.port ?? DEFAULT_PORT);
     const planet = loadPlanet(home, primitives, options.log);
@@ -151,6 +156,7 @@ export class Service {
       worker,
       authToken,
       metricsToken,
+      confFile,
       localConf,
     });
     await service.#open(port);
@@ -168,6 +174,7 @@ export class Service {
     worker: IdentityWorker;
     authToken: string;
     metricsToken: string;
+    confFile: LocalConfFile;
     localConf: JsonRecord;
   }) {
     this.home = p.home;
@@ -192,6 +199,16 @@ export class Service {
     this.controller = new Controller();
     this.node.setController(this.controller);
     this.#rescan = setInterval(() => this.#announceSockets(), RESCAN_MS);
+    this.#confCheck = setInterval(() => {
+      const conf = p.confFile.reload();
+      if (conf !== undefined) this.setLocalConf(conf);
+    }, LOCAL_CONF_CHECK_MS);
+  }
+
+  /** Puts settings in force, as far as they are not only read at the start [4 section 9]. */
+  setLocalConf(conf: JsonRecord): void {
+    this.localConf = conf;
+    this.onLocalConf();
   }
 
   async #open(port: number): Promise<void> {
@@ -199,9 +216,12 @@ export class Service {
       await this.udp.open(port);
     } catch (e) {
       clearInterval(this.#rescan);
+      clearInterval(this.#confCheck);
       throw new ServiceStartError(`UDP port ${port} can not be bound: ${errorText(e)}`);
     }
     this.home.writeNow('zerotier-one.port', String(this.udp.port));
+    // Left behind by old versions [4 section 2].
+    this.home.remove('iddb.d');
     this.#loadMoons();
     this.#loadController();
     this.#loadPeers();
@@ -283,7 +303,7 @@ export class Service {
   }
 
   #loadController(): void {
-    this.home.create();
+    makeControllerFolders(this.home);
     for (const name of this.home.list('controller.d/network')) {
       if (name.length !== 21 || !name.endsWith('.json')) continue;
       if (!this.controller.load(this.home.readText(`controller.d/network/${name}`) ?? '')) {
@@ -366,6 +386,7 @@ export class Service {
 
   async #stop(): Promise<void> {
     clearInterval(this.#rescan);
+    clearInterval(this.#confCheck);
     await Promise.all([...this.links.values()].map((l) => l.close()));
     this.loop.run((node, at) => node.storePeers(at));
     this.loop.close();
@@ -375,6 +396,14 @@ export class Service {
     this.home.removeNow('zerotier-one.pid');
     await this.#lock.release();
   }
+}
+
+/** Every node has them, whether it controls networks or not [4 section 2]. */
+function makeControllerFolders(home: Home): void {
+  const top = home.path('controller.d');
+  mkdirSync(top, { recursive: true });
+  chmodSync(top, 0o700);
+  for (const name of ['network', 'trace']) mkdirSync(join(top, name), { recursive: true });
 }
 
 function checkPathLength(dir: string): void {

@@ -1,10 +1,26 @@
-/** Metrics in Prometheus text format [4 section 10], as far as this service counts them. */
+/**
+ * Metrics in Prometheus text format 0.0.4 [4 section 10], as far as this service counts them: the
+ * reference's families in their order, then our own (`netcon_`). A family without samples is left
+ * out. `GET /metrics` gives the values of the moment, `HOME/metrics.prom` those of the last write.
+ */
+import { rename, writeFile } from 'node:fs/promises';
 import type { Service } from '../host/service.js';
 import { addressText, networkIdText } from '../wire/address.js';
+
+const WRITE_MS = 5_000;
 
 interface Sample {
   readonly labels: Readonly<Record<string, string>>;
   readonly value: number;
+}
+
+/** Shortest text of a double: 100000 is 1e+05, 120000 stays. */
+export function metricNumber(n: number): string {
+  const fixed = String(n);
+  const [digits = '', exponent = ''] = n.toExponential().split('e');
+  const e = Number(exponent);
+  const scientific = `${digits}e${e < 0 ? '-' : '+'}${String(Math.abs(e)).padStart(2, '0')}`;
+  return scientific.length < fixed.length ? scientific : fixed;
 }
 
 function family(name: string, type: string, help: string, samples: readonly Sample[]): string {
@@ -14,31 +30,33 @@ function family(name: string, type: string, help: string, samples: readonly Samp
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([k, v]) => `${k}="${v}"`)
       .join(',');
-    return `${name}${text === '' ? '' : `{${text}}`} ${value}\n`;
+    return `${name}${text === '' ? '' : `{${text}}`} ${metricNumber(value)}\n`;
   });
   return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join('')}`;
 }
 
 const plain = (value: number): Sample[] => [{ labels: {}, value }];
 
+/** Two samples, received and sent. */
+const both = (rx: number, tx: number, labels: Sample['labels'] = {}): Sample[] => [
+  { labels: { direction: 'rx', ...labels }, value: rx },
+  { labels: { direction: 'tx', ...labels }, value: tx },
+];
+
 export function metricsText(s: Service): string {
+  return [...nodeFamilies(s), ...controllerFamilies(s), ...ownFamilies(s)].join('');
+}
+
+function nodeFamilies(s: Service): string[] {
   const udp = s.udp.counters;
-  const now = performance.now();
-  const peers = [...s.node.vl1.state.peers.values()];
   const networks = [...s.links.keys()].sort((a, b) => (a < b ? -1 : 1));
-  const drops = {
-    ...s.node.vl1.state.counters.snapshot(),
-    ...s.node.vl2.context.counters.snapshot(),
-  };
   return [
-    family('zt_data', 'counter', 'bytes of datagrams', [
-      { labels: { direction: 'rx', protocol: 'udp' }, value: udp.bytesIn },
-      { labels: { direction: 'tx', protocol: 'udp' }, value: udp.bytesOut },
-    ]),
-    family('netcon_datagrams', 'counter', 'datagrams at the UDP sockets', [
-      { labels: { direction: 'rx' }, value: udp.datagramsIn },
-      { labels: { direction: 'tx' }, value: udp.datagramsOut },
-    ]),
+    family(
+      'zt_data',
+      'counter',
+      'bytes of datagrams',
+      both(udp.bytesIn, udp.bytesOut, { protocol: 'udp' }),
+    ),
     family('zt_num_networks', 'gauge', 'joined networks', plain(networks.length)),
     family(
       'zt_network_multicast_groups_subscribed',
@@ -49,55 +67,97 @@ export function metricsText(s: Service): string {
         value: s.node.vl2.network(nwid)?.allGroups().length ?? 0,
       })),
     ),
-    family(
-      'zt_peer_path_count',
-      'gauge',
-      'paths of a peer',
-      peers.flatMap((p) => {
-        const alive = p.slots.filter((x) => x.path.isAlive(now)).length;
-        return [
-          { labels: { node_id: addressText(p.address), status: 'alive' }, value: alive },
-          {
-            labels: { node_id: addressText(p.address), status: 'dead' },
-            value: p.slots.length - alive,
-          },
-        ];
-      }),
-    ),
-    family(
-      'netcon_stack',
-      'gauge',
-      'counters and pools in use of a TCP/IP stack, by name',
-      networks.flatMap((nwid) =>
-        Object.entries(s.links.get(nwid)?.stack.counters() ?? {}).map(([counter, value]) => ({
-          labels: { network_id: networkIdText(nwid), counter },
-          value,
-        })),
-      ),
-    ),
-    family(
-      'controller_network_count',
-      'gauge',
-      'networks of this controller',
-      plain(s.controller.networkIds().length),
-    ),
+    family('zt_peer_path_count', 'gauge', 'paths of a peer', pathCounts(s)),
+  ];
+}
+
+function pathCounts(s: Service): Sample[] {
+  const now = performance.now();
+  return [...s.node.vl1.state.peers.values()].flatMap((p) => {
+    const alive = p.slots.filter((x) => x.path.isAlive(now)).length;
+    const labels = { node_id: addressText(p.address) };
+    return [
+      { labels: { ...labels, status: 'alive' }, value: alive },
+      { labels: { ...labels, status: 'dead' }, value: p.slots.length - alive },
+    ];
+  });
+}
+
+function controllerFamilies(s: Service): string[] {
+  const ids = s.controller.networkIds();
+  const members = ids.reduce((n, id) => n + (s.controller.memberRecords(id)?.length ?? 0), 0);
+  return [
+    family('controller_network_count', 'gauge', 'networks of this controller', plain(ids.length)),
     family(
       'controller_member_count',
       'gauge',
       'members of networks of this controller',
-      plain(
-        s.controller
-          .networkIds()
-          .reduce((n, id) => n + (s.controller.memberRecords(id)?.length ?? 0), 0),
-      ),
+      plain(members),
+    ),
+  ];
+}
+
+function ownFamilies(s: Service): string[] {
+  const udp = s.udp.counters;
+  const events = {
+    ...s.node.vl1.state.counters.snapshot(),
+    ...s.node.vl2.context.counters.snapshot(),
+  };
+  return [
+    family(
+      'netcon_datagrams',
+      'counter',
+      'datagrams at the UDP sockets',
+      both(udp.datagramsIn, udp.datagramsOut),
     ),
     family(
       'netcon_events',
       'counter',
       'packets dropped and other events, by name',
-      Object.entries(drops)
+      Object.entries(events)
         .sort(([a], [b]) => (a < b ? -1 : 1))
         .map(([event, value]) => ({ labels: { event }, value })),
     ),
-  ].join('');
+  ];
+}
+
+/**
+ * Keeps `HOME/metrics.prom` up to date, for collectors that read files. Replaced by renaming, so a
+ * reader never sees half of it; not synced, since it is worthless after a crash.
+ */
+export class MetricsFile {
+  readonly #service: Service;
+  readonly #timer: NodeJS.Timeout;
+  #writing: Promise<void> | undefined;
+  #hasFailed = false;
+
+  constructor(service: Service) {
+    this.#service = service;
+    this.#timer = setInterval(() => this.#write(), WRITE_MS);
+    this.#write();
+  }
+
+  #write(): void {
+    this.#writing ??= this.#replace().finally(() => {
+      this.#writing = undefined;
+    });
+  }
+
+  async #replace(): Promise<void> {
+    const path = this.#service.home.path('metrics.prom');
+    try {
+      await writeFile(`${path}.tmp`, metricsText(this.#service));
+      await rename(`${path}.tmp`, path);
+      this.#hasFailed = false;
+    } catch (e) {
+      if (!this.#hasFailed) this.#service.log('warning', `metrics.prom: ${(e as Error).message}`);
+      this.#hasFailed = true;
+    }
+  }
+
+  /** Resolves when nothing is being written any more. */
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#writing;
+  }
 }

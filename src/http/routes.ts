@@ -1,16 +1,16 @@
 /** The service's own routes [4 section 7]: status, networks, peers, moons, configuration, metrics. */
 
-import { netconSettings, parseLocalConf, settingsOf } from '../host/local-conf.js';
+import { parseLocalConf, settingsOf } from '../host/local-conf.js';
 import type { LocalSettings } from '../host/network-link.js';
 import type { Service } from '../host/service.js';
 import { NETCON_VERSION } from '../host/version.js';
 import { toHex } from '../lib/hex.js';
 import {
+  emitJsonPretty,
   isRecord,
   type JsonRecord,
   type JsonValue,
   jsonHex,
-  jsonText,
   parseJson,
 } from '../lib/json.js';
 import { Peer } from '../vl1/peer.js';
@@ -40,6 +40,9 @@ const VERSION_FIELDS: JsonRecord = {
   versionRev: SOFTWARE_VERSION.revision,
   versionBuild: 0,
 };
+
+/** Indentation of local.conf when we write it [4 section 7.7]. */
+const LOCAL_CONF_INDENT = '    ';
 
 export class Routes {
   readonly #s: Service;
@@ -286,16 +289,16 @@ export class Routes {
   #config(r: ApiRequest, id: string | undefined): ApiResponse {
     if (id === undefined) return r.method === 'GET' ? json(this.#s.localConf) : NOT_FOUND;
     if (id !== 'settings' || r.method !== 'POST') return NOT_FOUND;
-    const changes = parseJson(r.body);
+    const changes = parseJson(r.body, 'keep');
     if (!isRecord(changes) || Object.keys(changes).length === 0) return json({});
     const conf = {
       ...this.#s.localConf,
       settings: { ...settingsOf(this.#s.localConf), ...changes },
     };
+    const text = emitJsonPretty(conf, LOCAL_CONF_INDENT);
     // What would not load again is not stored.
-    parseLocalConf(JSON.stringify({ settings: netconSettings(conf) }));
-    this.#s.localConf = conf;
-    this.#s.home.write('local.conf', pretty(conf));
+    this.#s.setLocalConf(parseLocalConf(text));
+    this.#s.home.write('local.conf', text);
     return json({});
   }
 
@@ -309,10 +312,6 @@ export class Routes {
     }
     return NOT_FOUND;
   }
-}
-
-function pretty(v: JsonRecord): string {
-  return JSON.stringify(v, (_k, x: unknown) => (typeof x === 'bigint' ? Number(x) : x), 4);
 }
 
 /** A body as an object; anything else counts as an empty one. */
@@ -348,5 +347,3 @@ function moonRecord(m: World): JsonRecord {
     waiting: false,
   };
 }
-
-export { jsonText };

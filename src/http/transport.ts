@@ -25,6 +25,9 @@ const MAX_BODY_LEN = 16 * 1024 * 1024;
 const KEEP_ALIVE = `timeout=${IDLE_MS / 1000}, max=${REQUESTS_PER_CONNECTION}`;
 const ROUTED = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH']);
 
+/** What binding to an address of a family that this machine does not have fails with. */
+const MISSING_FAMILY = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL']);
+
 const BAD_REQUEST = `HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nKeep-Alive: ${KEEP_ALIVE}\r\n\r\n`;
 
 /** Ends a connection whose request makes no sense. */
@@ -72,23 +75,51 @@ export class HttpApi {
   readonly #handler: Handler;
   readonly #counts = new WeakMap<Socket, number>();
   readonly #servers: Server[] = [];
+  /** No longer listening, with connections still open. */
+  readonly #closing = new Set<Server>();
 
   constructor(access: Access, handler: Handler) {
     this.#access = access;
     this.#handler = handler;
   }
 
-  /** Listens on every host that can be bound. @throws when none can. */
+  /**
+   * Listens on every host whose address family this machine has.
+   * @throws when an address is taken, for whoever holds it would be given our tokens, and when no
+   * host could be bound; nothing is left listening then.
+   */
   async listen(hosts: readonly string[], port: number): Promise<void> {
-    const errors: unknown[] = [];
-    for (const host of hosts) {
-      try {
-        this.#servers.push(await this.#listenOn(host, port));
-      } catch (e) {
-        errors.push(e);
+    let missing: unknown;
+    try {
+      for (const host of hosts) {
+        try {
+          this.#servers.push(await this.#listenOn(host, port));
+        } catch (e) {
+          if (!MISSING_FAMILY.has((e as NodeJS.ErrnoException).code ?? '')) throw e;
+          missing = e;
+        }
       }
+      if (this.#servers.length === 0) throw missing ?? new Error('no address to listen on');
+    } catch (e) {
+      await this.#stopListening();
+      throw e;
     }
-    if (this.#servers.length === 0) throw errors[0];
+  }
+
+  /** Listens elsewhere; connections that are open go on. @throws as `listen`. */
+  async move(hosts: readonly string[], port: number): Promise<void> {
+    await this.#stopListening();
+    await this.listen(hosts, port);
+  }
+
+  /** Frees the addresses at once; connections end by themselves or in `close`. */
+  async #stopListening(): Promise<void> {
+    for (const s of this.#servers.splice(0)) {
+      this.#closing.add(s);
+      s.close(() => this.#closing.delete(s));
+    }
+    // The listening sockets are gone when the event loop has come round.
+    await new Promise((r) => setImmediate(r));
   }
 
   #listenOn(host: string, port: number): Promise<Server> {
@@ -187,9 +218,11 @@ export class HttpApi {
     res.setHeader('Keep-Alive', KEEP_ALIVE);
   }
 
+  /** Ends everything, open connections too. */
   async close(): Promise<void> {
+    const all = [...this.#servers.splice(0), ...this.#closing];
     await Promise.all(
-      this.#servers.splice(0).map(
+      all.map(
         (s) =>
           new Promise<void>((resolve) => {
             s.close(() => resolve());

@@ -7,6 +7,7 @@
  * (with the reason); last `service: N passed, N failed`, exit code 1 on a failure.
  */
 import { HomeFolder } from '../helpers/service.js';
+import { serviceCommandLine } from './command-line.js';
 import { httpBasic } from './http-basic.js';
 import { httpController } from './http-controller.js';
 import { idtool } from './idtool.js';
@@ -28,6 +29,7 @@ const GROUPS: ReadonlyMap<string, () => Promise<Group>> = new Map([
   ['http-controller', httpController],
   ['http-controller-ui-flow', uiFlow],
   ['http-network', httpNetwork],
+  ['service-command-line', () => serviceCommandLine(programs)],
   ['idtool', () => idtool(folder.dir, programs)],
 ]);
 

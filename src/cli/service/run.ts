@@ -1,8 +1,7 @@
 /** The service in the foreground: start, signals, end [4 section 3]. */
 import { errorText, stderrLog } from '../../host/log.js';
 import { Service } from '../../host/service.js';
-import { startApi } from '../../http/api.js';
-import type { HttpApi } from '../../http/transport.js';
+import { type ControlApi, startApi } from '../../http/api.js';
 
 /** An end that takes longer is forced, in ms. */
 const FORCED_END_MS = 5_000;
@@ -24,7 +23,7 @@ export async function runService(options: RunOptions): Promise<void> {
   process.stderr.on('error', () => undefined);
   const log = stderrLog(process.env['NETCON_LOG'] === 'info');
   const service = await Service.start({ ...options, log });
-  let api: HttpApi;
+  let api: ControlApi;
   try {
     api = await startApi(service);
   } catch (e) {
@@ -44,7 +43,7 @@ export async function runService(options: RunOptions): Promise<void> {
   for (const signal of ENDING) process.on(signal, end);
 }
 
-async function stop(service: Service, api: HttpApi): Promise<void> {
+async function stop(service: Service, api: ControlApi): Promise<void> {
   await api.close();
   await service.stop();
 }
