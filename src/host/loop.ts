@@ -22,7 +22,8 @@ export interface LoopEvents {
 interface Link {
   readonly stack: Stack;
   dirty: boolean;
-  groups: string;
+  /** The stack's multicast groups may have changed. */
+  regroup: boolean;
 }
 
 interface QueuedFrame {
@@ -77,7 +78,7 @@ export class Loop {
   }
 
   addStack(nwid: NetworkId, stack: Stack): void {
-    this.#links.set(nwid, { stack, dirty: true, groups: '' });
+    this.#links.set(nwid, { stack, dirty: true, regroup: true });
     this.kick();
   }
 
@@ -99,6 +100,13 @@ export class Loop {
     const link = this.#links.get(nwid);
     if (link !== undefined) link.dirty = true;
     this.kick();
+  }
+
+  /** The network's addresses changed: its groups are read again with the next flush. */
+  regroup(nwid: NetworkId): void {
+    const link = this.#links.get(nwid);
+    if (link !== undefined) link.regroup = true;
+    this.touch(nwid);
   }
 
   /** Runs what is due, hands out frames and callbacks, and arms the timer. */
@@ -169,10 +177,9 @@ export class Loop {
   }
 
   #syncGroups(at: Moment, nwid: NetworkId, link: Link): void {
+    if (!link.regroup) return;
+    link.regroup = false;
     const groups: readonly MulticastGroup[] = link.stack.multicastGroups();
-    const key = groups.map((g) => `${g.mac}/${g.adi}`).join();
-    if (key === link.groups) return;
-    link.groups = key;
     this.#node.setSubscriptions(at, nwid, groups);
     this.#drainNode(at);
   }

@@ -126,7 +126,7 @@ export class NetworkLink {
       routes: config === undefined ? [] : this.#routes(config),
     };
     this.#stack.configure(readClock(), this.#stackConfig);
-    this.#service.loop.touch(this.nwid);
+    this.#service.loop.regroup(this.nwid);
   }
 
   /** Whether local policy lets us use an assigned address or route target [3 section 11.4]. */

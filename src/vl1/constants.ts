@@ -46,6 +46,8 @@ export const MAX_INTRODUCTIONS = 65_536;
 /** Identity checks that wait for a worker, and copies of one HELLO answered after it. */
 export const MAX_VALIDATIONS = 256;
 export const MAX_HELLO_COPIES = 8;
+/** WHOIS requests of a node in all: datagrams with invented sources must not make it flood its root. */
+export const WHOIS_PER_SEC = 200;
 /** A root spends at most this many key agreements a second on strangers (about 0.1 ms each). */
 export const STRANGERS_PER_SEC = 1_000;
 /** Upstreams get HELLO every 5 s until they answer, then an ECHO in every heartbeat [2 section 25]. */

@@ -54,6 +54,7 @@ export type Vl1Counter =
   | 'okUnexpected'
   | 'echoGated'
   | 'whoisGated'
+  | 'whoisThrottled'
   | 'pushGated'
   | 'relayed'
   | 'relayHopLimit'

@@ -6,7 +6,13 @@ import type { NodeAddress } from '../wire/address.js';
 import { type InetAddress, remoteAddress } from '../wire/inetaddress.js';
 import { VERB } from '../wire/packet.js';
 import type { PeerRecord } from '../wire/peer-record.js';
-import { MAX_DEFERRED, MAX_PEERS, QUEUE_LIFE_MS, WHOIS_RETRY_MS } from './constants.js';
+import {
+  MAX_DEFERRED,
+  MAX_PEERS,
+  QUEUE_LIFE_MS,
+  WHOIS_PER_SEC,
+  WHOIS_RETRY_MS,
+} from './constants.js';
 import type { Contact } from './contact.js';
 import type { Path } from './path.js';
 import type { Sender } from './sender.js';
@@ -30,6 +36,8 @@ export class Whois {
   readonly #askedAt = new Map<NodeAddress, number>();
   readonly #cache = new Map<NodeAddress, PeerRecord>();
   #deferred: Deferred[] = [];
+  #secondStart = Number.NEGATIVE_INFINITY;
+  #inSecond = 0;
 
   constructor(state: Vl1State, sender: Sender, contact: Contact) {
     this.#s = state;
@@ -48,12 +56,25 @@ export class Whois {
     if (address === this.#s.self.address || this.#fromCache(address)) return;
     const asked = this.#askedAt.get(address);
     if (asked !== undefined && this.#s.now - asked < WHOIS_RETRY_MS) return;
-    if (this.#askedAt.size >= MAX_PEERS) return;
+    if (this.#askedAt.size >= MAX_PEERS || !this.#maySend()) return;
     this.#askedAt.set(address, this.#s.now);
     const up = this.#s.bestUpstream(address);
     if (up === undefined) return;
     this.#send.begin(up.address, VERB.WHOIS).u40(address);
     this.#send.general(up.address);
+  }
+
+  #maySend(): boolean {
+    if (this.#s.now - this.#secondStart >= 1_000) {
+      this.#secondStart = this.#s.now;
+      this.#inSecond = 0;
+    }
+    if (this.#inSecond >= WHOIS_PER_SEC) {
+      this.#s.counters.add('whoisThrottled');
+      return false;
+    }
+    this.#inSecond++;
+    return true;
   }
 
   /** Takes a cached identity and tries its addresses. */
