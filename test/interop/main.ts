@@ -3,6 +3,7 @@
  * usage: ZEROTIER_ONE=/path/to/zerotier-one node build/test/interop/main.js [--quick] [--out FILE]
  * Prints one line per check and last `interop: N passed, N failed`; skips loudly without the binary.
  */
+import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -405,6 +406,14 @@ async function scenario(name: string, cipher: 'aes' | 'salsa', root: Kind): Prom
       if (n.log !== '') console.log(`---- ${n.name}\n${n.log.slice(-1500)}`);
   } finally {
     await lab.down();
+  }
+}
+
+function commit(): string {
+  try {
+    return execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim();
+  } catch {
+    return 'unknown';
   }
 }
 
