@@ -33,7 +33,7 @@ let frames = 0;
 
 /** Copies a frame into the other side's inbox, as a network between them would. */
 function drain(from, to) {
-  from.stack.drain(at(), (dst, src, etherType, payload) => {
+  from.stack.drain(at(), (dst, _src, etherType, payload) => {
     frames++;
     const slot = to.free.pop() ?? { dst: new Uint8Array(6), bytes: new Uint8Array(10240) };
     slot.dst.set(dst);
@@ -91,7 +91,7 @@ const client = a.stack.tcpConnect(
   undefined,
   { ip: b.ip, port: 80 },
   {
-    onConnected() {},
+    onConnected: pump,
     onData() {},
     onSent: pump,
     onFin() {},

@@ -161,14 +161,15 @@ build_lwip() {
 		echo "lwip: no lwIP source in $tree" >&2
 		return 1
 	fi
-	lwip_layout || return 1
 	hash=$(lwip_input_hash)
 	if [[ -f dist/wasm/lwip.wasm && -f dist/wasm/lwip.revision ]] &&
 		grep -q "$hash" dist/wasm/lwip.revision; then
-		return 0
+		lwip_layout
+		return
 	fi
 	mkdir -p dist/wasm
 	lwip_compile "$tree" || return 1
+	lwip_layout || return 1
 	cp "$LWIP_WORK/lwip.wasm" dist/wasm/lwip.wasm
 	cp "$tree/COPYING" dist/wasm/lwip.LICENSE
 	{

@@ -31,7 +31,7 @@ static void sizes(void)
 	LINE("ROUTE_LEN", sizeof(struct port_route));
 	LINE("EVENT_LEN", sizeof(struct port_event));
 	LINE("FRAME_LEN", sizeof(struct port_frame));
-	LINE("IO_LEN", sizeof(struct port_io));
+	LINE("LAYOUT", PORT_LAYOUT);
 }
 
 static void enums(void)
@@ -57,6 +57,7 @@ static void enums(void)
 
 static void offsets(void)
 {
+	OFF("OFF_LAYOUT", port_io, layout);
 	OFF("OFF_LOCAL", port_io, local);
 	OFF("OFF_REMOTE", port_io, remote);
 	OFF("OFF_INFO", port_io, info);

@@ -10,9 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct tcp_pcb;
 uint32_t port_rand(void);
-unsigned long port_msl_ms(const struct tcp_pcb *pcb);
 void *port_heap_alloc(size_t size);
 void *port_heap_calloc(size_t count, size_t size);
 void port_heap_free(void *p);
@@ -120,18 +118,21 @@ uint16_t port_chksum(const void *data, int len);
 #define TCP_OOSEQ_MAX_BYTES	   TCP_WND	     /* a full window */
 #define TCP_OOSEQ_MAX_PBUFS	   1024		     /* bounds the cost of tiny segments */
 #define TCP_OVERSIZE		   TCP_MSS	     /* small writes fill up the last segment */
-#define TCP_TMR_INTERVAL	   50	/* delayed ACK 50 ms, RTO tick 100 ms; default 250/500 */
-#define LWIP_TCP_RTO_TIME	   1000 /* RFC 6298 initial RTO; default 3000 */
-#define TCP_MAXRTX		   12	/* some 4.5 minutes with back-off */
-#define TCP_SYNMAXRTX		   7	/* 127 s with the back-off of port_tcp.c, as Linux */
-#define TCP_MSL			   port_msl_ms(pcb) /* short and bounded TIME_WAIT, long LAST_ACK */
-#define TCP_LISTEN_BACKLOG	   0		    /* 8 bits there; port_tcp.c counts up to 4096 */
-#define SO_REUSE		   1 /* listeners beside old connections [5 section 13] */
-#define SO_REUSE_RXTOALL	   1 /* multicast and broadcast to every socket of a port */
-#define LWIP_TCP_KEEPALIVE	   1 /* idle, interval and count per connection */
+#define TCP_TMR_INTERVAL	   50	   /* delayed ACK 50 ms, RTO tick 100 ms; default 250/500 */
+#define LWIP_TCP_RTO_TIME	   1000	   /* RFC 6298 initial RTO; default 3000 */
+#define TCP_MAXRTX		   12	   /* some 4.5 minutes with back-off */
+#define TCP_SYNMAXRTX		   7	   /* 127 s with the back-off of port_tcp.c, as Linux */
+#define TCP_MSL			   60000UL /* for LAST_ACK alone: port_conn.c ends TIME_WAIT */
+#define TCP_LISTEN_BACKLOG	   0	   /* 8 bits there; port_tcp.c counts up to 4096 */
+#define SO_REUSE		   1	   /* listeners beside old connections [5 section 13] */
+#define SO_REUSE_RXTOALL	   1	   /* multicast and broadcast to every socket of a port */
+#define LWIP_TCP_KEEPALIVE	   1	   /* idle, interval and count per connection */
 #define LWIP_HOOK_TCP_ISN	   port_hook_isn /* RFC 6528 instead of a counter */
 #define LWIP_HOOK_TCP_INPACKET_PCB(pcb, hdr, optlen, opt1len, opt2, p)                             \
 	port_hook_inpacket(pcb, hdr, p) /* TIME_WAIT reuse; no endless acknowledgements */
+
+#define LWIP_HOOK_IP4_INPUT(p, inp) port_hook_ip4_input(p) /* lists a parked connection */
+#define LWIP_HOOK_IP6_INPUT(p, inp) port_hook_ip6_input(p) /* as above */
 
 /* --- routing ------------------------------------------------------------------------------ */
 #define LWIP_HOOK_IP4_ROUTE_SRC(src, dest)   port_hook_ip4_route(src, dest) /* longest prefix */

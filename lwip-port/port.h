@@ -27,6 +27,8 @@ extern u32_t port_stats[PORT_COUNTERS_MAX];
 /* --- port_time.c --- */
 void port_enter(double now);
 u32_t port_now(void);
+/* lwIP's clock of ticks, right even while its timer is stopped. */
+u32_t port_tcp_ticks(void);
 
 /* --- port_rand.c --- */
 void port_rand_seed(const u8_t *entropy32);
@@ -87,13 +89,17 @@ void port_tcp_init(void);
 void port_tcp_flush(void);
 int port_tcp_unflushed(void);
 void port_tcp_wake(void);
+/* After input and timers: takes pcbs in TIME_WAIT out of lwIP's list. */
+void port_tcp_settle(void);
+void port_tcp_second(void);
+/* Before anything that walks all of lwIP's connections. */
+void port_tcp_list_all(void);
 void port_tcp_netif_change(int begin);
-u32_t port_tcp_count(int list);
+void port_tcp_count(u32_t *counters);
 /* Replays a SYN that ended a TIME_WAIT: set by the hook, cleared by the caller. */
 extern u8_t port_syn_replay;
 /* Where the ring remembers a connection's last pure ACK; `hints` must be those of a TCP pcb. */
 u32_t *port_tcp_ack_slot(const struct netif_hint *hints);
-u32_t port_tcp_handles(void);
 
 /* --- port_udp.c --- */
 u32_t port_udp_count(void);

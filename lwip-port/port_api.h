@@ -117,6 +117,7 @@ struct port_tcp_info {
 	X(udpQueuedUsed, "datagrams waiting for the host")                                         \
 	X(framesQueuedUsed, "frames waiting for the host")                                         \
 	X(heapBlocksUsed, "heap blocks beyond those of the start-up")                              \
+	X(tcpParked, "idle connections out of the lists of lwIP")                                  \
 	X(tcpTimeWait, "connections in TIME_WAIT")                                                 \
 	X(heapBytes, "heap bytes in use")                                                          \
 	X(heapPeakBytes, "most heap bytes ever in use")                                            \
@@ -166,6 +167,7 @@ enum port_counter {
 
 /* The shared window. The host writes arguments before a call and reads results after it. */
 struct port_io {
+	uint32_t layout; /* PORT_LAYOUT: the loader refuses a file that does not fit layout.ts */
 	struct port_endpoint local;
 	struct port_endpoint remote;
 	struct port_tcp_info info;
@@ -175,11 +177,12 @@ struct port_io {
 	uint32_t event_count;
 	uint32_t frame_first; /* index of the first frame in the ring */
 	uint32_t frame_count; /* contiguous frames from there */
-	uint32_t reserved;
 	struct port_event events[PORT_EVENTS_MAX];
 	struct port_frame frames[PORT_FRAMES_MAX];
 	uint8_t data[PORT_DATA_MAX];
 };
+
+#define PORT_LAYOUT ((uint32_t)(sizeof(struct port_io) | PORT_COUNTERS_MAX << 24))
 
 /* --- port_time.c ------------------------------------------------------------------------------ */
 

@@ -525,6 +525,7 @@ void PORT_EXPORT(port_configure)(double now, uint32_t new_mtu, uint32_t addrs, u
 	port_enter(now);
 	mtu = (u16_t)LWIP_MIN(LWIP_MAX(new_mtu, PORT_MTU_MIN), PORT_MTU_MAX);
 	addrs = LWIP_MIN(addrs, PORT_ADDRS_MAX);
+	port_tcp_list_all();
 	port_tcp_netif_change(1);
 	drop_addresses(addrs);
 	port_tcp_netif_change(0);
@@ -661,6 +662,7 @@ void PORT_EXPORT(port_frame_in)(double now, uint32_t type, uint32_t group)
 		PORT_COUNT(dropFrameType);
 		pbuf_free(p);
 	}
+	port_tcp_settle();
 }
 
 /* --- questions ----------------------------------------------------------------------------------
@@ -688,11 +690,7 @@ int32_t PORT_EXPORT(port_is_local)(double now)
 
 static void count_levels(u32_t *c)
 {
-	c[PORT_COUNTER_tcpActiveUsed] = port_tcp_count(0);
-	c[PORT_COUNTER_tcpTimeWait] = port_tcp_count(1);
-	c[PORT_COUNTER_tcpListenUsed] = port_tcp_count(2);
-	c[PORT_COUNTER_tcpBoundUsed] = port_tcp_count(3);
-	c[PORT_COUNTER_tcpHandlesUsed] = port_tcp_handles();
+	port_tcp_count(c);
 	c[PORT_COUNTER_udpUsed] = port_udp_count();
 	c[PORT_COUNTER_udpQueuedUsed] = port_udp_queued();
 	c[PORT_COUNTER_framesQueuedUsed] = port_ring_frames();

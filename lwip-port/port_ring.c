@@ -123,6 +123,7 @@ uint32_t PORT_EXPORT(port_events)(double now)
 	release_events();
 	port_tcp_flush();
 	netif_poll_all();
+	port_tcp_settle();
 	port_tcp_wake();
 	while (first != NULL && fill(first))
 		pop();

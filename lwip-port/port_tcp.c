@@ -1,251 +1,36 @@
 /*
- * TCP: connections, listeners, and their way to the host.
+ * TCP: lwIP's callbacks, the events made of them, and the host's calls on connections.
  *
- * A *connection record* (struct conn) joins a handle of the host with a pcb of lwIP. It outlives
- * both: the pcb may die first (the host must still hear of it), or the host may close first (the
- * pcb finishes in the background, through FIN_WAIT and TIME_WAIT). lwIP tells of a pcb's end
- * through the "destroyed" callback of its extension argument, whatever the reason.
+ * Records and their phases are described in port_conn.c, listeners in port_listen.c.
  *
- * Phases:  PH_HALF_OPEN  SYN received, not the host's yet           -> PH_QUEUED, free
- *          PH_QUEUED     established, waits to be handed out        -> PH_OPEN, free
- *          PH_CONNECTING SYN sent                                   -> PH_OPEN, free (error)
- *          PH_OPEN       the host's                                 -> PH_CLOSING, free (error)
- *          PH_CLOSING    closed by the host, pcb still at work      -> free
- * Every phase ends by time: PH_HALF_OPEN 20 s (lwIP), PH_CONNECTING 127 s or 3 s without a
- * neighbour, PH_OPEN by retransmission or keep-alive, PH_CLOSING by ORPHAN_MS without progress or
- * FIN_WAIT_MS, TIME_WAIT by TIME_WAIT_MS or earlier when more than TIME_WAIT_MAX are waiting.
+ * Contents: callbacks, hooks, output, events, opening, data, options and questions.
  *
  * Closing never uses tcp_close(): that answers unread window with RST and stops the activity clock
- * that LAST_ACK depends on. A FIN is queued behind all data, and the rest happens in poll(). Data
- * that arrives after the host closed is answered with RST, as Linux does.
+ * that LAST_ACK depends on. A FIN is queued behind all data, and the rest happens in on_poll().
+ * Data that arrives after the host closed is answered with RST, as Linux does.
  *
  * The receive window opens only by port_tcp_credit(). What the host writes is copied; a write that
  * the heap refuses is remembered (starved) and the host hears SENT 0 when there is room again.
  */
-#include "port.h"
+#include "port_conn.h"
 #include "port_hooks.h"
 
-#include "lwip/priv/tcp_priv.h"
-#include "lwip/tcp.h"
-
 #include <string.h>
-
-#define PORT_FIRST     49152u /* [5 section 6.4] */
-#define PORT_COUNT_ALL 16384u
-#define BACKLOG_MAX    4096u /* [5 section 6.2] */
-#define LISTEN_BIT     (1u << 30)
 
 #define NEIGHBOUR_MS	  3000	 /* [5 section 10] */
 #define FIN_WAIT_MS	  60000	 /* as Linux; lwIP's 20 s is too short [5 section 6.1] */
 #define ORPHAN_MS	  120000 /* ours: a closed connection whose peer takes nothing */
-#define TIME_WAIT_MS	  10000	 /* ours: several round trips; Linux waits 60 s */
-#define TIME_WAIT_MAX	  4096u	 /* ours: lwIP walks this list for every SYN */
-#define LAST_ACK_MS	  120000
-#define CLOSED_WINDOW_RTX 6   /* back-off of a FIN into a closed window: some 20 s */
-#define SYN_RTO_MAX	  640 /* ticks of 100 ms */
-#define POLL_TICKS	  5   /* of 100 ms */
+#define FIRST_WINDOW	  10	 /* segments */
+#define CLOSED_WINDOW_RTX 6	 /* back-off of a FIN into a closed window: some 20 s */
+#define SYN_RTO_MAX	  640	 /* ticks of 100 ms */
+#define POLL_TICKS	  5	 /* of 100 ms */
 
-enum phase { PH_FREE, PH_HALF_OPEN, PH_QUEUED, PH_CONNECTING, PH_OPEN, PH_CLOSING };
-
-#define F_CONNECTED 0x01
-#define F_FIN	    0x02
-#define F_ERROR	    0x04
-#define F_WAKE	    0x08
-#define F_DIRTY	    0x10 /* linked in the output list */
-#define F_STARVED   0x20
-#define F_HELD	    0x40      /* counted in its listener's backlog by the host */
-#define F_SHUT	    0x80      /* FIN as soon as the handshake is complete */
-#define F_KEEP	    (F_DIRTY) /* survives the record's reuse, as the link does */
-
-struct listener;
-
-struct conn {
-	struct source src; /* first: cast both ways */
-	u32_t handle;
-	struct tcp_pcb *pcb; /* NULL once lwIP freed it */
-	struct listener *listener;
-	struct pbuf *rx_first; /* own list through ->next, each with tot_len == len */
-	struct pbuf *rx_last;
-	struct conn *dirty_next;
-	u32_t rx_bytes;
-	u32_t owed;  /* handed out and not credited */
-	u32_t sent;  /* acknowledged and not reported */
-	u32_t since; /* clock of the last progress */
-	u32_t ack_slot;
-	s32_t error;
-	u16_t local_port; /* counted in port_users */
-	u8_t phase;
-	u8_t flags;
-};
-
-struct listener {
-	struct tcp_pcb *pcb;
-	u32_t handle;
-	u16_t backlog;
-	u16_t waiting; /* connections in PH_HALF_OPEN, PH_QUEUED or held */
-	u8_t used;
-	u8_t v6_only;
-};
-
-static struct conn conns[PORT_CONNS_MAX];
-static struct listener listeners[PORT_LISTENS_MAX];
-static u16_t free_conns[PORT_CONNS_MAX]; /* stack of indices given back */
-static u32_t free_count;
-static u32_t fresh = 1; /* records from here on were never used; index 0 is no handle */
-static u32_t conns_used;
-static u32_t starved;
-static u16_t port_users[PORT_COUNT_ALL];
 static struct conn *dirty;
 static u8_t netif_changing;
-static u32_t time_wait_seen;
-static u8_t ext_id;
 u8_t port_syn_replay;
-
-/* --- records ------------------------------------------------------------------------------------
- */
-
-static void count_port(u32_t port, int by)
-{
-	if (port >= PORT_FIRST)
-		port_users[port - PORT_FIRST] = (u16_t)(port_users[port - PORT_FIRST] + by);
-}
-
-static u32_t next_handle(u32_t old, u32_t index)
-{
-	u32_t gen = ((old >> PORT_INDEX_BITS) + 1) & 0x7fff;
-
-	return gen << PORT_INDEX_BITS | index;
-}
-
-static struct conn *conn_new(void)
-{
-	struct conn *c;
-	u32_t i;
-
-	if (free_count > 0)
-		i = free_conns[--free_count];
-	else if (fresh < PORT_CONNS_MAX)
-		i = fresh++;
-	else
-		return NULL;
-	c = &conns[i];
-	c->src.kind = SOURCE_TCP;
-	c->handle = next_handle(c->handle, i);
-	c->flags &= F_KEEP;
-	c->since = port_now();
-	conns_used++;
-	return c;
-}
-
-static void rx_free(struct conn *c)
-{
-	while (c->rx_first != NULL) {
-		struct pbuf *p = c->rx_first;
-
-		c->rx_first = p->next;
-		p->next = NULL;
-		pbuf_free(p);
-	}
-	c->rx_last = NULL;
-	c->rx_bytes = 0;
-}
-
-static void listener_leave(struct conn *c)
-{
-	if (c->listener != NULL &&
-	    (c->phase == PH_HALF_OPEN || c->phase == PH_QUEUED || (c->flags & F_HELD) != 0))
-		c->listener->waiting--;
-	c->flags &= (u8_t)~F_HELD;
-}
-
-/* The record's links in the source and output lists stay valid: both skip PH_FREE records. */
-static void conn_free(struct conn *c)
-{
-	LWIP_ASSERT("conn_free: pcb is gone", c->pcb == NULL);
-	rx_free(c);
-	listener_leave(c);
-	if (c->flags & F_STARVED)
-		starved--;
-	count_port(c->local_port, -1);
-	c->local_port = 0;
-	c->listener = NULL;
-	c->owed = 0;
-	c->sent = 0;
-	c->ack_slot = 0;
-	c->phase = PH_FREE;
-	c->flags &= F_KEEP;
-	free_conns[free_count++] = (u16_t)(c->handle & ((1u << PORT_INDEX_BITS) - 1));
-	conns_used--;
-}
-
-static struct conn *conn_of(u32_t handle)
-{
-	u32_t i = handle & ((1u << PORT_INDEX_BITS) - 1);
-	struct conn *c = &conns[i];
-
-	if (i == 0 || i >= PORT_CONNS_MAX || c->handle != handle)
-		return NULL;
-	return c->phase == PH_CONNECTING || c->phase == PH_OPEN ? c : NULL;
-}
-
-static struct listener *listener_of(u32_t handle)
-{
-	u32_t i = handle & ((1u << PORT_INDEX_BITS) - 1);
-
-	if (i >= PORT_LISTENS_MAX || !listeners[i].used || listeners[i].handle != handle)
-		return NULL;
-	return &listeners[i];
-}
 
 /* --- callbacks of lwIP --------------------------------------------------------------------------
  */
-
-static void on_destroyed(u8_t id, void *data)
-{
-	struct conn *c = data;
-
-	LWIP_UNUSED_ARG(id);
-	if (c == NULL)
-		return;
-	c->pcb = NULL;
-	if (c->phase != PH_CONNECTING && c->phase != PH_OPEN)
-		conn_free(c);
-}
-
-static err_t on_passive_open(u8_t id, struct tcp_pcb_listen *lpcb, struct tcp_pcb *pcb);
-
-static const struct tcp_ext_arg_callbacks ext_callbacks = {on_destroyed, on_passive_open};
-
-static void attach(struct conn *c, struct tcp_pcb *pcb)
-{
-	c->pcb = pcb;
-	tcp_arg(pcb, c);
-	tcp_ext_arg_set(pcb, ext_id, c);
-	tcp_ext_arg_set_callbacks(pcb, ext_id, &ext_callbacks);
-}
-
-static err_t on_passive_open(u8_t id, struct tcp_pcb_listen *lpcb, struct tcp_pcb *pcb)
-{
-	struct listener *l = lpcb->callback_arg;
-	struct conn *c;
-
-	LWIP_UNUSED_ARG(id);
-	tcp_arg(pcb, NULL);
-	if (l == NULL || l->waiting >= l->backlog) {
-		PORT_COUNT(dropSynBacklog);
-		return ERR_MEM;
-	}
-	c = conn_new();
-	if (c == NULL) {
-		PORT_COUNT(dropSynTable);
-		return ERR_MEM;
-	}
-	c->phase = PH_HALF_OPEN;
-	c->listener = l;
-	l->waiting++;
-	attach(c, pcb);
-	return ERR_OK;
-}
 
 /* Take a chain apart into the record's own list. Zero-length elements (trimmed) are dropped. */
 static void rx_append(struct conn *c, struct pbuf *p)
@@ -269,20 +54,6 @@ static void rx_append(struct conn *c, struct pbuf *p)
 	}
 }
 
-static void give_up(struct conn *c)
-{
-	struct tcp_pcb *pcb = c->pcb;
-
-	listener_leave(c);
-	c->phase = PH_CLOSING;
-	if (pcb == NULL) {
-		conn_free(c);
-		return;
-	}
-	tcp_err(pcb, NULL);
-	tcp_abandon(pcb, pcb->state != SYN_SENT);
-}
-
 static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
 {
 	struct conn *c = arg;
@@ -294,7 +65,7 @@ static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
 		if (p == NULL)
 			return ERR_OK;
 		pbuf_free(p);
-		give_up(c);
+		conn_give_up(c);
 		return ERR_ABRT;
 	}
 	if (p == NULL)
@@ -305,12 +76,32 @@ static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
 	return ERR_OK;
 }
 
+/*
+ * lwIP grows the window in slow start by at most two segments per acknowledgement; a receiver that
+ * acknowledges a whole batch at once (as port_ring.c does) would slow it down. Count bytes instead,
+ * as RFC 3465 with its limit L raised, as Linux does. Not while recovering from a loss.
+ */
+static void grow_window(struct tcp_pcb *pcb, u32_t acked)
+{
+	u32_t counted = 2u * pcb->mss;
+
+	if (pcb->cwnd >= pcb->ssthresh || (pcb->flags & (TF_RTO | TF_INFR)) || acked <= counted)
+		return;
+	pcb->cwnd = LWIP_MIN(pcb->cwnd + acked - counted, TCP_SND_BUF);
+}
+
+/* RFC 6928, as Linux: ten segments at once on a fresh connection. lwIP starts with two. */
+void port_tcp_first_window(struct tcp_pcb *pcb)
+{
+	pcb->cwnd = LWIP_MAX(pcb->cwnd, FIRST_WINDOW * (u32_t)pcb->mss);
+}
+
 static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
 {
 	struct conn *c = arg;
 
-	LWIP_UNUSED_ARG(pcb);
 	c->since = port_now();
+	grow_window(pcb, len);
 	if (c->phase != PH_OPEN)
 		return ERR_OK;
 	c->sent += len;
@@ -368,7 +159,7 @@ static err_t poll_closing(struct conn *c)
 		return ERR_ABRT;
 	}
 	if (idle >= ORPHAN_MS) {
-		give_up(c);
+		conn_give_up(c);
 		return ERR_ABRT;
 	}
 	return ERR_OK;
@@ -392,6 +183,7 @@ static err_t on_connected(void *arg, struct tcp_pcb *pcb, err_t err)
 
 	LWIP_UNUSED_ARG(err);
 	c->since = port_now();
+	port_tcp_first_window(pcb);
 	if (c->flags & F_SHUT)
 		tcp_shutdown(pcb, 0, 1);
 	c->phase = PH_OPEN;
@@ -400,30 +192,12 @@ static err_t on_connected(void *arg, struct tcp_pcb *pcb, err_t err)
 	return ERR_OK;
 }
 
-static void set_callbacks(struct tcp_pcb *pcb)
+void port_tcp_callbacks(struct tcp_pcb *pcb)
 {
 	tcp_recv(pcb, on_recv);
 	tcp_sent(pcb, on_sent);
 	tcp_err(pcb, on_error);
 	tcp_poll(pcb, on_poll, POLL_TICKS);
-}
-
-static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
-{
-	struct conn *c;
-
-	LWIP_UNUSED_ARG(arg);
-	if (err != ERR_OK || pcb == NULL)
-		return ERR_VAL;
-	c = tcp_ext_arg_get(pcb, ext_id);
-	LWIP_ASSERT("on_accept: half open", c->phase == PH_HALF_OPEN);
-	c->phase = PH_QUEUED;
-	c->since = port_now();
-	c->local_port = pcb->local_port;
-	count_port(c->local_port, 1);
-	set_callbacks(pcb);
-	port_ring_push(&c->src);
-	return ERR_OK;
 }
 
 /* --- hooks of lwIP ------------------------------------------------------------------------------
@@ -478,36 +252,6 @@ err_t port_hook_inpacket(struct tcp_pcb *pcb, struct tcp_hdr *hdr, struct pbuf *
 	return is_idle_ack(pcb, hdr, p) ? ERR_VAL : ERR_OK;
 }
 
-/*
- * Half of how long lwIP keeps `pcb` in TIME_WAIT or LAST_ACK. lwIP asks for each pcb of the
- * TIME_WAIT list in turn, newest first, so counting the questions bounds the list.
- */
-unsigned long port_msl_ms(const struct tcp_pcb *pcb)
-{
-	if (pcb->state != TIME_WAIT)
-		return LAST_ACK_MS / 2;
-	if (pcb == tcp_tw_pcbs)
-		time_wait_seen = 0;
-	if (++time_wait_seen <= TIME_WAIT_MAX)
-		return TIME_WAIT_MS / 2;
-	if (tcp_ticks != pcb->tmr)
-		PORT_COUNT(timeWaitEvicted);
-	return 0;
-}
-
-u32_t *port_tcp_ack_slot(const struct netif_hint *hints)
-{
-	const struct tcp_pcb *pcb;
-	struct conn *c;
-
-	if (hints == NULL)
-		return NULL;
-	pcb = (const struct tcp_pcb *)(const void *)((const u8_t *)hints -
-						     offsetof(struct tcp_pcb, netif_hints));
-	c = tcp_ext_arg_get(pcb, ext_id);
-	return c == NULL ? NULL : &c->ack_slot;
-}
-
 /* --- output -------------------------------------------------------------------------------------
  */
 
@@ -531,7 +275,7 @@ void port_tcp_flush(void)
 
 		list = c->dirty_next;
 		c->dirty_next = NULL;
-		c->flags &= (u8_t)~F_DIRTY;
+		c->flags &= (u16_t)~F_DIRTY;
 		if (c->phase != PH_FREE && c->pcb != NULL && tcp_output(c->pcb) == ERR_BUF)
 			mark_dirty(c);
 	}
@@ -540,21 +284,6 @@ void port_tcp_flush(void)
 int port_tcp_unflushed(void)
 {
 	return dirty != NULL;
-}
-
-void port_tcp_wake(void)
-{
-	if (starved == 0 || !port_heap_tx_ok())
-		return;
-	for (u32_t i = 1; i < fresh && starved > 0; i++) {
-		struct conn *c = &conns[i];
-
-		if ((c->flags & F_STARVED) == 0)
-			continue;
-		c->flags = (u8_t)((c->flags & ~F_STARVED) | F_WAKE);
-		starved--;
-		port_ring_push(&c->src);
-	}
 }
 
 /* --- events -------------------------------------------------------------------------------------
@@ -571,6 +300,7 @@ static int fill_accept(struct conn *c)
 	port_to_endpoint(&ev->remote, &c->pcb->remote_ip, c->pcb->remote_port);
 	c->listener->waiting--;
 	c->phase = PH_OPEN;
+	port_tcp_first_window(c->pcb);
 	return 1;
 }
 
@@ -633,13 +363,13 @@ static int fill_data(struct conn *c)
 	return 1;
 }
 
-static int fill_flag(struct conn *c, u8_t flag, u32_t kind)
+static int fill_flag(struct conn *c, u16_t flag, u32_t kind)
 {
 	if ((c->flags & flag) == 0)
 		return 1;
 	if (port_ring_record(kind, c->handle) == NULL)
 		return 0;
-	c->flags &= (u8_t)~flag;
+	c->flags &= (u16_t)~flag;
 	return 1;
 }
 
@@ -654,7 +384,7 @@ static int fill_sent(struct conn *c)
 		return 0;
 	ev->a = c->sent;
 	c->sent = 0;
-	c->flags &= (u8_t)~F_WAKE;
+	c->flags &= (u16_t)~F_WAKE;
 	return 1;
 }
 
@@ -688,45 +418,19 @@ int port_tcp_fill(struct source *s)
 /* --- opening ------------------------------------------------------------------------------------
  */
 
-static int tuple_used(const ip_addr_t *local, u32_t port, const ip_addr_t *remote, u32_t rport)
+u32_t port_tcp_choose(const ip_addr_t *local, const ip_addr_t *remote, u32_t rport)
 {
-	struct tcp_pcb *lists[] = {tcp_active_pcbs, tcp_tw_pcbs};
+	u32_t start = port_rand() % PORT_RANGE;
+	u32_t port = conn_unused_port(start);
 
-	for (u32_t i = 0; i < 2; i++)
-		for (struct tcp_pcb *p = lists[i]; p != NULL; p = p->next)
-			if (p->local_port == port && p->remote_port == rport &&
-			    ip_addr_eq(&p->remote_ip, remote) && ip_addr_eq(&p->local_ip, local))
-				return 1;
-	return 0;
-}
+	/* All in use: one that is free towards this destination will do. */
+	for (u32_t i = 0; port == 0 && remote != NULL && i < PORT_RANGE; i++) {
+		u32_t p = PORT_FIRST + (start + i) % PORT_RANGE;
 
-static int listens_on(u32_t port)
-{
-	for (struct tcp_pcb_listen *l = tcp_listen_pcbs.listen_pcbs; l != NULL; l = l->next)
-		if (l->local_port == port)
-			return 1;
-	return 0;
-}
-
-/* A free ephemeral port; one that only connections elsewhere use, when none is free. 0 = none. */
-static u32_t choose_port(const ip_addr_t *local, const ip_addr_t *remote, u32_t rport)
-{
-	u32_t start = port_rand() % PORT_COUNT_ALL;
-	u32_t tries = 64; /* each walks lwIP's lists */
-
-	for (u32_t i = 0; i < PORT_COUNT_ALL; i++) {
-		u32_t n = (start + i) % PORT_COUNT_ALL;
-
-		if (port_users[n] == 0 && !listens_on(PORT_FIRST + n))
-			return PORT_FIRST + n;
+		if (!port_listens_on(p) && conn_find(local, p, remote, rport) == NULL)
+			port = p;
 	}
-	for (u32_t i = 0; i < tries && remote != NULL; i++) {
-		u32_t port = PORT_FIRST + (start + i) % PORT_COUNT_ALL;
-
-		if (!listens_on(port) && !tuple_used(local, port, remote, rport))
-			return port;
-	}
-	return 0;
+	return port;
 }
 
 /* 0.0.0.0 and :: as a destination mean this host, as on Linux. */
@@ -759,9 +463,10 @@ static int settle_ends(ip_addr_t *local, u16_t *lport, ip_addr_t *remote, u16_t 
 	if (ip_addr_isany(local))
 		ip_addr_copy(*local, src);
 	if (*lport != 0)
-		return tuple_used(local, *lport, remote, rport) ? PORT_ERR(PORT_PLACE_BIND, ERR_USE)
-								: 0;
-	port = choose_port(local, remote, rport);
+		return conn_find(local, *lport, remote, rport) != NULL
+			       ? PORT_ERR(PORT_PLACE_BIND, ERR_USE)
+			       : 0;
+	port = port_tcp_choose(local, remote, rport);
 	*lport = (u16_t)port;
 	return port != 0 ? 0 : PORT_ERR(PORT_PLACE_CONNECT, ERR_BUF);
 }
@@ -779,8 +484,8 @@ static int start_connect(const ip_addr_t *local, u16_t lport, const ip_addr_t *r
 		conn_free(c);
 		return PORT_ERR(PORT_PLACE_CONNECT, ERR_MEM);
 	}
-	attach(c, pcb);
-	set_callbacks(pcb);
+	conn_attach(c, pcb);
+	port_tcp_callbacks(pcb);
 	/* Bound here and not by tcp_bind(), which walks every list to find a conflict. */
 	ip_addr_copy(pcb->local_ip, *local);
 	pcb->local_port = lport;
@@ -793,8 +498,9 @@ static int start_connect(const ip_addr_t *local, u16_t lport, const ip_addr_t *r
 		tcp_abort(pcb);
 		return PORT_ERR(PORT_PLACE_CONNECT, err);
 	}
+	conn_register(c);
 	c->local_port = lport;
-	count_port(lport, 1);
+	conn_count_port(lport, 1);
 	return (int)c->handle;
 }
 
@@ -815,143 +521,6 @@ int32_t PORT_EXPORT(port_tcp_connect)(double now)
 	return start_connect(&local, lport, &remote, io.remote.port);
 }
 
-/* --- listening ----------------------------------------------------------------------------------
- */
-
-static int overlaps(const ip_addr_t *a, const ip_addr_t *b)
-{
-	if (IP_IS_ANY_TYPE_VAL(*a) || IP_IS_ANY_TYPE_VAL(*b))
-		return 1;
-	if (IP_IS_V6(a) != IP_IS_V6(b))
-		return 0;
-	return ip_addr_isany(a) || ip_addr_isany(b) || ip_addr_eq(a, b);
-}
-
-static int listen_conflict(const ip_addr_t *ip, u32_t port)
-{
-	for (struct tcp_pcb_listen *l = tcp_listen_pcbs.listen_pcbs; l != NULL; l = l->next)
-		if (l->local_port == port && overlaps(&l->local_ip, ip))
-			return 1;
-	return 0;
-}
-
-static struct listener *listener_new(void)
-{
-	for (u32_t i = 0; i < PORT_LISTENS_MAX; i++) {
-		struct listener *l = &listeners[i];
-
-		if (l->used)
-			continue;
-		l->used = 1;
-		l->waiting = 0;
-		l->handle = (next_handle(l->handle, i) & (LISTEN_BIT - 1)) | LISTEN_BIT;
-		return l;
-	}
-	return NULL;
-}
-
-static u16_t clamp_backlog(u32_t backlog)
-{
-	return (u16_t)LWIP_MIN(LWIP_MAX(backlog, 1), BACKLOG_MAX);
-}
-
-static err_t start_listen(struct listener *l, const ip_addr_t *ip, u16_t port)
-{
-	struct tcp_pcb *pcb = tcp_new_ip_type(IP_GET_TYPE(ip));
-	struct tcp_pcb *lpcb;
-	err_t err;
-
-	if (pcb == NULL)
-		return ERR_MEM;
-	/* Old connections of the port do not hinder, as with SO_REUSEADDR; listen_conflict() does.
-	 */
-	ip_addr_copy(pcb->local_ip, *ip);
-	pcb->local_port = port;
-	TCP_REG(&tcp_bound_pcbs, pcb);
-	tcp_arg(pcb, l);
-	tcp_ext_arg_set_callbacks(pcb, ext_id, &ext_callbacks);
-	lpcb = tcp_listen_with_backlog_and_err(pcb, 1, &err);
-	if (lpcb == NULL) {
-		tcp_abort(pcb);
-		return err;
-	}
-	tcp_accept(lpcb, on_accept);
-	l->pcb = lpcb;
-	return ERR_OK;
-}
-
-int32_t PORT_EXPORT(port_tcp_listen)(double now, uint32_t backlog)
-{
-	struct listener *l;
-	ip_addr_t ip;
-	u32_t port = io.local.port;
-	err_t err;
-
-	port_enter(now);
-	if (port_from_endpoint(&io.local, &ip) != 0)
-		return PORT_ERR(PORT_PLACE_BIND, ERR_VAL);
-	if (!ip_addr_isany(&ip) && !port_addr_is_local(&ip))
-		return PORT_ERR(PORT_PLACE_BIND, ERR_RTE);
-	if (port == 0)
-		port = choose_port(&ip, NULL, 0);
-	if (port == 0)
-		return PORT_ERR(PORT_PLACE_BIND, ERR_BUF);
-	if (listen_conflict(&ip, port))
-		return PORT_ERR(PORT_PLACE_BIND, ERR_USE);
-	l = listener_new();
-	if (l == NULL)
-		return PORT_ERR(PORT_PLACE_BIND, ERR_MEM);
-	l->backlog = clamp_backlog(backlog);
-	err = start_listen(l, &ip, (u16_t)port);
-	if (err != ERR_OK) {
-		l->used = 0;
-		return PORT_ERR(PORT_PLACE_BIND, err);
-	}
-	return (int)l->handle;
-}
-
-void PORT_EXPORT(port_tcp_backlog)(double now, uint32_t handle, uint32_t backlog)
-{
-	struct listener *l = listener_of(handle);
-
-	port_enter(now);
-	if (l != NULL)
-		l->backlog = clamp_backlog(backlog);
-}
-
-void PORT_EXPORT(port_tcp_unlisten)(double now, uint32_t handle)
-{
-	struct listener *l = listener_of(handle);
-
-	port_enter(now);
-	if (l == NULL)
-		return;
-	for (u32_t i = 1; i < fresh; i++) {
-		struct conn *c = &conns[i];
-
-		if (c->phase == PH_FREE || c->listener != l)
-			continue;
-		listener_leave(c);
-		c->listener = NULL;
-		if (c->phase == PH_HALF_OPEN || c->phase == PH_QUEUED)
-			give_up(c);
-	}
-	tcp_close(l->pcb);
-	l->pcb = NULL;
-	l->used = 0;
-}
-
-void PORT_EXPORT(port_tcp_hold)(double now, uint32_t handle, uint32_t held)
-{
-	struct conn *c = conn_of(handle);
-
-	port_enter(now);
-	if (c == NULL || c->listener == NULL || ((c->flags & F_HELD) != 0) == (held != 0))
-		return;
-	c->flags ^= F_HELD;
-	c->listener->waiting = (u16_t)(c->listener->waiting + (held ? 1 : -1));
-}
-
 /* --- data ---------------------------------------------------------------------------------------
  */
 
@@ -962,25 +531,18 @@ static int may_write(const struct conn *c)
 	       (c->pcb->state == ESTABLISHED || c->pcb->state == CLOSE_WAIT);
 }
 
-static void starve(struct conn *c)
-{
-	if (c->flags & F_STARVED)
-		return;
-	c->flags |= F_STARVED;
-	starved++;
-}
-
 uint32_t PORT_EXPORT(port_tcp_write)(double now, uint32_t handle, uint32_t len, uint32_t more)
 {
-	struct conn *c = conn_of(handle);
+	struct conn *c;
 	u8_t flags = (u8_t)(TCP_WRITE_FLAG_COPY | (more ? TCP_WRITE_FLAG_MORE : 0));
 	u32_t n;
 
 	port_enter(now);
+	c = conn_live(handle);
 	if (!may_write(c) || len > PORT_DATA_MAX)
 		return 0;
 	if (!port_heap_tx_ok()) {
-		starve(c);
+		conn_starve(c);
 		return 0;
 	}
 	n = LWIP_MIN(LWIP_MIN(len, 0xffff), c->pcb->snd_buf);
@@ -988,7 +550,7 @@ uint32_t PORT_EXPORT(port_tcp_write)(double now, uint32_t handle, uint32_t len, 
 	while (n > 0 && tcp_write(c->pcb, io.data, (u16_t)n, flags) != ERR_OK)
 		n /= 2;
 	if (n == 0 && c->pcb->snd_buf > 0 && len > 0)
-		starve(c);
+		conn_starve(c);
 	/* With more to come a partial segment waits, but full ones go. */
 	if (!more || (c->pcb->unsent != NULL && c->pcb->unsent->next != NULL))
 		mark_dirty(c);
@@ -997,13 +559,14 @@ uint32_t PORT_EXPORT(port_tcp_write)(double now, uint32_t handle, uint32_t len, 
 
 uint32_t PORT_EXPORT(port_tcp_room)(double now, uint32_t handle)
 {
-	struct conn *c = conn_of(handle);
+	struct conn *c;
 
 	port_enter(now);
+	c = conn_of(handle);
 	if (!may_write(c))
 		return 0;
 	if (!port_heap_tx_ok()) {
-		starve(c);
+		conn_starve(c);
 		return 0;
 	}
 	return c->pcb->snd_buf;
@@ -1011,9 +574,10 @@ uint32_t PORT_EXPORT(port_tcp_room)(double now, uint32_t handle)
 
 void PORT_EXPORT(port_tcp_credit)(double now, uint32_t handle, uint32_t count)
 {
-	struct conn *c = conn_of(handle);
+	struct conn *c;
 
 	port_enter(now);
+	c = conn_live(handle);
 	if (c == NULL)
 		return;
 	count = LWIP_MIN(count, c->owed);
@@ -1038,26 +602,28 @@ static void end_output(struct conn *c)
 
 void PORT_EXPORT(port_tcp_shutdown)(double now, uint32_t handle)
 {
-	struct conn *c = conn_of(handle);
+	struct conn *c;
 
 	port_enter(now);
+	c = conn_live(handle);
 	if (c != NULL && c->pcb != NULL)
 		end_output(c);
 }
 
 void PORT_EXPORT(port_tcp_close)(double now, uint32_t handle)
 {
-	struct conn *c = conn_of(handle);
+	struct conn *c;
 
 	port_enter(now);
+	c = conn_live(handle);
 	if (c == NULL)
 		return;
 	/* Input that nobody took is answered with RST, as on Linux. */
 	if (c->pcb == NULL || c->phase == PH_CONNECTING || c->rx_first != NULL) {
-		give_up(c);
+		conn_give_up(c);
 		return;
 	}
-	listener_leave(c);
+	port_listen_leave(c);
 	c->phase = PH_CLOSING;
 	c->since = port_now();
 	end_output(c);
@@ -1065,11 +631,12 @@ void PORT_EXPORT(port_tcp_close)(double now, uint32_t handle)
 
 void PORT_EXPORT(port_tcp_abort)(double now, uint32_t handle)
 {
-	struct conn *c = conn_of(handle);
+	struct conn *c;
 
 	port_enter(now);
+	c = conn_live(handle);
 	if (c != NULL)
-		give_up(c);
+		conn_give_up(c);
 }
 
 /* --- options and questions ----------------------------------------------------------------------
@@ -1086,9 +653,10 @@ static void set_keepalive(struct tcp_pcb *pcb, u32_t idle_ms, u32_t interval_ms,
 void PORT_EXPORT(port_tcp_options)(double now, uint32_t handle, uint32_t no_delay, uint32_t keep,
 				   uint32_t idle_ms, uint32_t interval_ms, uint32_t count)
 {
-	struct conn *c = conn_of(handle);
+	struct conn *c;
 
 	port_enter(now);
+	c = conn_live(handle);
 	if (c == NULL || c->pcb == NULL)
 		return;
 	if (no_delay == 1) {
@@ -1105,9 +673,10 @@ void PORT_EXPORT(port_tcp_options)(double now, uint32_t handle, uint32_t no_dela
 
 int32_t PORT_EXPORT(port_tcp_info)(double now, uint32_t handle)
 {
-	struct conn *c = conn_of(handle);
+	struct conn *c;
 
 	port_enter(now);
+	c = conn_of(handle);
 	if (c == NULL || c->pcb == NULL)
 		return 0;
 	io.info.state = c->pcb->state;
@@ -1121,9 +690,10 @@ int32_t PORT_EXPORT(port_tcp_info)(double now, uint32_t handle)
 
 int32_t PORT_EXPORT(port_tcp_names)(double now, uint32_t handle)
 {
-	struct conn *c = conn_of(handle);
+	struct conn *c;
 
 	port_enter(now);
+	c = conn_of(handle);
 	if (c == NULL || c->pcb == NULL)
 		return 0;
 	port_to_endpoint(&io.local, &c->pcb->local_ip, c->pcb->local_port);
@@ -1131,39 +701,7 @@ int32_t PORT_EXPORT(port_tcp_names)(double now, uint32_t handle)
 	return 1;
 }
 
-int32_t PORT_EXPORT(port_tcp_listen_name)(double now, uint32_t handle)
-{
-	struct listener *l = listener_of(handle);
-
-	port_enter(now);
-	if (l == NULL)
-		return 0;
-	port_to_endpoint(&io.local, &l->pcb->local_ip, l->pcb->local_port);
-	return 1;
-}
-
-void port_tcp_init(void)
-{
-	ext_id = tcp_ext_arg_alloc_id();
-}
-
 void port_tcp_netif_change(int begin)
 {
 	netif_changing = (u8_t)begin;
-}
-
-u32_t port_tcp_count(int list)
-{
-	struct tcp_pcb *lists[] = {tcp_active_pcbs, tcp_tw_pcbs, tcp_listen_pcbs.pcbs,
-				   tcp_bound_pcbs};
-	u32_t n = 0;
-
-	for (struct tcp_pcb *p = lists[list]; p != NULL; p = p->next)
-		n++;
-	return n;
-}
-
-u32_t port_tcp_handles(void)
-{
-	return conns_used;
 }

@@ -20,7 +20,8 @@ struct port_io io;
 u32_t port_stats[PORT_COUNTERS_MAX];
 
 static u32_t clock_ms;
-static u32_t tcp_due; /* valid while tcp_running */
+static u32_t tcp_due;	     /* valid while tcp_running */
+static u32_t tcp_stopped_at; /* valid while not: tcp_ticks was right then */
 static u32_t second_due;
 static u8_t tcp_running;
 static u8_t started;
@@ -48,13 +49,28 @@ u32_t sys_now(void)
 	return clock_ms;
 }
 
+u32_t port_tcp_ticks(void)
+{
+	return tcp_running ? tcp_ticks
+			   : tcp_ticks + (clock_ms - tcp_stopped_at) / TCP_SLOW_INTERVAL;
+}
+
 /* Called by lwIP whenever a connection enters one of its lists. */
 void tcp_timer_needed(void)
 {
 	if (tcp_running)
 		return;
+	tcp_ticks = port_tcp_ticks();
 	tcp_running = 1;
 	tcp_due = clock_ms + TCP_TMR_INTERVAL;
+}
+
+static void stop_if_unused(void)
+{
+	if (tcp_active_pcbs != NULL || tcp_tw_pcbs != NULL)
+		return;
+	tcp_running = 0;
+	tcp_stopped_at = clock_ms;
 }
 
 static void run_tcp(void)
@@ -64,7 +80,8 @@ static void run_tcp(void)
 	while (tcp_running && is_due(tcp_due)) {
 		tcp_due += TCP_TMR_INTERVAL;
 		tcp_tmr();
-		tcp_running = tcp_active_pcbs != NULL || tcp_tw_pcbs != NULL;
+		port_tcp_settle();
+		stop_if_unused();
 	}
 }
 
@@ -75,12 +92,14 @@ static void run_second(void)
 	while (is_due(second_due)) {
 		second_due += SECOND_MS;
 		port_netif_second();
+		port_tcp_second();
 	}
 }
 
 uint32_t PORT_EXPORT(port_io_address)(double now)
 {
 	port_enter(now);
+	io.layout = PORT_LAYOUT;
 	return (uint32_t)(uintptr_t)&io;
 }
 
@@ -89,6 +108,7 @@ void PORT_EXPORT(port_start)(double now)
 	LWIP_ASSERT("port_start: once", !started);
 	started = 1;
 	clock_ms = (u32_t)(u64_t)now;
+	tcp_stopped_at = clock_ms;
 	port_heap_init();
 	port_rand_seed(io.data);
 	lwip_init();

@@ -17,7 +17,7 @@ export const ADDR_LEN = 20;
 export const ROUTE_LEN = 36;
 export const EVENT_LEN = 64;
 export const FRAME_LEN = 12;
-export const IO_LEN = 133644;
+export const LAYOUT = 805440016;
 export const FAMILY_ANY = 0;
 export const FAMILY_4 = 4;
 export const FAMILY_6 = 6;
@@ -35,18 +35,19 @@ export const EV_ERROR = 6;
 export const EV_DATAGRAM = 7;
 export const EV_UNREACHABLE = 8;
 export const EV_ECHO = 9;
-export const OFF_LOCAL = 0;
-export const OFF_REMOTE = 20;
-export const OFF_INFO = 40;
-export const OFF_COUNTERS = 64;
-export const OFF_ADDRS = 252;
-export const OFF_ROUTES = 1532;
-export const OFF_EVENT_COUNT = 10748;
-export const OFF_FRAME_FIRST = 10752;
-export const OFF_FRAME_COUNT = 10756;
-export const OFF_EVENTS = 10764;
-export const OFF_FRAMES = 18956;
-export const OFF_DATA = 68108;
+export const OFF_LAYOUT = 0;
+export const OFF_LOCAL = 4;
+export const OFF_REMOTE = 24;
+export const OFF_INFO = 44;
+export const OFF_COUNTERS = 68;
+export const OFF_ADDRS = 260;
+export const OFF_ROUTES = 1540;
+export const OFF_EVENT_COUNT = 10756;
+export const OFF_FRAME_FIRST = 10760;
+export const OFF_FRAME_COUNT = 10764;
+export const OFF_EVENTS = 10768;
+export const OFF_FRAMES = 18960;
+export const OFF_DATA = 68112;
 export const ENDPOINT_PORT = 16;
 export const ENDPOINT_FAMILY = 18;
 export const ADDR_FAMILY = 16;
@@ -73,6 +74,7 @@ export const COUNTERS = [
   ['udpQueuedUsed', 'datagrams waiting for the host'],
   ['framesQueuedUsed', 'frames waiting for the host'],
   ['heapBlocksUsed', 'heap blocks beyond those of the start-up'],
+  ['tcpParked', 'idle connections out of the lists of lwIP'],
   ['tcpTimeWait', 'connections in TIME_WAIT'],
   ['heapBytes', 'heap bytes in use'],
   ['heapPeakBytes', 'most heap bytes ever in use'],

@@ -19,7 +19,9 @@ import {
   FAMILY_4,
   FAMILY_6,
   FAMILY_ANY,
+  LAYOUT,
   OFF_DATA,
+  OFF_LAYOUT,
 } from './layout.js';
 import type { Endpoint, IpBytes } from './stack.js';
 
@@ -159,6 +161,9 @@ export class Lwip {
     this.view = new DataView(memory.buffer);
     (instance.exports['_initialize'] as () => void)();
     this.io = this.exports.port_io_address(now);
+    if (this.u32[(this.io + OFF_LAYOUT) >> 2] !== LAYOUT) {
+      throw new Error('lwip.wasm does not fit src/stack/layout.ts: build both again');
+    }
     this.data = this.u8.subarray(this.io + OFF_DATA, this.io + OFF_DATA + DATA_MAX);
   }
 
