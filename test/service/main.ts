@@ -15,6 +15,7 @@ import { httpNetwork, uiFlow } from './live.js';
 import { enterNamespace } from './namespace.js';
 import { cliOffline } from './offline.js';
 import { Programs } from './programs.js';
+import { realCli } from './real-cli.js';
 import type { Group } from './report.js';
 import { cliScriptedService } from './scripted.js';
 
@@ -31,11 +32,13 @@ const GROUPS: ReadonlyMap<string, () => Promise<Group>> = new Map([
   ['http-network', httpNetwork],
   ['service-command-line', () => serviceCommandLine(programs)],
   ['idtool', () => idtool(folder.dir, programs)],
+  ['real-cli', () => realCli(folder.dir, programs)],
 ]);
 
 const only = process.argv[process.argv.indexOf('--only') + 1];
 let passed = 0;
 let failed = 0;
+let skipped = 0;
 try {
   for (const [name, run] of GROUPS) {
     if (process.argv.includes('--only') && name !== only) continue;
@@ -44,6 +47,7 @@ try {
       group.finish();
       passed += group.passed;
       failed += group.failed;
+      skipped += group.skipped;
     } catch (e) {
       console.log(`FAIL ${name}: ${e instanceof Error ? e.message : String(e)}`);
       failed++;
@@ -52,6 +56,6 @@ try {
 } finally {
   folder.remove();
 }
-if (passed + failed === 0) failed++;
+if (passed + failed + skipped === 0) failed++;
 console.log(`service: ${passed} passed, ${failed} failed`);
 process.exitCode = failed === 0 ? 0 : 1;

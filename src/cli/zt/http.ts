@@ -40,7 +40,7 @@ type Parsed = Whole | 'more' | 'bad';
  */
 export function parseAnswer(bytes: Buffer, ended: boolean): Parsed {
   const headEnd = bytes.indexOf('\r\n\r\n');
-  if (headEnd < 0) return ended || /^(?!HTT?P?\/?)./s.test(head(bytes)) ? 'bad' : 'more';
+  if (headEnd < 0) return ended || !mayBegin(bytes) ? 'bad' : 'more';
   const lines = bytes.subarray(0, headEnd).toString('latin1').split('\r\n');
   const status = Number(/^HTTP\/1\.[01] ([0-9]{3})(?: |$)/.exec(lines[0]!)?.[1] ?? 0);
   if (status === 0) return 'bad';
@@ -64,8 +64,10 @@ export function parseAnswer(bytes: Buffer, ended: boolean): Parsed {
   return ended ? 'bad' : 'more';
 }
 
-function head(bytes: Buffer): string {
-  return bytes.subarray(0, 5).toString('latin1');
+/** Whether an answer may begin like this. */
+function mayBegin(bytes: Buffer): boolean {
+  const start = 'HTTP/1.';
+  return start.startsWith(bytes.subarray(0, start.length).toString('latin1'));
 }
 
 function parseChunks(bytes: Buffer): Buffer | 'more' | 'bad' {

@@ -139,7 +139,7 @@ export function propertyText(n: JsonRecord, name: string): string {
     case 'ip6prefix':
       return addressLines(all.filter(v6), plane as (a: JsonValue) => boolean, PREFIX_LEN);
     default: {
-      const v = n[name];
+      const v = Object.hasOwn(n, name) ? n[name] : undefined;
       const isScalar = v !== null && typeof v !== 'object' && v !== undefined;
       return isScalar ? `${jsonText(v, '')}\n` : 'error, unknown property name\n';
     }
