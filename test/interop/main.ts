@@ -421,7 +421,17 @@ function writeReport(file: string): void {
   mkdirSync(dirname(file), { recursive: true });
   writeFileSync(
     file,
-    `${JSON.stringify({ peer: `ZeroTier One ${SUPPORTED_VERSION}`, date: new Date().toISOString().slice(0, 10), node: process.version, rows }, null, 1)}\n`,
+    `${JSON.stringify(
+      {
+        peer: `ZeroTier One ${SUPPORTED_VERSION}`,
+        date: new Date().toISOString().slice(0, 10),
+        node: process.version,
+        commit: commit(),
+        rows,
+      },
+      null,
+      1,
+    )}\n`,
   );
 }
 
