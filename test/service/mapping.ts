@@ -11,8 +11,8 @@ export class Mapping {
 
   /** Maps a text, and its upper-case form. */
   add(recorded: string, ours: string): this {
-    this.#pairs.set(recorded, ours);
     this.#pairs.set(recorded.toUpperCase(), ours.toUpperCase());
+    this.#pairs.set(recorded, ours);
     this.#pattern = undefined;
     return this;
   }

@@ -30,6 +30,14 @@ export interface HomeEntry {
   readonly text?: string;
 }
 
+/** One turn of a recorded conversation. */
+export interface Exchange {
+  readonly sent: string;
+  readonly received: string;
+  /** Seconds. */
+  readonly closedByServerAfter?: number;
+}
+
 /** One record; which fields it has depends on its kind (README of the vectors). */
 export interface ServiceRecord {
   readonly seq: number;
@@ -53,6 +61,7 @@ export interface ServiceRecord {
   readonly modes?: Readonly<Record<string, string>>;
   readonly request?: HttpRequest;
   readonly response?: HttpResponse | null;
+  readonly exchange?: readonly Exchange[];
   readonly interimResponse?: string;
   readonly connectionAfter?: string;
   readonly filesWhileRunning?: readonly HomeEntry[];

@@ -1,34 +1,36 @@
 /** `zerotier-cli`: from words to an exit code [4 section 4]. */
 import { type Context, EXIT_OK, EXIT_USAGE, printRefusal, request } from './answers.js';
 import { parseCommandLine } from './args.js';
-import { bond, listBonds } from './bonds.js';
-import { dump } from './dump.js';
 import { findService, NotFoundError } from './find.js';
-import { deorbit, listMoons, orbit } from './moons.js';
-import { get, join, leave, listNetworks, set } from './networks.js';
-import { info, listPeers, peers } from './peers.js';
 import { CLI_USAGE, err, out } from './print.js';
 
 const VERSION = '1.14.1';
 
 type Command = (c: Context) => Promise<number>;
 
+/** Each group of commands is a file of its own, loaded when one of them is used. */
+const bonds = () => import('./bonds.js');
+const dump = () => import('./dump.js');
+const moons = () => import('./moons.js');
+const networks = () => import('./networks.js');
+const peers = () => import('./peers.js');
+
 const COMMANDS: ReadonlyMap<string, Command> = new Map<string, Command>([
-  ['info', info],
-  ['status', info],
-  ['listpeers', listPeers],
-  ['peers', peers],
-  ['listnetworks', listNetworks],
-  ['listmoons', listMoons],
-  ['join', join],
-  ['leave', leave],
-  ['orbit', orbit],
-  ['deorbit', deorbit],
-  ['set', set],
-  ['get', get],
-  ['bond', bond],
-  ['listbonds', listBonds],
-  ['dump', dump],
+  ['info', async (c) => (await peers()).info(c)],
+  ['status', async (c) => (await peers()).info(c)],
+  ['listpeers', async (c) => (await peers()).listPeers(c)],
+  ['peers', async (c) => (await peers()).peers(c)],
+  ['listnetworks', async (c) => (await networks()).listNetworks(c)],
+  ['listmoons', async (c) => (await moons()).listMoons(c)],
+  ['join', async (c) => (await networks()).join(c)],
+  ['leave', async (c) => (await networks()).leave(c)],
+  ['orbit', async (c) => (await moons()).orbit(c)],
+  ['deorbit', async (c) => (await moons()).deorbit(c)],
+  ['set', async (c) => (await networks()).set(c)],
+  ['get', async (c) => (await networks()).get(c)],
+  ['bond', async (c) => (await bonds()).bond(c)],
+  ['listbonds', async (c) => (await bonds()).listBonds(c)],
+  ['dump', async (c) => (await dump()).dump(c)],
 ]);
 
 /** `/path`: the body as it came; `-j` makes no difference. */
