@@ -197,7 +197,7 @@ export class HelloReceiver {
     this.#s.counters.add('helloCollision');
     const w = this.#send.begin(hello.identity.address, VERB.ERROR);
     w.u8(VERB.HELLO).u64(packetId(packet)).u8(ERROR_CODE.IDENTITY_COLLISION);
-    this.#send.direct(new Peer(hello.identity, key, this.#s.now), path, 1);
+    this.#send.direct(new Peer(hello.identity, key, this.#s.now, false), path, 1);
   }
 
   #accept(peer: Peer, path: Path, hops: number, packet: Uint8Array, hello: Hello): void {

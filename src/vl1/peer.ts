@@ -47,16 +47,23 @@ export class Peer {
   /** When the record was made: counts as activity for as long as the peer says nothing. */
   readonly addedAt: number;
 
-  constructor(identity: Identity, key: PeerKey, now: number) {
+  /** Whether we send AES-GMAC-SIV to peers that take it; otherwise Salsa20/12, which all take. */
+  readonly #sendsAes: boolean;
+
+  constructor(identity: Identity, key: PeerKey, now: number, sendsAes: boolean) {
     this.addedAt = now;
+    this.#sendsAes = sendsAes;
     this.address = identity.address;
     this.identity = identity;
     this.key = key;
   }
 
-  /** Suite for packets to this peer [1 section 5.7]. */
+  /**
+   * Suite for packets to this peer [1 section 5.7]. A node that asks for Salsa20/12 also sends it:
+   * every peer takes it, and the node was told that it is the faster one here.
+   */
   get suite(): 1 | 3 {
-    return this.protocol >= PROTOCOL_VERSION_AES ? 3 : 1;
+    return this.#sendsAes && this.protocol >= PROTOCOL_VERSION_AES ? 3 : 1;
   }
 
   /** Whether path tests may be ECHOs [2 section 12.4]. */

@@ -17,6 +17,7 @@ import {
   SCOPE_PRIVATE,
   SCOPE_PSEUDO_PRIVATE,
 } from '../wire/inetaddress.js';
+import { PROTOCOL_VERSION_AES } from '../wire/packet.js';
 import type { World } from '../wire/world.js';
 import { MAX_PEERS } from './constants.js';
 import { ExpectedReplies } from './expect.js';
@@ -144,6 +145,11 @@ export class Vl1State {
     return this.at.mono;
   }
 
+  /** We announce a version that takes AES, and so use it. */
+  get sendsAes(): boolean {
+    return this.options.protocol >= PROTOCOL_VERSION_AES;
+  }
+
   /** The known peer with this address; never ourselves. */
   peer(address: NodeAddress): Peer | undefined {
     return this.peers.get(address);
@@ -165,6 +171,7 @@ export class Vl1State {
       { ...identity, privateKey: undefined },
       this.options.core.makeKey(agreed),
       this.now,
+      this.sendsAes,
     );
     this.peers.set(peer.address, peer);
     if (this.peers.size > MAX_PEERS) this.#evict();

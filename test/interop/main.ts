@@ -167,6 +167,21 @@ http { access_log off; ${temps} server { listen ${listen}; location / { root ${w
   return conf;
 }
 
+/** Debian's default site, as the package installs it, under a main configuration of our own. */
+function debianSite(lab: Lab): string {
+  const dir = join(lab.dir, 'nginx-debian');
+  mkdirSync(dir, { recursive: true });
+  const conf = join(dir, 'nginx.conf');
+  writeFileSync(
+    conf,
+    `user www-data; worker_processes 2; pid ${dir}/pid; error_log ${dir}/error.log;
+env LD_PRELOAD; env ZT_NC_NETWORK;
+events { worker_connections 1024; }
+http { access_log off; include /etc/nginx/mime.types; include /etc/nginx/sites-available/default; }\n`,
+  );
+  return conf;
+}
+
 async function nginx(
   s: string,
   lab: Lab,
@@ -177,24 +192,44 @@ async function nginx(
   www: string,
   content: Buffer,
 ): Promise<void> {
-  await check(s, 'curl from the peer to nginx (2 workers) under the preload', async () => {
-    if (!existsSync('/usr/sbin/nginx')) return 'SKIPPED: nginx is not installed';
-    const conf = nginxConf(lab, 'ours', '80', www);
-    return serving(
+  if (!existsSync('/usr/sbin/nginx')) {
+    console.log('SKIPPED: nginx under the preload: nginx is not installed');
+    return;
+  }
+  const command = (conf: string): string[] => ['/usr/sbin/nginx', '-c', conf, '-g', 'daemon off;'];
+  await check(s, "curl from the peer to nginx with Debian's default site under the preload", () =>
+    serving(
       us,
       nwid,
-      ['/usr/sbin/nginx', '-c', conf, '-g', 'daemon off;'],
+      command(debianSite(lab)),
+      () => curl(peer, `http://${ourIp}/`),
+      async () => {
+        const page = (await curl(peer, `http://${ourIp}/`)).toString();
+        expect(
+          page === readFileSync('/var/www/html/index.nginx-debian.html', 'utf8'),
+          page.slice(0, 200),
+        );
+        return 'its welcome page';
+      },
+    ),
+  );
+  await check(s, 'curl from the peer to nginx (2 workers) under the preload', () =>
+    serving(
+      us,
+      nwid,
+      command(nginxConf(lab, 'ours', '80', www)),
       () => curl(peer, `http://${ourIp}/file.bin`),
       async () => {
-        for (let i = 0; i < 20; i++)
+        for (let i = 0; i < 20; i++) {
           expect(
             digest(await curl(peer, `http://${ourIp}/file.bin`)) === digest(content),
             'content differs',
           );
+        }
         return '20 x 1 MB, SHA-256 equal';
       },
-    );
-  });
+    ),
+  );
 }
 
 async function redis(
