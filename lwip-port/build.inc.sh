@@ -9,7 +9,8 @@
 # vendor.lock pins the upstream tarball (a difference is an error) and Debian's patches (a difference
 # is a newer Debian revision: a warning). LWIP_SRC=<unpacked tree> replaces all of this.
 
-# What apt must have installed for fetch_lwip and build_lwip.
+# What apt must have installed for fetch_lwip and build_lwip; read by build.sh.
+# shellcheck disable=SC2034
 LWIP_DEBIAN_PACKAGES=(dpkg-dev xz-utils debian-archive-keyring emscripten gcc libc6-dev)
 
 LWIP_SUITE=trixie
@@ -23,10 +24,23 @@ LWIP_CORE=(
 	ipv6/ethip6 ipv6/icmp6 ipv6/inet6 ipv6/ip6 ipv6/ip6_addr ipv6/ip6_frag ipv6/nd6
 )
 
-# Prints the archive's address from the machine's own apt configuration.
+# Prints the Debian archive's address as the machine's own apt configuration has it. $@: apt options.
+lwip_mirror_known() {
+	# shellcheck disable=SC2016 # apt expands these
+	apt-get "$@" indextargets --format '$(SITE) $(ORIGIN) $(LABEL)' 2>/dev/null |
+		awk '$2 == "Debian" && $3 == "Debian" && !found { print $1; found = 1 }'
+}
+
+# The same where the machine's package lists were removed, as in container images: own lists.
 lwip_mirror() {
-	apt-get indextargets --format '$(SITE) $(ORIGIN) $(LABEL)' 2>/dev/null |
-		awk '$2 == "Debian" && $3 == "Debian" { print $1; exit }'
+	local lists=$PWD/$LWIP_WORK/apt/system-lists mirror
+	mirror=$(lwip_mirror_known)
+	if [[ -z $mirror ]]; then
+		mkdir -p "$lists/partial"
+		apt-get -qq -o "Dir::State::Lists=$lists" -o APT::Sandbox::User= update >/dev/null 2>&1
+		mirror=$(lwip_mirror_known -o "Dir::State::Lists=$lists")
+	fi
+	echo "$mirror"
 }
 
 # Prints the value recorded in vendor.lock for a file name.

@@ -266,6 +266,38 @@ test('tcpSendRoom and tcpWrite agree, and what is taken is acknowledged by onSen
   expectClean(t, world, client, server.peer, server);
 });
 
+test('when the heap is full writers wait, control traffic goes on, and everybody finishes', (t) => {
+  const world = new World({ mtu: 10_000 });
+  const server = new Server(world, world.b, any(80), {
+    backlog: 200,
+    each: (p) => {
+      p.autoCredit = false;
+    },
+  });
+  const first = new Peer(world, world.a).connect(on(B4, 80)); // also finds the neighbour
+  t.true(world.run(() => first.isConnected));
+  world.filter = (f, from) => (from === world.a && f.payload.length > 500 ? undefined : f);
+  const clients = Array.from({ length: 180 }, () => new Peer(world, world.a).connect(on(B4, 80)));
+  for (const c of clients) c.send(1_100_000);
+  t.true(world.run(() => clients.every((c) => c.isConnected)));
+  const { heapBytes = 0, heapFail } = world.a.counters();
+  t.true(heapBytes > 120 * MIB && heapBytes < 180 * MIB, `${heapBytes} bytes of heap`);
+  t.is(heapFail, 0, 'nothing ran into the end of the heap');
+  t.is(world.a.tcpSendRoom(first.handle!), 0);
+  const another = new Peer(world, world.a).connect(on(B4, 80));
+  t.true(world.run(() => another.isConnected, 1000));
+  world.filter = (f) => f;
+  for (const p of server.peers) p.autoCredit = true;
+  first.send(10);
+  const total = 180 * 1_100_000 + 10;
+  const received = (): number => server.peers.reduce((sum, p) => sum + p.received, 0);
+  t.true(
+    world.run(() => received() === total, 120_000),
+    `${received()} of ${total}`,
+  );
+  expectClean(t, world, first, another, ...clients, ...server.peers, server);
+});
+
 test('closing right after writing loses nothing, even over a bad wire', (t) => {
   const world = new World({ seed: 11, latencyMs: 20, loss: 0.03 });
   const server = new Server(world, world.b, any(80));
