@@ -10,9 +10,11 @@ import {
 } from '../wire/credentials.js';
 import type { MulticastGroup } from '../wire/multicast-group.js';
 import { MAX_PACKET_LEN, PACKET_HEAD_LEN, VERB } from '../wire/packet.js';
+import { isAdhoc } from './adhoc.js';
 import type { Vl2Context } from './context.js';
 import type { Membership } from './membership.js';
 import type { Network } from './network.js';
+import type { Vl2Peer } from './port.js';
 
 // [3 section 13]
 const ANNOUNCE_MS = 60_000;
@@ -39,10 +41,13 @@ export class Announcer {
     }
   }
 
-  /** Roots, controller and specialists: those who keep group tables for us; ascending, once each. */
+  /**
+   * Roots, controller and specialists: those who keep group tables for us; ascending, once each.
+   * The address in the place of an ad-hoc network's controller is nobody's [3 section 11.5].
+   */
   #keepers(net: Network): NodeAddress[] {
     const all = new Set([
-      net.controller,
+      ...(isAdhoc(net.nwid) ? [] : [net.controller]),
       ...this.#c.port.upstreams(),
       ...net.anchors,
       ...net.replicators,
@@ -56,12 +61,21 @@ export class Announcer {
     return identity !== undefined && net.allows({ address, identity });
   }
 
+  /** Whether a member's own timer has run out; asking starts it anew [3 section 10.3]. */
+  #isDue(m: Membership): boolean {
+    const now = this.#c.now;
+    if (now - m.announcedAt < ANNOUNCE_MS) return false;
+    m.announcedAt = now;
+    return true;
+  }
+
   /** New groups are announced at once to everybody concerned. */
   announceNew(net: Network, groups: readonly MulticastGroup[]): void {
     if (groups.length === 0) return;
     const keepers = this.#keepers(net);
     for (const to of keepers) this.like(net, to, groups);
-    for (const [address] of net.members()) {
+    for (const [address, m] of net.members()) {
+      this.#isDue(m);
       if (!keepers.includes(address) && this.#isAllowed(net, address))
         this.like(net, address, groups);
     }
@@ -74,23 +88,16 @@ export class Announcer {
     if (first.length > 0) net.announcedAt = now;
     for (const to of first) this.like(net, to);
     for (const [address, m] of net.members()) {
-      if (
-        now - m.announcedAt < ANNOUNCE_MS ||
-        first.includes(address) ||
-        !this.#isAllowed(net, address)
-      )
-        continue;
-      m.announcedAt = now;
-      this.like(net, address);
+      if (this.#isDue(m) && !first.includes(address) && this.#isAllowed(net, address))
+        this.like(net, address);
     }
   }
 
-  /** A peer passed the gate: it learns our groups, at most every 60 s. */
-  gatePassed(net: Network, address: NodeAddress): void {
-    const m = net.member(address);
-    if (this.#c.now - m.announcedAt < ANNOUNCE_MS) return;
-    m.announcedAt = this.#c.now;
-    this.like(net, address);
+  /** The membership gate [3 section 7.3]: who passes learns our groups, at most every 60 s. */
+  gate(net: Network, peer: Vl2Peer): boolean {
+    if (!net.allows(peer)) return false;
+    if (this.#isDue(net.member(peer.address))) this.like(net, peer.address);
+    return true;
   }
 
   /** Before a frame to a member [3 section 7.4, 1]. */

@@ -8,7 +8,8 @@ const MAX_UPDATES = 3;
 
 interface Update {
   readonly totalLen: number;
-  readonly data: Uint8Array;
+  /** Undefined once complete: the update is kept to know its chunks when they come again. */
+  data: Uint8Array | undefined;
   readonly seen: Set<string>;
   have: number;
 }
@@ -29,15 +30,17 @@ export class ConfigAssembly {
     const s = chunk.signed;
     if (s === undefined || !ConfigAssembly.isPlausible(chunk)) return undefined;
     const update = this.#update(s.updateId, s.totalLen);
-    if (update === undefined || update.seen.size >= MAX_CHUNKS) return undefined;
+    const data = update?.data;
+    if (update === undefined || data === undefined || update.seen.size >= MAX_CHUNKS)
+      return undefined;
     const id = toHex(s.signature.subarray(0, 16));
     if (update.seen.has(id)) return undefined;
     update.seen.add(id);
-    update.data.set(chunk.data, s.offset);
+    data.set(chunk.data, s.offset);
     update.have += chunk.data.length;
     if (update.have !== update.totalLen) return undefined;
-    this.#updates.delete(s.updateId);
-    return { updateId: s.updateId, text: update.data };
+    update.data = undefined;
+    return { updateId: s.updateId, text: data };
   }
 
   /** Bounds of a signed chunk, checked before its signature. */

@@ -24,6 +24,7 @@ import {
   writeGatherResult,
   writeMulticastFrame,
 } from '../wire/vl2-messages.js';
+import { isAdhoc } from './adhoc.js';
 import type { Announcer } from './announcer.js';
 import type { Vl2Context } from './context.js';
 import type { Copy } from './filter.js';
@@ -249,7 +250,7 @@ export class Frames {
     const best = c.port.bestUpstream();
     const targets = new Set([
       ...(best === undefined ? [] : [best]),
-      net.controller,
+      ...(isAdhoc(net.nwid) ? [] : [net.controller]),
       ...net.replicators,
       ...net.anchors,
     ]);
@@ -273,14 +274,10 @@ export class Frames {
 
   // ---- from members ----
 
-  /** The gate with its side effects: announcement, or an error to the peer and deferral. */
+  /** The gate, with an error to a peer that does not pass; its packet is then deferred. */
   #gate(net: Network, m: Vl2Message): boolean {
-    if (net.allows(m.peer)) {
-      this.#announcer.gatePassed(net, m.peer.address);
-      return true;
-    }
+    if (this.#announcer.gate(net, m.peer)) return true;
     this.#c.counters.add('notMember');
-    if (net.config === undefined) return false;
     const member = net.member(m.peer.address);
     if (this.#c.now - member.errorSentAt < ERROR_MS) return false;
     member.errorSentAt = this.#c.now;
@@ -425,7 +422,7 @@ export class Frames {
     const c = this.#c;
     const net = c.networks.get(g.nwid);
     if (g.com !== undefined && net !== undefined) this.offerCom(g.com);
-    const passed = net?.allows(m.peer) ?? false;
+    const passed = net !== undefined && this.#announcer.gate(net, m.peer);
     const isWelcome =
       passed || c.port.isRoot() || (c.controller?.served(c.at, g.nwid, m.peer.address) ?? false);
     if (!isWelcome) c.counters.add('gatherRefused');

@@ -34,7 +34,7 @@ import {
   writeConfigRequest,
   writeCredentials,
 } from '../wire/vl2-messages.js';
-import { adhocConfig, isAdhoc } from './adhoc.js';
+import { adhocConfig, adhocForm, isAdhoc } from './adhoc.js';
 import { Announcer } from './announcer.js';
 import { ConfigAssembly } from './config-assembly.js';
 import { type ControllerPort, Vl2Context, type Vl2Out } from './context.js';
@@ -164,6 +164,8 @@ export class Vl2 {
     const c = this.context;
     net.requestedAt = c.now;
     if (isAdhoc(net.nwid)) {
+      // An id of no known form is waited for in vain [1 section 9].
+      if (adhocForm(net.nwid) === undefined) return;
       const config = adhocConfig(net.nwid, c.port.self.address, c.at.wall);
       if (config === undefined) net.fail('NOT_FOUND');
       else if (net.config === undefined) net.setConfig(c.at, config, true);
@@ -242,9 +244,10 @@ export class Vl2 {
     for (const { nwid, group } of parseLikes(m.payload)) {
       let ok = verdicts.get(nwid);
       if (ok === undefined) {
+        const net = c.networks.get(nwid);
         ok =
+          (net !== undefined && this.#announcer.gate(net, m.peer)) ||
           c.port.isRoot() ||
-          (c.networks.get(nwid)?.allows(m.peer) ?? false) ||
           (c.controller?.served(c.at, nwid, m.peer.address) ?? false);
         verdicts.set(nwid, ok);
       }
@@ -376,9 +379,12 @@ export class Vl2 {
     }
     if (chunk.signed === undefined) {
       // The old, unsigned form is believed from the controller alone.
-      if (m.peer.address !== net.controller) c.counters.add('configRejected');
-      else this.applyConfig(net, chunk.data.slice());
-      return undefined;
+      if (m.peer.address !== net.controller) {
+        c.counters.add('configRejected');
+        return undefined;
+      }
+      const parsed = this.applyConfig(net, chunk.data.slice());
+      return parsed ? { nwid: net.nwid, updateId: m.packetId } : undefined;
     }
     if (!this.#isAuthentic(net, chunk)) {
       c.counters.add('configRejected');
@@ -458,7 +464,7 @@ export class Vl2 {
         this.#announcer.pushOnError(net, m.peer.address);
         break;
       case ERROR_CODE.UNWANTED_MULTICAST:
-        if (net.allows(m.peer))
+        if (this.#announcer.gate(net, m.peer))
           c.multicast.remove(nwid, { mac: r.copy(6), adi: r.u32() }, m.peer.address);
         break;
       case ERROR_CODE.NETWORK_AUTHENTICATION_REQUIRED:

@@ -107,6 +107,8 @@ export interface Family {
   readonly file: string;
   /** Arrays of the file that hold cases (default `cases`), each with its checker. */
   readonly arrays: Readonly<Record<string, CheckCase>>;
+  /** Objects of the file whose members are cases, each with its checker. */
+  readonly objects?: Readonly<Record<string, CheckCase>>;
   /** Other top-level fields of the file that the checkers use or that are prose. */
   readonly headers?: readonly string[];
 }

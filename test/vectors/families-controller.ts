@@ -1,13 +1,9 @@
 /** Checker of `vl2-controller`: records and one request in, the reply and the stored member out. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { Controller } from '#src/controller/controller.js';
-import { createPrimitives } from '#src/crypto/native.js';
 import { fromHex, toHex } from '#src/lib/hex.js';
 import { emitJson, type JsonValue, parseJson } from '#src/lib/json.js';
 import { Writer } from '#src/lib/writer.js';
-import { loadPacketCore } from '#src/packetcore/load.js';
 import type { Vl1Port, Vl2Message } from '#src/vl2/port.js';
 import { addressText, networkIdText } from '#src/wire/address.js';
 import { type Identity, parseIdentityText } from '#src/wire/identity.js';
@@ -15,9 +11,7 @@ import { parseConfigChunk } from '#src/wire/netconf.js';
 import { MAX_PACKET_LEN, VERB } from '#src/wire/packet.js';
 import { parseErrorHead, parseOkHead } from '#src/wire/vl2-messages.js';
 import type { Case, Family } from './case.js';
-
-const core = loadPacketCore();
-const primitives = createPrimitives((k) => core.memoryHardHash(k));
+import { primitives, secretIdentity } from './vl2-lab.js';
 
 const ERROR_NAMES: Readonly<Record<number, string>> = {
   3: 'OBJECT_NOT_FOUND',
@@ -81,7 +75,7 @@ class Port implements Vl1Port {
 
 function controllerCase(c: Case): void {
   c.note('name', 'note');
-  const self = parseIdentityText(secretOf('controller'))!;
+  const self = secretIdentity('controller');
   const port = new Port(self);
   const controller = new Controller();
   controller.attach(port, {
@@ -159,16 +153,6 @@ function checkResult(r: Case, sent: readonly Sent[], nwid: bigint): void {
   const text = parts.map((p) => toHex(p.data)).join('');
   assert.equal(text, r.text('dictionary'));
   assert.ok(fromHex(text).length === parts[0]!.signed!.totalLen);
-}
-
-/** Secrets of the identities of this set are in a file of their own beside it. */
-function secretOf(name: string): string {
-  const dir =
-    process.env['VECTORS_DIR'] ?? new URL('../../../test/vectors', import.meta.url).pathname;
-  const file = JSON.parse(readFileSync(join(dir, 'vl2-identities.json'), 'utf8')) as {
-    identities: Record<string, { secret: string }>;
-  };
-  return file.identities[name]!.secret;
 }
 
 export const controllerFamilies: readonly Family[] = [

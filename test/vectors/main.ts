@@ -6,7 +6,7 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Case, type Family, type JsonObject } from './case.js';
+import { Case, type CheckCase, type Family, type Json, type JsonObject } from './case.js';
 import { families } from './families.js';
 
 const HEADERS = new Set(['description', 'reference', 'format', 'set']);
@@ -16,36 +16,50 @@ interface Outcome {
   failures: string[];
 }
 
-function runCases(family: Family, doc: JsonObject): Promise<Outcome> {
-  return Object.entries(family.arrays).reduce<Promise<Outcome>>(
-    async (sum, [key, check]) => {
-      const out = await sum;
-      const list = doc[key];
-      if (!Array.isArray(list) || list.length === 0) {
-        out.failures.push(`${family.file}.${key}: no case`);
-        return out;
-      }
-      for (const [i, item] of list.entries()) {
-        const c = new Case(item as JsonObject, `${family.file}.${key}[${i}]`);
-        try {
-          await check(c, doc);
-          c.finish();
-          out.passed++;
-        } catch (e) {
-          out.failures.push(`${c.path}: ${e instanceof Error ? e.message : String(e)}`);
-        }
-      }
-      return out;
-    },
-    Promise.resolve({ passed: 0, failures: [] }),
-  );
+/** The cases of a file: the items of its arrays, the members of its objects. */
+function casesOf(family: Family, doc: JsonObject, out: Outcome): [Case, CheckCase][] {
+  const cases: [Case, CheckCase][] = [];
+  const add = (item: Json, path: string, check: CheckCase): void => {
+    cases.push([new Case(item as JsonObject, `${family.file}.${path}`), check]);
+  };
+  for (const [key, check] of Object.entries(family.arrays)) {
+    const list = doc[key];
+    if (!Array.isArray(list) || list.length === 0)
+      out.failures.push(`${family.file}.${key}: no case`);
+    else for (const [i, item] of list.entries()) add(item, `${key}[${i}]`, check);
+  }
+  for (const [key, check] of Object.entries(family.objects ?? {})) {
+    const named = Object.entries((doc[key] ?? {}) as JsonObject);
+    if (named.length === 0) out.failures.push(`${family.file}.${key}: no case`);
+    for (const [name, item] of named) add(item, `${key}.${name}`, check);
+  }
+  return cases;
+}
+
+async function runCases(family: Family, doc: JsonObject): Promise<Outcome> {
+  const out: Outcome = { passed: 0, failures: [] };
+  for (const [c, check] of casesOf(family, doc, out)) {
+    try {
+      await check(c, doc);
+      c.finish();
+      out.passed++;
+    } catch (e) {
+      out.failures.push(`${c.path}: ${e instanceof Error ? e.message : String(e)}`);
+    }
+  }
+  return out;
 }
 
 async function runFile(dir: string, name: string): Promise<Outcome> {
   const doc = JSON.parse(readFileSync(join(dir, `${name}.json`), 'utf8')) as JsonObject;
   const family = families.find((f) => f.file === name);
   if (family === undefined) return { passed: 0, failures: [`${name}: no family reads this file`] };
-  const known = new Set([...HEADERS, ...Object.keys(family.arrays), ...(family.headers ?? [])]);
+  const known = new Set([
+    ...HEADERS,
+    ...Object.keys(family.arrays),
+    ...Object.keys(family.objects ?? {}),
+    ...(family.headers ?? []),
+  ]);
   const unknown = Object.keys(doc).filter((k) => !known.has(k));
   if (unknown.length > 0) return { passed: 0, failures: [`${name}: unknown field ${unknown}`] };
   return runCases(family, doc);
