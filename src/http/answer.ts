@@ -14,6 +14,8 @@ export interface ApiResponse {
   readonly status: number;
   readonly body?: string | Uint8Array;
   readonly type?: string;
+  /** The body is somebody's file: never wrapped. */
+  readonly isFile?: boolean;
   /** For redirections. */
   readonly location?: string;
 }
@@ -43,7 +45,7 @@ export function failure(e: unknown): ApiResponse {
  * null, and answers without a body stay empty, as the reference's do.
  */
 export function wrapJsonp(answer: ApiResponse, name: string): ApiResponse {
-  if (answer.type !== JSON_TYPE) return answer;
+  if (answer.type !== JSON_TYPE || answer.isFile === true) return answer;
   const isRefusal = answer.status === 400 || answer.status === 404;
   return {
     status: answer.status,

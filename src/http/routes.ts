@@ -10,6 +10,7 @@ import {
   isRecord,
   type JsonRecord,
   type JsonValue,
+  jsonBool,
   jsonHex,
   parseJson,
 } from '../lib/json.js';
@@ -29,6 +30,7 @@ import { DEFAULT_MTU, NETWORK_FLAG, NETWORK_PUBLIC } from '../wire/netconf.js';
 import { SOFTWARE_VERSION } from '../wire/packet.js';
 import type { World } from '../wire/world.js';
 import { type ApiRequest, type ApiResponse, json, NOT_FOUND } from './answer.js';
+import { AppFiles } from './app.js';
 import { handleController } from './controller-routes.js';
 import { metricsText } from './metrics.js';
 
@@ -46,14 +48,19 @@ const LOCAL_CONF_INDENT = '    ';
 
 export class Routes {
   readonly #s: Service;
+  readonly #app: AppFiles | undefined;
 
+  /** @throws when a folder that local.conf asks for can not be made. */
   constructor(service: Service) {
     this.#s = service;
+    const isServing = jsonBool(settingsOf(service.localConf)['enableWebServer'], false);
+    this.#app = isServing ? new AppFiles(service.home.path('app')) : undefined;
   }
 
   async handle(r: ApiRequest): Promise<ApiResponse> {
     if (r.path.startsWith('/controller') || r.path.startsWith('/unstable/controller'))
       return handleController(this.#s, r);
+    if (r.path.startsWith('/app')) return this.#app?.handle(r) ?? NOT_FOUND;
     const [, head = '', id, ...rest] = r.path.split('/');
     if (rest.length > 0) return this.#bond(r);
     switch (head) {
@@ -286,7 +293,7 @@ export class Routes {
 
   // ---- configuration ----
 
-  #config(r: ApiRequest, id: string | undefined): ApiResponse {
+  async #config(r: ApiRequest, id: string | undefined): Promise<ApiResponse> {
     if (id === undefined) return r.method === 'GET' ? json(this.#s.localConf) : NOT_FOUND;
     if (id !== 'settings' || r.method !== 'POST') return NOT_FOUND;
     const changes = parseJson(r.body, 'keep');
@@ -299,6 +306,7 @@ export class Routes {
     // What would not load again is not stored.
     this.#s.setLocalConf(parseLocalConf(text));
     this.#s.home.write('local.conf', text);
+    await this.#s.home.flush();
     return json({});
   }
 

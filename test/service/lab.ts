@@ -66,6 +66,15 @@ export class Lab {
     });
   }
 
+  /** Ends a node and starts it again with its home. */
+  async restart(name: string): Promise<void> {
+    const node = this.node(name);
+    await node.service.stop();
+    const service = await new TestService(node.service.home, ['-p0']).ready();
+    this.#nodes.set(name, { ...node, service });
+    await this.#online(this.node(name));
+  }
+
   async #online(node: LabNode): Promise<void> {
     await until(`${node.name} online`, async () => {
       const status = (await this.json(node.name, 'GET', '/status')) as JsonRecord;

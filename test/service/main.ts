@@ -9,6 +9,7 @@
 import { HomeFolder } from '../helpers/service.js';
 import { serviceCommandLine } from './command-line.js';
 import { httpBasic } from './http-basic.js';
+import { httpConfigMetrics } from './http-config.js';
 import { httpConnections } from './http-connections.js';
 import { httpController } from './http-controller.js';
 import { idtool } from './idtool.js';
@@ -28,6 +29,7 @@ const GROUPS: ReadonlyMap<string, () => Promise<Group>> = new Map([
   ['cli-offline', () => cliOffline(folder.dir, programs)],
   ['cli-scripted-service', () => cliScriptedService(folder.dir, programs)],
   ['http-basic', httpBasic],
+  ['http-config-metrics', httpConfigMetrics],
   ['http-connections', httpConnections],
   ['http-controller', httpController],
   ['http-controller-ui-flow', uiFlow],

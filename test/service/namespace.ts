@@ -5,7 +5,9 @@ const INSIDE = 'NETCON_SERVICE_TEST_INSIDE';
 /** An address of this machine that the API must not take for loopback. */
 export const OTHER_ADDRESS = '10.94.0.2';
 
-const SETUP = `ip link set lo up && ip addr add ${OTHER_ADDRESS}/32 dev lo && exec "$@"`;
+export const OTHER_ADDRESS_6 = 'fd94::2';
+
+const SETUP = `ip link set lo up && ip addr add ${OTHER_ADDRESS}/32 dev lo && ip addr add ${OTHER_ADDRESS_6}/128 dev lo && exec "$@"`;
 
 /** Whether the suite runs in its own namespace. */
 export const isInside = (): boolean => process.env[INSIDE] === '1';
