@@ -134,7 +134,7 @@ target_lwip() {
 
 target_intercept() {
 	need_npm_packages
-	need_packages 'the preload library' gcc g++ make python3 libc6-dev
+	need_packages 'the preload library' "${INTERCEPT_DEBIAN_PACKAGES[@]}"
 	step intercept dist/native/libztintercept.so "$(hash_of intercept) $(node --version)" build_intercept
 }
 

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by build.sh from the project's root: builds the preload library.
 #
 #   build_intercept   dist/native/libztintercept.so and .a

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by build.sh from the project's root: fetches and builds lwIP.
 #
 #   fetch_lwip   lwIP 2.2.1 as Debian's source package (suite trixie) into build/lwip/src

@@ -3,7 +3,7 @@
 #   test/run.sh [--quick]     --quick: format, lint, types, unit tests, vectors
 # With NETCON_TEST_RESULTS=FILE the two closing lines are written there too.
 set -uo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 passed=0
 failed=0
 skipped=0
@@ -52,6 +52,33 @@ ava_suite() {
 	return $code
 }
 
+# locked TOOL VERSION_COMMAND...: whether the tool's version is the one of tools.lock.
+locked() {
+	local tool=$1 want
+	shift
+	want=$(awk -v t="$tool" '$1 == t { print $2 }' tools.lock)
+	command -v "$tool" >/dev/null && "$@" 2>/dev/null | grep -qF "$want"
+}
+
+c_format() {
+	clang-format --dry-run -Werror intercept/*.[ch] lwip-port/*.[ch] lwip-port/arch/*.h examples/*.c \
+		test/preload/probes/*.c
+}
+
+scripts() { shellcheck -x build.sh .ci/run test/*.sh intercept/*.sh wasm/*.sh lwip-port/*.sh; }
+
+if locked clang-format clang-format --version; then
+	suite 'format of C' c_format
+else
+	suite 'format of C' echo 'SKIPPED: format of C: clang-format is not of the version in tools.lock
+0 passed, 0 failed'
+fi
+if locked shellcheck shellcheck --version; then
+	suite 'shell scripts' scripts
+else
+	suite 'shell scripts' echo 'SKIPPED: shell scripts: shellcheck is not of the version in tools.lock
+0 passed, 0 failed'
+fi
 suite 'format and lint' node_modules/.bin/biome ci --colors=off --error-on-warnings .
 suite 'unit, properties, layout' ava_suite
 suite 'vectors' node build/test/vectors/main.js
