@@ -4,6 +4,7 @@
 #   build_intercept   dist/native/libztintercept.so and .a
 
 # What apt must have installed for build_intercept.
+# shellcheck disable=SC2034 # read by build.sh
 INTERCEPT_DEBIAN_PACKAGES=(gcc g++ libc6-dev make python3)
 
 # Prints the prefix of the running node, whose headers node-gyp uses instead of downloading any.
