@@ -12,6 +12,7 @@ import { compareBody, compareHead, compareJson, tryParse } from './compare.js';
 import { translated } from './http-basic.js';
 import { ControllerReplay } from './http-controller.js';
 import { eventually, Lab, type LabNode, RECORDED_ROOT } from './lab.js';
+import type { Mapping } from './mapping.js';
 import { askOnce } from './raw-http.js';
 import { loadRecords, type ServiceRecord } from './records.js';
 import { Group } from './report.js';
@@ -32,7 +33,7 @@ export async function httpNetwork(): Promise<Group> {
   const group = new Group('http-network');
   await withLab('m1', async (replay, lab) => {
     const records = loadRecords(group.name);
-    await makeRecordedNetwork(lab, replay, records);
+    await makeRecordedNetwork(lab, replay.mapping, records);
     for (const r of records) {
       if (r.request !== undefined) await group.check(r.id, () => replay.run(r));
       else await group.check(r.id, () => compareSettingsFiles(lab, lab.node('m1'), replay, r));
@@ -54,16 +55,16 @@ async function withLab(
 }
 
 /** The network that the lab's controller had before http-network began, from what members saw. */
-async function makeRecordedNetwork(
+export async function makeRecordedNetwork(
   lab: Lab,
-  replay: LiveReplay,
+  mapping: Mapping,
   records: readonly ServiceRecord[],
 ): Promise<void> {
   const seen = parseJson(records.find((r) => r.id === 'get-ok')!.response!.body) as JsonRecord;
   const made = loadRecords('http-controller').find((r) => r.id === 'pools')!.response!.body;
   const nwid = String(seen['nwid']);
   const isV6 = (prefix: string): boolean => emitJson(seen['assignedAddresses']!).includes(prefix);
-  await lab.json('root', 'POST', `/controller/network/${replay.translate(nwid)}`, {
+  await lab.json('root', 'POST', `/controller/network/${mapping.translate(nwid)}`, {
     name: seen['name'],
     mtu: seen['mtu'],
     dns: seen['dns'],
@@ -91,8 +92,12 @@ class LiveReplay {
     this.#controller = new ControllerReplay(lab, true);
   }
 
+  get mapping(): Mapping {
+    return this.#controller.mapping;
+  }
+
   translate(text: string): string {
-    return this.#controller.mapping.translate(text);
+    return this.mapping.translate(text);
   }
 
   async run(r: ServiceRecord): Promise<void> {

@@ -7,6 +7,7 @@
  * (with the reason); last `service: N passed, N failed`, exit code 1 on a failure.
  */
 import { HomeFolder } from '../helpers/service.js';
+import { cliNetwork } from './cli-live.js';
 import { serviceCommandLine } from './command-line.js';
 import { httpBasic } from './http-basic.js';
 import { httpConfigMetrics } from './http-config.js';
@@ -34,6 +35,7 @@ const GROUPS: ReadonlyMap<string, () => Promise<Group>> = new Map([
   ['http-controller', httpController],
   ['http-controller-ui-flow', uiFlow],
   ['http-network', httpNetwork],
+  ['cli-network', () => cliNetwork(programs)],
   ['service-command-line', () => serviceCommandLine(programs)],
   ['idtool', () => idtool(folder.dir, programs)],
   ['real-cli', () => realCli(folder.dir, programs)],

@@ -17,7 +17,7 @@ export class Mapping {
     return this;
   }
 
-  /** Maps what follows from a network and a member: MAC, RFC4193 and 6PLANE address. */
+  /** Maps what follows from a network and a member: MAC, RFC4193 and 6PLANE address and prefix. */
   addMembership(nwid: string, member: string): this {
     const [recorded, ours] = [nwid, this.translate(nwid)].map((id, i) =>
       derived(id, i === 0 ? member : this.translate(member)),
@@ -39,7 +39,16 @@ export class Mapping {
   }
 }
 
+/** Characters that `get <nwid> ip6prefix` prints. */
+const SIX_PLANE_PREFIX_LEN = 24;
+
 function derived(nwid: string, member: string): string[] {
   const [n, m] = [BigInt(`0x${nwid}`), Number.parseInt(member, 16)];
-  return [macText(memberMac(m, n)), ipText(rfc4193Address(n, m)), ipText(sixPlaneAddress(n, m))];
+  const plane = ipText(sixPlaneAddress(n, m));
+  return [
+    macText(memberMac(m, n)),
+    ipText(rfc4193Address(n, m)),
+    plane,
+    plane.slice(0, SIX_PLANE_PREFIX_LEN),
+  ];
 }
