@@ -7,10 +7,11 @@ import { Writer } from '#src/lib/writer.js';
 import type { Vl1Port, Vl2Message } from '#src/vl2/port.js';
 import { addressText, networkIdText } from '#src/wire/address.js';
 import { type Identity, parseIdentityText } from '#src/wire/identity.js';
-import { parseConfigChunk } from '#src/wire/netconf.js';
+import { parseConfigChunk, parseNetworkConfig } from '#src/wire/netconf.js';
 import { MAX_PACKET_LEN, VERB } from '#src/wire/packet.js';
 import { parseErrorHead, parseOkHead } from '#src/wire/vl2-messages.js';
-import type { Case, Family } from './case.js';
+import type { Case, Family, JsonObject } from './case.js';
+import { sameConfig } from './families-vl2.js';
 import { primitives, secretIdentity } from './vl2-lab.js';
 
 const ERROR_NAMES: Readonly<Record<number, string>> = {
@@ -123,7 +124,7 @@ function controllerCase(c: Case): void {
 }
 
 function checkResult(r: Case, sent: readonly Sent[], nwid: bigint): void {
-  r.note('legacyRequested', 'parsed');
+  r.note('legacyRequested');
   if (r.text('type') === 'none') {
     r.note('networkId', 'requestPacketId', 'destination');
     assert.equal(sent.length, 0, 'no answer');
@@ -152,6 +153,7 @@ function checkResult(r: Case, sent: readonly Sent[], nwid: bigint): void {
   );
   const text = parts.map((p) => toHex(p.data)).join('');
   assert.equal(text, r.text('dictionary'));
+  sameConfig(parseNetworkConfig(fromHex(text))!, r.raw('parsed') as JsonObject);
   assert.ok(fromHex(text).length === parts[0]!.signed!.totalLen);
 }
 

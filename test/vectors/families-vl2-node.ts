@@ -573,6 +573,9 @@ function portState(net: Network): JsonObject {
   };
 }
 
+/** What the NIC is told by commands; all else is a change of the configuration. */
+const PORT_OPS: Readonly<Record<string, string>> = { join: 'UP', leave: 'DESTROY' };
+
 /** Runs one scenario; `states` is what the NIC of each network was told last. */
 class Scenario {
   readonly #bench: Bench;
@@ -685,6 +688,7 @@ class Scenario {
     for (const event of step.objects('port')) {
       const nwid = event.text('networkId');
       const op = event.text('op');
+      assert.equal(op, PORT_OPS[step.text('do')] ?? 'CONFIG_UPDATE');
       const state = { status: event.text('status'), config: event.raw('config') ?? null };
       if (op === 'DESTROY') {
         assert.deepEqual(state, this.#states.get(nwid), 'as it was last');
