@@ -26,6 +26,8 @@ const VOLATILE: Readonly<Record<string, (v: JsonValue) => boolean>> = {
   surfaceAddresses: isAddressList,
   homeDir: (v) => typeof v === 'string',
   description: (v) => typeof v === 'string' && v !== '',
+  signature: (v) => typeof v === 'string' && /^[0-9a-f]{192}$/.test(v),
+  stableEndpoints: (v) => isAddressList(v) && (v as JsonValue[]).length > 0,
   // What the operating system subscribed to when the configuration last changed.
   multicastSubscriptions: (v) => Array.isArray(v) && v.every((g) => isRecord(g) && 'adi' in g),
   // DEVIATIONS: the device is the door of the network; relay and port mapping are not built.
@@ -125,4 +127,39 @@ export function tryParse(text: string): JsonValue | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** Whether two values are equal, whatever the order of keys. */
+export function sameJson(a: JsonValue | undefined, b: JsonValue | undefined): boolean {
+  return JSON.stringify(keyed(a)) === JSON.stringify(keyed(b));
+}
+
+/** As a text that does not depend on the order of keys; 64-bit numbers included. */
+function keyed(v: JsonValue | undefined): unknown {
+  if (typeof v === 'bigint') return `${v}n`;
+  if (Array.isArray(v)) return v.map(keyed);
+  if (!isRecord(v)) return v;
+  return Object.keys(v)
+    .sort()
+    .map((k) => [k, keyed(v[k])]);
+}
+
+/** Ids and members come in no order that two labs share; revisions are compared apart. */
+export function withoutOrder(v: JsonValue): JsonValue {
+  const settled = settle(v);
+  if (Array.isArray(settled)) return settled.map(plain).sort(byText);
+  if (isRecord(settled) && Array.isArray(settled['data']))
+    return { ...settled, data: settled['data'].map(plain).sort(byText) };
+  return plain(settled);
+}
+
+const byText = (a: JsonValue, b: JsonValue): number =>
+  JSON.stringify(keyed(a)) < JSON.stringify(keyed(b)) ? -1 : 1;
+
+/** Without the revision, which `Revisions` looks at. */
+function plain(v: JsonValue): JsonValue {
+  if (!isRecord(v)) return v;
+  const isMemberList = Object.keys(v).every((k) => /^[0-9a-f]{10}$/.test(k));
+  if (isMemberList) return Object.keys(v).sort();
+  return v['revision'] === undefined ? v : { ...v, revision: '<revision>' };
 }

@@ -5,7 +5,14 @@
  * that the request at hand sets are never bridged.
  */
 import { isRecord, type JsonRecord, type JsonValue, parseJson } from '#src/lib/json.js';
-import { compareBody, compareHead, compareJson, settle, tryParse } from './compare.js';
+import {
+  compareBody,
+  compareHead,
+  compareJson,
+  sameJson,
+  tryParse,
+  withoutOrder,
+} from './compare.js';
 import { translated } from './http-basic.js';
 import { eventually, Lab, RECORDED_ROOT } from './lab.js';
 import { Mapping } from './mapping.js';
@@ -238,38 +245,4 @@ function isTaken(field: string, value: JsonValue | undefined): boolean {
   if (value === undefined) return false;
   if (ARRAYS.has(field)) return Array.isArray(value);
   return field !== 'dns' || isRecord(value);
-}
-
-function sameJson(a: JsonValue | undefined, b: JsonValue | undefined): boolean {
-  return JSON.stringify(keyed(a)) === JSON.stringify(keyed(b));
-}
-
-/** As a text that does not depend on the order of keys; 64-bit numbers included. */
-function keyed(v: JsonValue | undefined): unknown {
-  if (typeof v === 'bigint') return `${v}n`;
-  if (Array.isArray(v)) return v.map(keyed);
-  if (!isRecord(v)) return v;
-  return Object.keys(v)
-    .sort()
-    .map((k) => [k, keyed(v[k])]);
-}
-
-/** Ids and members come in no order that two labs share; revisions are compared apart. */
-function withoutOrder(v: JsonValue): JsonValue {
-  const settled = settle(v);
-  if (Array.isArray(settled)) return settled.map(plain).sort(byText);
-  if (isRecord(settled) && Array.isArray(settled['data']))
-    return { ...settled, data: settled['data'].map(plain).sort(byText) };
-  return plain(settled);
-}
-
-const byText = (a: JsonValue, b: JsonValue): number =>
-  JSON.stringify(keyed(a)) < JSON.stringify(keyed(b)) ? -1 : 1;
-
-/** Without the revision, which `Revisions` looks at. */
-function plain(v: JsonValue): JsonValue {
-  if (!isRecord(v)) return v;
-  const isMemberList = Object.keys(v).every((k) => /^[0-9a-f]{10}$/.test(k));
-  if (isMemberList) return Object.keys(v).sort();
-  return v['revision'] === undefined ? v : { ...v, revision: '<revision>' };
 }

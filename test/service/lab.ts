@@ -66,11 +66,12 @@ export class Lab {
     });
   }
 
-  /** Ends a node and starts it again with its home. */
-  async restart(name: string): Promise<void> {
+  /** Ends a node and starts it again with its home, on the port it had. */
+  async restart(name: string, signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     const node = this.node(name);
-    await node.service.stop();
-    const service = await new TestService(node.service.home, ['-p0']).ready();
+    const { port, home } = node.service;
+    await node.service.stop(signal);
+    const service = await new TestService(home, [`-p${port}`]).ready();
     this.#nodes.set(name, { ...node, service });
     await this.#online(this.node(name));
   }

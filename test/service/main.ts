@@ -17,6 +17,7 @@ import { idtool } from './idtool.js';
 import { httpNetwork, uiFlow } from './live.js';
 import { enterNamespace } from './namespace.js';
 import { cliOffline } from './offline.js';
+import { peerMoon } from './peer-moon.js';
 import { Programs } from './programs.js';
 import { realCli } from './real-cli.js';
 import type { Group } from './report.js';
@@ -26,7 +27,7 @@ enterNamespace();
 const folder = new HomeFolder();
 const programs = new Programs(folder.dir);
 
-const GROUPS: ReadonlyMap<string, () => Promise<Group>> = new Map([
+const GROUPS = new Map<string, () => Promise<Group | Group[]>>([
   ['cli-offline', () => cliOffline(folder.dir, programs)],
   ['cli-scripted-service', () => cliScriptedService(folder.dir, programs)],
   ['http-basic', httpBasic],
@@ -36,6 +37,7 @@ const GROUPS: ReadonlyMap<string, () => Promise<Group>> = new Map([
   ['http-controller-ui-flow', uiFlow],
   ['http-network', httpNetwork],
   ['cli-network', () => cliNetwork(programs)],
+  ['peer-moon', () => peerMoon(programs)],
   ['service-command-line', () => serviceCommandLine(programs)],
   ['idtool', () => idtool(folder.dir, programs)],
   ['real-cli', () => realCli(folder.dir, programs)],
@@ -49,11 +51,12 @@ try {
   for (const [name, run] of GROUPS) {
     if (process.argv.includes('--only') && name !== only) continue;
     try {
-      const group = await run();
-      group.finish();
-      passed += group.passed;
-      failed += group.failed;
-      skipped += group.skipped;
+      for (const group of [await run()].flat()) {
+        group.finish();
+        passed += group.passed;
+        failed += group.failed;
+        skipped += group.skipped;
+      }
     } catch (e) {
       console.log(`FAIL ${name}: ${e instanceof Error ? e.message : String(e)}`);
       failed++;
