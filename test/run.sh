@@ -84,6 +84,7 @@ suite 'unit, properties, layout' ava_suite
 suite 'vectors' node build/test/vectors/main.js
 [ -f build/test/transcripts/main.js ] && suite 'transcripts' node build/test/transcripts/main.js
 if [ "${1:-}" != --quick ]; then
+	suite 'altered vectors noticed' node build/test/mutation/main.js
 	[ -f build/test/service/main.js ] && suite 'service records' node build/test/service/main.js
 	[ -f build/test/preload/main.js ] && suite 'preload' node build/test/preload/main.js
 	[ -f build/test/e2e/main.js ] && suite 'end to end' node build/test/e2e/main.js

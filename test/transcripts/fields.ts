@@ -15,6 +15,7 @@ import {
   writeRevocation,
   writeTag,
 } from '#src/wire/credentials.js';
+import { Dictionary } from '#src/wire/dictionary.js';
 import {
   parseHello,
   parseHelloTail,
@@ -149,7 +150,20 @@ function okHello(
   assert.equal(ok.version.minor, f['versionMinor']);
   assert.equal(ok.version.revision, f['versionRevision']);
   assert.equal(inetAddressText(ok.surface), f['surface']);
-  assert.equal(ok.worlds.length, (f['worlds'] as Fields[]).length);
+  assert.deepEqual(
+    ok.worlds.map((w) => ({
+      type: w.type,
+      id: hex64(w.id),
+      timestamp: Number(w.timestamp),
+      updatesMustBeSignedBy: toHex(w.updateKey),
+      signature: toHex(w.signature),
+      roots: w.roots.map((r) => ({
+        identity: emitIdentityText(r.identity, false),
+        endpoints: r.endpoints.map(inetAddressText),
+      })),
+    })),
+    f['worlds'],
+  );
   const worlds = ok.worlds.map(emitWorld);
   assert.equal(
     worlds.reduce((n, w) => n + w.length, 0),
@@ -259,7 +273,25 @@ function credentials(t: Transcript, payload: Uint8Array, f: Fields): void {
     );
     signature(identityOf(t, x.custody[0]!.from), capabilitySignedBytes(x), x.custody[0]!.signature);
   }
+  const head = (x: { nwid: bigint; timestamp: bigint; id: number }): Fields => ({
+    networkId: networkIdText(x.nwid),
+    timestamp: Number(x.timestamp),
+    id: x.id,
+  });
+  const includes = (actual: Fields, expected: Fields): void => {
+    for (const [k, v] of Object.entries(actual)) assert.deepEqual(v, expected[k], k);
+  };
+  for (const [i, x] of c.capabilities.entries()) includes(head(x), f['capabilities'][i]);
   for (const [i, x] of c.tags.entries()) {
+    includes(
+      {
+        ...head(x),
+        value: x.value,
+        issuedTo: addressText(x.issuedTo),
+        signedBy: addressText(x.signer),
+      },
+      f['tags'][i],
+    );
     raw((w) => writeTag(w, x), f['tags'][i]['raw']);
     signature(identityOf(t, x.signer), tagSignedBytes(x), x.signature);
   }
@@ -268,6 +300,10 @@ function credentials(t: Transcript, payload: Uint8Array, f: Fields): void {
     signature(identityOf(t, x.signer), revocationSignedBytes(x), x.signature);
   }
   for (const [i, x] of c.ownerships.entries()) {
+    includes(
+      { ...head(x), issuedTo: addressText(x.issuedTo), signedBy: addressText(x.signer) },
+      f['certificatesOfOwnership'][i],
+    );
     raw((w) => writeOwnership(w, x), f['certificatesOfOwnership'][i]['raw']);
     signature(identityOf(t, x.signer), ownershipSignedBytes(x), x.signature);
   }
@@ -278,6 +314,10 @@ function configRequest(payload: Uint8Array, f: Fields): void {
   const q = must(parseConfigRequest(payload));
   assert.equal(networkIdText(q.nwid), f['networkId']);
   assert.equal(q.metadata.length, f['dictionaryLength']);
+  const d = new Dictionary(q.metadata);
+  for (const [key, value] of Object.entries(f['dictionary'] as Record<string, string>)) {
+    assert.equal(d.text(key), value, `metadata ${key}`);
+  }
   assert.equal(Number(q.revision), f['haveRevision']);
   assert.equal(Number(q.timestamp), f['haveTimestamp']);
   rebuilt(payload, (w) => writeConfigRequest(w, q));
