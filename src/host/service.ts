@@ -57,6 +57,9 @@ export interface ServiceOptions {
 }
 
 const RESCAN_MS = 30_000;
+/** Lengths of `<nwid>.json` and `<addr>.json` [4 section 8.6]. */
+const NETWORK_FILE_LEN = 21;
+const MEMBER_FILE_LEN = 15;
 /** Linux: sun_path less its terminator; document 5 allows 104 bytes for `HOME/nc_<nwid>`. */
 const MAX_DOOR_PATH_LEN = 104;
 const DOOR_NAME_LEN = '/nc_'.length + 16;
@@ -305,14 +308,15 @@ export class Service {
   #loadController(): void {
     makeControllerFolders(this.home);
     for (const name of this.home.list('controller.d/network')) {
-      if (name.length !== 21 || !name.endsWith('.json')) continue;
+      // Any name of that length counts, and the id inside it [4 section 8.6].
+      if (name.length !== NETWORK_FILE_LEN) continue;
       if (!this.controller.load(this.home.readText(`controller.d/network/${name}`) ?? '')) {
         this.log('warning', `controller.d/network/${name} is not a network record; ignored`);
       }
     }
     for (const nwid of this.home.folders('controller.d/network')) {
       for (const name of this.home.list(`controller.d/network/${nwid}/member`)) {
-        if (name.length !== 15 || !name.endsWith('.json')) continue;
+        if (name.length !== MEMBER_FILE_LEN) continue;
         if (
           !this.controller.load(
             this.home.readText(`controller.d/network/${nwid}/member/${name}`) ?? '',

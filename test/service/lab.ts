@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { choosePort } from '#src/host/ports.js';
 import { emitJson, type JsonRecord, type JsonValue, parseJson } from '#src/lib/json.js';
 import { parseIdentityText } from '#src/wire/identity.js';
-import { HomeFolder, TestService, testIdentity } from '../helpers/service.js';
+import { HomeFolder, TestService, testAddress, testIdentity } from '../helpers/service.js';
 import { labSecret } from './records.js';
 
 /** Group whose records contain a member's secret identity. */
@@ -19,6 +19,8 @@ const SECRETS: Readonly<Record<string, readonly [group: string, address: string]
 export const RECORDED_ROOT = 'e8144315db';
 const DEADLINE_MS = 20_000;
 const POLL_MS = 50;
+
+type Prepare = (name: string, home: string, root: string) => void;
 
 export interface LabNode {
   readonly name: string;
@@ -32,12 +34,20 @@ export class Lab {
   readonly #nodes = new Map<string, LabNode>();
   #rootPort = 0;
 
-  /** Starts the nodes named; the root first. @param conf local.conf of all of them. */
-  static async start(names: readonly string[], conf?: JsonRecord): Promise<Lab> {
+  /**
+   * Starts the nodes named; the root first.
+   * @param conf local.conf of all of them.
+   * @param prepare called for every home before its start, with the root's address.
+   */
+  static async start(
+    names: readonly string[],
+    conf?: JsonRecord,
+    prepare: Prepare = () => undefined,
+  ): Promise<Lab> {
     const lab = new Lab();
     lab.#rootPort = await choosePort(0);
     try {
-      for (const name of names) await lab.#start(name, conf);
+      for (const name of names) await lab.#start(name, conf, prepare);
       await Promise.all(names.map((n) => lab.#online(lab.node(n))));
     } catch (e) {
       await lab.stop();
@@ -46,7 +56,7 @@ export class Lab {
     return lab;
   }
 
-  async #start(name: string, conf: JsonRecord | undefined): Promise<void> {
+  async #start(name: string, conf: JsonRecord | undefined, prepare: Prepare): Promise<void> {
     const isRoot = name === 'root';
     const home = this.#folder.home(name, isRoot ? 0 : null, this.#rootPort);
     let identity = testIdentity(0);
@@ -56,6 +66,7 @@ export class Lab {
       writeFileSync(join(home, 'identity.secret'), text, { mode: 0o600 });
     }
     if (conf !== undefined) writeFileSync(join(home, 'local.conf'), emitJson(conf));
+    prepare(name, home, testAddress(0));
     const service = await new TestService(home, [`-p${isRoot ? this.#rootPort : 0}`]).ready();
     const status = parseJson((await service.request('GET', '/status')).text) as JsonRecord;
     this.#nodes.set(name, {

@@ -22,6 +22,7 @@ import { Programs } from './programs.js';
 import { realCli } from './real-cli.js';
 import type { Group } from './report.js';
 import { cliScriptedService } from './scripted.js';
+import { serviceMisc, serviceStartNetworks, tokenNewline } from './start-files.js';
 
 enterNamespace();
 const folder = new HomeFolder();
@@ -39,6 +40,9 @@ const GROUPS = new Map<string, () => Promise<Group | Group[]>>([
   ['cli-network', () => cliNetwork(programs)],
   ['peer-moon', () => peerMoon(programs)],
   ['service-command-line', () => serviceCommandLine(programs)],
+  ['service-misc', serviceMisc],
+  ['service-start-networks', serviceStartNetworks],
+  ['service-token-newline', () => tokenNewline(programs)],
   ['idtool', () => idtool(folder.dir, programs)],
   ['real-cli', () => realCli(folder.dir, programs)],
 ]);
