@@ -162,6 +162,11 @@ export class Udp {
   send(socketId: number, to: RemoteAddress, bytes: Uint8Array, ttl?: number): void {
     const b = this.#bound.find((x) => x.id === socketId);
     if (b === undefined || b.family !== to.family) return;
+    if (to.port === 0) {
+      // node:dgram would throw.
+      this.counters.sendErrors++;
+      return;
+    }
     if (b.socket.getSendQueueSize() > MAX_QUEUED_LEN) {
       this.counters.sendQueueFull++;
       return;

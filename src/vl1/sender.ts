@@ -172,6 +172,11 @@ export class Sender {
 
   /** Sends bytes as they are; they must live until the next input. */
   raw(socket: number, to: RemoteAddress, bytes: Uint8Array, ttl?: number): void {
+    // Worlds and records of peers may list it; systems refuse to send there.
+    if (to.port === 0) {
+      this.#s.counters.add('portZero');
+      return;
+    }
     this.#s.counters.add('txDatagrams');
     this.#s.out.transmit(socket, to, bytes, ttl);
   }

@@ -31,6 +31,7 @@ export type Vl1Counter =
   | 'rxDatagrams'
   | 'txDatagrams'
   | 'short'
+  | 'portZero'
   | 'fromSelf'
   | 'fragmentMalformed'
   | 'fragmentTooLong'
@@ -190,6 +191,7 @@ export class Vl1State {
 
   /** May this physical address be a path to that peer? [2 section 12.2] */
   isPathAllowed(address: NodeAddress, remote: InetAddress): boolean {
+    if (remote.port === 0) return false;
     switch (ipScope(remote.ip)) {
       case SCOPE_PSEUDO_PRIVATE:
       case SCOPE_GLOBAL:

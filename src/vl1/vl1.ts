@@ -99,6 +99,11 @@ export class Vl1 {
     const s = this.state;
     s.at = at;
     s.counters.add('rxDatagrams');
+    if (from.port === 0) {
+      // Nothing can be sent back to it.
+      s.counters.add('portZero');
+      return;
+    }
     const path = s.paths.findOrMake(socket, from);
     if (path.lastInAt > Number.NEGATIVE_INFINITY) path.heard(at.mono);
     if (bytes.length <= FRAGMENT_HEAD_LEN) s.counters.add('short');
