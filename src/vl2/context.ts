@@ -18,6 +18,7 @@ export type Vl2Counter =
   | 'multicastDisabled'
   | 'noConfig'
   | 'frameIn'
+  | 'frameTooLong'
   | 'frameOut'
   | 'credentialsGated'
   | 'credentialRejected'

@@ -10,7 +10,7 @@ import {
   type MulticastGroup,
 } from '../wire/multicast-group.js';
 import { NETWORK_FLAG } from '../wire/netconf.js';
-import { ERROR_CODE, VERB } from '../wire/packet.js';
+import { ERROR_CODE, MAX_PAYLOAD_LEN, VERB } from '../wire/packet.js';
 import {
   EXT_FRAME_FLAG as EXT,
   parseExtFrame,
@@ -35,6 +35,10 @@ import type { Vl2Disposition, Vl2Message } from './port.js';
 const ETHERTYPE_ARP = 0x0806;
 const ETHERTYPE_IPV6 = 0x86dd;
 const MAX_MULTICAST_PAYLOAD = 10_000;
+/** Longest payloads that fit a packet behind the longest head of each verb, in bytes. */
+const MAX_FRAME_LEN = MAX_PAYLOAD_LEN - 10;
+const MAX_EXT_FRAME_LEN = MAX_PAYLOAD_LEN - 23;
+const MAX_MULTICAST_FRAME_LEN = MAX_PAYLOAD_LEN - 31;
 /** Unknown MACs are offered to at most this many bridges. */
 const BRIDGE_SPAM = 32;
 /** Explicit gathers sent for one frame at most. */
@@ -94,8 +98,15 @@ export class Frames {
       return;
     }
     const { etherType, frame } = info;
+    if (this.#isTooLong(frame.length, MAX_FRAME_LEN)) return;
     writeFrame(this.#c.port.begin(to, VERB.FRAME), { nwid: net.nwid, etherType, frame });
     this.#c.port.send(to, false);
+  }
+
+  /** A frame, or the copy of one, that no packet takes. Copies have longer heads than what they copy. */
+  #isTooLong(len: number, max: number): boolean {
+    if (len > max) this.#c.counters.add('frameTooLong');
+    return len > max;
   }
 
   #toBridges(net: Network, info: FrameInfo): void {
@@ -146,6 +157,7 @@ export class Frames {
     len: number,
     compress: boolean,
   ): void {
+    if (this.#isTooLong(len, MAX_EXT_FRAME_LEN)) return;
     const w = this.#c.port.begin(to, VERB.EXT_FRAME);
     writeExtFrame(w, net.nwid, flags, { ...info, frame: info.frame.subarray(0, len) });
     this.#c.port.send(to, compress);
@@ -184,6 +196,7 @@ export class Frames {
     info: FrameInfo,
     bridgedSource: Uint8Array | undefined,
   ): void {
+    if (this.#isTooLong(info.frame.length, MAX_MULTICAST_FRAME_LEN)) return;
     const c = this.#c;
     const self = c.port.self.address;
     const limit = net.config!.multicastLimit;
@@ -196,7 +209,7 @@ export class Frames {
       macSource: info.macSource.slice(),
       macDest: info.macDest.slice(),
       etherType: info.etherType,
-      frame: info.frame.slice(0, MAX_MULTICAST_PAYLOAD),
+      frame: info.frame.slice(),
     };
     const sendTo = (to: NodeAddress): void =>
       this.#sendMulticast(net, to, group, frame, gatherLimit, bridgedSource);
