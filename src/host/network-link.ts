@@ -3,7 +3,7 @@
  * user's local settings. Turns a configuration into addresses and routes of the stack.
  */
 import { createStack } from '../stack/lwip-stack.js';
-import type { InterfaceAddress, Route, Stack, StackConfig } from '../stack/stack.js';
+import type { Stack, StackConfig } from '../stack/stack.js';
 import { memberMac, type NetworkId, networkIdText } from '../wire/address.js';
 import {
   type InetAddress,
@@ -31,6 +31,41 @@ export interface LocalSettings {
 
 /** After a trap in the stack a new one is made, at most this often. */
 const REBUILD_MS = 1_000;
+/** Ours: longest payload that reaches a peer in any verb, in the 7 fragments of 1,432 bytes that it takes. */
+const MAX_PAYLOAD_LEN = 9_928 - 51;
+
+type FromController = Pick<NetworkConfig, 'mtu' | 'addresses' | 'routes'>;
+
+/** An address or route target that a stack takes: no v4-mapped one, no prefix longer than it. */
+function isUsable(a: InetAddress): boolean {
+  const isMapped =
+    a.family === 6 &&
+    a.ip.subarray(0, 10).every((b) => b === 0) &&
+    a.ip[10] === 0xff &&
+    a.ip[11] === 0xff;
+  return a.family !== 0 && !isMapped && a.port <= a.ip.length * 8;
+}
+
+/** What of a configuration the stack gets: what it can take and `isAllowed` lets through. */
+export function stackConfigOf(
+  config: FromController,
+  isAllowed: (a: InetAddress) => boolean,
+): StackConfig {
+  const own = config.addresses.filter((a) => a.family !== 0).map((a) => a.ip.join());
+  const isTaken = (a: InetAddress): boolean => isUsable(a) && isAllowed(a);
+  return {
+    mtu: Math.min(config.mtu, MAX_PAYLOAD_LEN),
+    addresses: config.addresses.filter(isTaken).map((a) => ({ ip: a.ip, prefixLen: a.port })),
+    routes: config.routes
+      .filter((r) => r.via.family === 0 || r.via.family === r.target.family)
+      .filter((r) => isTaken(r.target) && !own.includes(r.via.ip.join()))
+      .map((r) => ({
+        target: r.target.ip,
+        prefixLen: r.target.port,
+        via: r.via.family === 0 ? undefined : r.via.ip,
+      })),
+  };
+}
 
 export class NetworkLink {
   readonly nwid: NetworkId;
@@ -119,14 +154,20 @@ export class NetworkLink {
   /** The network's configuration, status or local settings changed. */
   changed(): void {
     if (this.#closed) return;
-    const config = this.#service.node.vl2.network(this.nwid)?.config;
-    this.#stackConfig = {
-      mtu: config?.mtu ?? DEFAULT_MTU,
-      addresses: config === undefined ? [] : this.#addresses(config),
-      routes: config === undefined ? [] : this.#routes(config),
+    const config = this.#service.node.vl2.network(this.nwid)?.config ?? {
+      mtu: DEFAULT_MTU,
+      addresses: [],
+      routes: [],
     };
-    this.#stack.configure(readClock(), this.#stackConfig);
-    this.#service.loop.regroup(this.nwid);
+    this.#stackConfig = stackConfigOf(config, (a) => this.#isAllowed(a));
+    // A stack that failed is replaced soon, and then configured.
+    if (this.#rebuild !== undefined) return;
+    try {
+      this.#stack.configure(readClock(), this.#stackConfig);
+      this.#service.loop.regroup(this.nwid);
+    } catch (e) {
+      this.stackFailed(e);
+    }
   }
 
   /** Whether local policy lets us use an assigned address or route target [3 section 11.4]. */
@@ -145,25 +186,6 @@ export class NetworkLink {
       default:
         return false;
     }
-  }
-
-  #addresses(config: NetworkConfig): InterfaceAddress[] {
-    return config.addresses
-      .filter((a) => a.family !== 0 && this.#isAllowed(a))
-      .map((a) => ({ ip: a.ip, prefixLen: a.port }));
-  }
-
-  #routes(config: NetworkConfig): Route[] {
-    const own = config.addresses.map((a) => a.ip.join());
-    return config.routes
-      .filter(
-        (r) => r.target.family !== 0 && this.#isAllowed(r.target) && !own.includes(r.via.ip.join()),
-      )
-      .map((r) => ({
-        target: r.target.ip,
-        prefixLen: r.target.port,
-        via: r.via.family === 0 ? undefined : r.via.ip,
-      }));
   }
 
   // ---- failure and end ----
