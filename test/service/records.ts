@@ -2,7 +2,7 @@
  * The records of test/vectors/service: what the reference's programs were asked and answered. Read
  * from VECTORS_DIR when it is set. A record says what happened, never how ours must be built.
  */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { packageFile } from '../helpers/service.js';
 
@@ -69,10 +69,19 @@ export interface ServiceRecord {
   readonly endedBy?: NodeJS.Signals;
 }
 
+const folder = (): string =>
+  join(process.env['VECTORS_DIR'] ?? packageFile('test/vectors'), 'service');
+
+/** Names of all groups of records. */
+export function recordGroups(): string[] {
+  return readdirSync(folder())
+    .filter((n) => n.endsWith('.json'))
+    .map((n) => n.slice(0, -'.json'.length));
+}
+
 /** @throws when the group is missing or empty: a suite without cases would pass for nothing. */
 export function loadRecords(group: string): ServiceRecord[] {
-  const folder = process.env['VECTORS_DIR'] ?? packageFile('test/vectors');
-  const file = join(folder, 'service', `${group}.json`);
+  const file = join(folder(), `${group}.json`);
   const parsed = JSON.parse(readFileSync(file, 'utf8')) as { records?: ServiceRecord[] };
   const records = parsed.records ?? [];
   if (records.length === 0) throw new Error(`${file} has no records`);
