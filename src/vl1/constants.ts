@@ -32,6 +32,12 @@ export const HOUSEKEEPING_MS = 30_000;
 export const REASSEMBLY_LIFE_MS = 5_000;
 /** Partly received packets held at once; 7 x 1.4 kB each. */
 export const REASSEMBLY_SLOTS = 256;
+/** Longest datagram passed on for others: what leaves here fits an Ethernet frame [2 section 2]. */
+export const MAX_RELAYED_LEN = 1_472;
+/** Unknown endpoints of one peer that are answered with a HELLO within some 5 s. */
+export const MAX_CONFIRMATIONS = 64;
+/** Moons that one HELLO lists, so that it stays one datagram. */
+export const MAX_HELLO_MOONS = 64;
 /** Packets that wait for an identity, in and out, in all. */
 export const MAX_DEFERRED = 128;
 export const MAX_TX_QUEUE = 128;
@@ -42,12 +48,16 @@ export const MAX_EXPECTED = 16_384;
 export const MAX_PEERS = 65_536;
 export const MAX_PATHS = 131_072;
 export const MAX_SURFACES = 256;
+/** Addresses of ours that a peer is told: it tries at most 8 of each scope and family. */
+export const MAX_PUSHED_ADDRESSES = 48;
 export const MAX_INTRODUCTIONS = 65_536;
 /** Identity checks that wait for a worker, and copies of one HELLO answered after it. */
 export const MAX_VALIDATIONS = 256;
 export const MAX_HELLO_COPIES = 8;
 /** WHOIS requests of a node in all: datagrams with invented sources must not make it flood its root. */
 export const WHOIS_PER_SEC = 200;
+/** Of these for what others cause, so that they leave something for our own packets. */
+export const WHOIS_FOR_OTHERS_PER_SEC = 100;
 /** A root spends at most this many key agreements a second on strangers (about 0.1 ms each). */
 export const STRANGERS_PER_SEC = 1_000;
 /** Upstreams get HELLO every 5 s until they answer, then an ECHO in every heartbeat [2 section 25]. */

@@ -12,7 +12,14 @@ import {
 } from '../wire/inetaddress.js';
 import { PACKET_HEAD_LEN, SOFTWARE_VERSION, VERB } from '../wire/packet.js';
 import { WORLD_MOON } from '../wire/world.js';
-import { CONFIRM_MS, PUSH_DIRECT_MS, PUSH_RELAYED_MS } from './constants.js';
+import {
+  CONFIRM_MS,
+  MAX_CONFIRMATIONS,
+  MAX_HELLO_MOONS,
+  MAX_PUSHED_ADDRESSES,
+  PUSH_DIRECT_MS,
+  PUSH_RELAYED_MS,
+} from './constants.js';
 import type { Path } from './path.js';
 import type { Peer } from './peer.js';
 import type { Sender } from './sender.js';
@@ -45,7 +52,7 @@ export class Contact {
     const moons = [
       ...topology.moons.map((m) => ({ type: WORLD_MOON, id: m.id, timestamp: m.timestamp })),
       ...[...topology.wanted.keys()].map((id) => ({ type: WORLD_MOON, id, timestamp: 0n })),
-    ];
+    ].slice(0, MAX_HELLO_MOONS);
     const masked = writeHello(
       w,
       {
@@ -116,6 +123,10 @@ export class Contact {
     }
     const confirmed = peer.confirmedAt.get(path);
     if (confirmed !== undefined && now - confirmed < CONFIRM_MS) return;
+    if (confirmed === undefined && peer.confirmedAt.size >= MAX_CONFIRMATIONS) {
+      this.#s.counters.add('confirmGated');
+      return;
+    }
     this.#s.paths.register(path);
     peer.confirmedAt.set(path, now);
     this.hello(peer, path.remote);
@@ -136,7 +147,7 @@ export class Contact {
       const r = remoteAddress(a);
       if (!all.has(r.key)) all.set(r.key, a);
     }
-    let rest = [...all.values()];
+    let rest = [...all.values()].slice(0, MAX_PUSHED_ADDRESSES);
     while (rest.length > 0) {
       const w = this.#send.begin(peer.address, VERB.PUSH_DIRECT_PATHS);
       const n = writePushDirectPaths(w, rest);

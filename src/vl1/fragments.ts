@@ -2,8 +2,8 @@
  * Reassembly of fragmented packets [2 section 4.2].
  *
  * Keyed by packet id and sender's path, so that a third party that guesses an id cannot spoil a
- * packet. Order and duplicates do not matter. Bounded: REASSEMBLY_SLOTS packets, each given up
- * after REASSEMBLY_LIFE_MS; when full the oldest is lost.
+ * packet. Order and duplicates do not matter. Bounded: REASSEMBLY_SLOTS packets of at most
+ * MAX_PACKET_LEN, each given up after REASSEMBLY_LIFE_MS; when full the oldest is lost.
  */
 import {
   FRAGMENT_HEAD_LEN,
@@ -23,6 +23,8 @@ interface Slot {
   pieces: (Uint8Array | undefined)[];
   have: number;
   total: number;
+  /** Bytes held. */
+  len: number;
 }
 
 export interface Assembled {
@@ -53,7 +55,7 @@ export class Reassembly {
       const oldest = this.#slots.keys().next().value;
       if (oldest !== undefined) this.#slots.delete(oldest);
     }
-    const slot: Slot = { at: now, head: undefined, path, pieces: [], have: 0, total: 0 };
+    const slot: Slot = { at: now, head: undefined, path, pieces: [], have: 0, total: 0, len: 0 };
     this.#slots.set(key, slot);
     return slot;
   }
@@ -63,6 +65,7 @@ export class Reassembly {
     const key = idKey(bytes, path);
     const slot = this.#slot(now, key, path);
     if (slot.head !== undefined) return undefined;
+    if (!this.#fits(key, slot, bytes.length)) return 'fragmentTooLong';
     slot.head = bytes.slice();
     slot.path = path;
     return this.#finish(key, slot);
@@ -77,10 +80,19 @@ export class Reassembly {
     const key = idKey(bytes, path);
     const slot = this.#slot(now, key, path);
     if (slot.pieces[number] !== undefined) return undefined;
+    if (!this.#fits(key, slot, bytes.length - FRAGMENT_HEAD_LEN)) return 'fragmentTooLong';
     slot.pieces[number] = bytes.slice(FRAGMENT_HEAD_LEN);
     slot.have++;
     slot.total = total;
     return this.#finish(key, slot);
+  }
+
+  /** Counts `len` bytes more; a packet that would be too long is given up. */
+  #fits(key: string, slot: Slot, len: number): boolean {
+    slot.len += len;
+    if (slot.len <= MAX_PACKET_LEN) return true;
+    this.#slots.delete(key);
+    return false;
   }
 
   #finish(key: string, slot: Slot): Assembled | FragmentDrop | undefined {
@@ -94,7 +106,6 @@ export class Reassembly {
       len += piece.length;
     }
     this.#slots.delete(key);
-    if (len > MAX_PACKET_LEN) return 'fragmentTooLong';
     const packet = new Uint8Array(len);
     let at = 0;
     for (const p of parts) {

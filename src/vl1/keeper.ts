@@ -7,7 +7,7 @@
  */
 import type { NodeAddress } from '../wire/address.js';
 import { type InetAddress, remoteAddress } from '../wire/inetaddress.js';
-import { emitPeerRecord } from '../wire/peer-record.js';
+import { emitPeerRecord, type PeerRecord } from '../wire/peer-record.js';
 import {
   FULL_HELLO_MS,
   HOUSEKEEPING_MS,
@@ -126,7 +126,7 @@ export class Keeper {
     const now = this.#s.now;
     const peer = this.#s.peer(address);
     if (peer === undefined) {
-      this.#whois.request(address);
+      this.#whois.request(address, true);
       return;
     }
     if (now - peer.lastReceiveAt < FULL_HELLO_MS || now - peer.lastContactAt < PING_CHECK_MS)
@@ -177,12 +177,10 @@ export class Keeper {
     const now = this.#s.now;
     const used = new Set<Path>();
     for (const peer of this.#s.peers.values()) {
-      if (
-        !this.#s.topology.isUpstream(peer.address) &&
-        now - Math.max(peer.lastReceiveAt, peer.addedAt) >= PEER_ACTIVITY_MS
-      ) {
+      if (!this.#s.topology.isUpstream(peer.address) && now - peer.activeAt >= PEER_ACTIVITY_MS) {
         if (peer.lastReceiveAt > Number.NEGATIVE_INFINITY) this.storePeer(peer);
         this.#s.peers.delete(peer.address);
+        this.#whois.addCached(recordOf(peer));
         continue;
       }
       if (this.#s.topology.amUpstream && now - peer.lastStoredAt >= STORE_EVERY_MS)
@@ -201,16 +199,16 @@ export class Keeper {
   /** Hands the peer's cache record to the host. */
   storePeer(peer: Peer): void {
     peer.lastStoredAt = this.#s.now;
-    const version = {
-      protocol: peer.protocol,
-      major: peer.major,
-      minor: peer.minor,
-      revision: peer.revision,
-    };
-    const endpoints = peer.slots.map((s) => s.path.remote);
-    this.#s.out.storePeer(
-      peer.address,
-      emitPeerRecord({ identity: peer.identity, version, endpoints }),
-    );
+    this.#s.out.storePeer(peer.address, emitPeerRecord(recordOf(peer)));
   }
+}
+
+/** What is kept of a peer that is dropped from memory [2 section 21]. */
+function recordOf(peer: Peer): PeerRecord {
+  const { protocol, major, minor, revision } = peer;
+  return {
+    identity: peer.identity,
+    version: { protocol, major, minor, revision },
+    endpoints: peer.slots.map((s) => s.path.remote),
+  };
 }

@@ -66,6 +66,11 @@ export class Peer {
     return this.#sendsAes && this.protocol >= PROTOCOL_VERSION_AES ? 3 : 1;
   }
 
+  /** When it was last heard; while it said nothing yet, when it became known. */
+  get activeAt(): number {
+    return Math.max(this.lastReceiveAt, this.addedAt);
+  }
+
   /** Whether path tests may be ECHOs [2 section 12.4]. */
   get takesEcho(): boolean {
     return this.protocol >= 5 && !(this.major === 1 && this.minor === 1 && this.revision === 0);

@@ -9,7 +9,7 @@ import {
   OFF_FRAGMENT_HOPS,
   VERB,
 } from '../wire/packet.js';
-import { INTRODUCE_MS, MAX_INTRODUCTIONS, TRUST_MS } from './constants.js';
+import { INTRODUCE_MS, MAX_INTRODUCTIONS, MAX_RELAYED_LEN, TRUST_MS } from './constants.js';
 import type { Path } from './path.js';
 import type { PathSlot, Peer } from './peer.js';
 import type { Sender } from './sender.js';
@@ -29,6 +29,10 @@ export class Relay {
   handle(path: Path, bytes: Uint8Array): void {
     if (!this.#s.topology.amUpstream && this.#s.now - path.lastTrustAt >= TRUST_MS) {
       this.#s.counters.add('relayRefused');
+      return;
+    }
+    if (bytes.length > MAX_RELAYED_LEN) {
+      this.#s.counters.add('oversize');
       return;
     }
     const isFragment = bytes[13] === FRAGMENT_INDICATOR;

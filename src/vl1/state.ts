@@ -58,6 +58,7 @@ export type Vl1Counter =
   | 'whoisGated'
   | 'whoisThrottled'
   | 'pushGated'
+  | 'confirmGated'
   | 'relayed'
   | 'relayHopLimit'
   | 'relayNoRoute'
@@ -175,16 +176,16 @@ export class Vl1State {
       this.sendsAes,
     );
     this.peers.set(peer.address, peer);
-    if (this.peers.size > MAX_PEERS) this.#evict();
+    if (this.peers.size > MAX_PEERS) this.#evict(peer);
     return peer;
   }
 
-  /** Full table: drops the leaf that was silent longest. */
-  #evict(): void {
+  /** Full table: drops the leaf that was silent longest, but not the one it makes room for. */
+  #evict(newest: Peer): void {
     let victim: Peer | undefined;
     for (const p of this.peers.values()) {
-      if (this.topology.isUpstream(p.address)) continue;
-      if (victim === undefined || p.lastReceiveAt < victim.lastReceiveAt) victim = p;
+      if (p === newest || this.topology.isUpstream(p.address)) continue;
+      if (victim === undefined || p.activeAt < victim.activeAt) victim = p;
     }
     if (victim !== undefined) this.peers.delete(victim.address);
   }

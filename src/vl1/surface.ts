@@ -18,6 +18,8 @@ interface Entry {
   readonly scope: number;
   mine: RemoteAddress;
   at: number;
+  /** An upstream said so. */
+  readonly trusted: boolean;
 }
 
 export interface SurfaceChange {
@@ -50,7 +52,7 @@ export class Surface {
       old !== undefined && trusted && now - old.at < SURFACE_EXPIRY_MS && !sameIp(old.mine, mine);
     this.#entries.delete(key);
     if (moved) this.#forget(scope, from.key);
-    this.#store(key, { from: from.key, scope, mine: remoteAddress(mine), at: now });
+    this.#store(key, { from: from.key, scope, mine: remoteAddress(mine), at: now, trusted });
     return moved ? { scope, family: mine.family as 4 | 6 } : undefined;
   }
 
@@ -60,17 +62,23 @@ export class Surface {
   }
 
   #store(key: string, entry: Entry): void {
-    if (this.#entries.size >= MAX_SURFACES) {
-      const oldest = this.#entries.keys().next().value;
-      if (oldest !== undefined) this.#entries.delete(oldest);
-    }
+    if (this.#entries.size >= MAX_SURFACES) this.#evict();
     this.#entries.set(key, entry);
   }
 
-  /** Distinct addresses, with port. */
+  /** The oldest report goes; those of upstreams only when there are no others. */
+  #evict(): void {
+    const keys = [...this.#entries];
+    const victim = keys.find(([, e]) => !e.trusted) ?? keys[0];
+    if (victim !== undefined) this.#entries.delete(victim[0]);
+  }
+
+  /** Distinct addresses, with port; what upstreams said comes first. */
   addresses(): RemoteAddress[] {
+    const entries = [...this.#entries.values()];
     const seen = new Map<string, RemoteAddress>();
-    for (const e of this.#entries.values()) seen.set(e.mine.key, e.mine);
+    for (const isFirst of [true, false])
+      for (const e of entries) if (e.trusted === isFirst) seen.set(e.mine.key, e.mine);
     return [...seen.values()];
   }
 

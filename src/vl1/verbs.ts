@@ -107,7 +107,7 @@ export class VerbHandlers {
     if (w.pos > empty) this.#send.direct(m.peer, m.path);
     for (const address of parseWhois(m.payload).slice(0, 8)) {
       if (address !== this.#s.self.address && this.#s.peer(address) === undefined)
-        this.#whois.request(address);
+        this.#whois.request(address, true);
     }
     return 'done';
   }

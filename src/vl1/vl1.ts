@@ -239,7 +239,7 @@ export class Vl1 {
         opened: false,
         packetId: 0n,
       });
-      this.#whois.request(source);
+      this.#whois.request(source, true);
       return;
     }
     this.#open(peer, path, packet, s.now);
@@ -300,7 +300,7 @@ export class Vl1 {
   #again(d: Deferred): boolean {
     const peer = this.state.peer(d.source);
     if (peer === undefined) {
-      this.#whois.request(d.source);
+      this.#whois.request(d.source, true);
       return true;
     }
     if (d.opened) return this.#dispatch(peer, d.path, d.packet, d.packetId) === 'defer';

@@ -10,6 +10,7 @@ import {
   MAX_DEFERRED,
   MAX_PEERS,
   QUEUE_LIFE_MS,
+  WHOIS_FOR_OTHERS_PER_SEC,
   WHOIS_PER_SEC,
   WHOIS_RETRY_MS,
 } from './constants.js';
@@ -48,15 +49,24 @@ export class Whois {
 
   /** A record from an earlier run; believed for identity and version, its addresses are only tried. */
   addCached(record: PeerRecord): void {
-    if (this.#cache.size < MAX_PEERS) this.#cache.set(record.identity.address, record);
+    const { address } = record.identity;
+    this.#cache.delete(address);
+    if (this.#cache.size >= MAX_PEERS) {
+      const oldest = this.#cache.keys().next().value;
+      if (oldest !== undefined) this.#cache.delete(oldest);
+    }
+    this.#cache.set(address, record);
   }
 
-  /** Asks the best upstream, at most once per 500 ms and address. */
-  request(address: NodeAddress): void {
+  /**
+   * Asks the best upstream, at most once per 500 ms and address. `forOthers` = not a packet of our
+   * own waits for it: sources can be invented, so these get no more than their share.
+   */
+  request(address: NodeAddress, forOthers = false): void {
     if (address === this.#s.self.address || this.#fromCache(address)) return;
     const asked = this.#askedAt.get(address);
     if (asked !== undefined && this.#s.now - asked < WHOIS_RETRY_MS) return;
-    if (this.#askedAt.size >= MAX_PEERS || !this.#maySend()) return;
+    if (this.#askedAt.size >= MAX_PEERS || !this.#maySend(forOthers)) return;
     this.#askedAt.set(address, this.#s.now);
     const up = this.#s.bestUpstream(address);
     if (up === undefined) return;
@@ -64,12 +74,13 @@ export class Whois {
     this.#send.general(up.address);
   }
 
-  #maySend(): boolean {
+  #maySend(forOthers: boolean): boolean {
     if (this.#s.now - this.#secondStart >= 1_000) {
       this.#secondStart = this.#s.now;
       this.#inSecond = 0;
     }
-    if (this.#inSecond >= WHOIS_PER_SEC) {
+    const limit = forOthers ? WHOIS_FOR_OTHERS_PER_SEC : WHOIS_PER_SEC;
+    if (this.#inSecond >= limit) {
       this.#s.counters.add('whoisThrottled');
       return false;
     }
@@ -96,9 +107,11 @@ export class Whois {
     this.#askedAt.delete(address);
   }
 
+  /** Full: the oldest packet that nobody vouched for makes room, else the oldest. */
   defer(d: Deferred): void {
     if (this.#deferred.length >= MAX_DEFERRED) {
-      this.#deferred.shift();
+      const unproved = this.#deferred.findIndex((x) => !x.opened);
+      this.#deferred.splice(Math.max(0, unproved), 1);
       this.#s.counters.add('deferredFull');
     }
     this.#deferred.push(d);

@@ -217,10 +217,11 @@ export function prefixHash(ip: Uint8Array): number {
   return h & 0x3fff;
 }
 
-/** Whether `ip` lies in `net`/`bits` (same family, 0 <= bits <= width). */
+/** Whether `ip` lies in `net`/`bits` (same family); more bits than there are count as all. */
 export function ipInPrefix(ip: Uint8Array, net: Uint8Array, bits: number): boolean {
   if (ip.length !== net.length) return false;
-  const whole = bits >> 3;
+  const whole = Math.min(bits >> 3, ip.length);
+  if (whole === ip.length) bits = 8 * whole;
   for (let i = 0; i < whole; i++) if (ip[i] !== net[i]) return false;
   const rest = bits & 7;
   if (rest === 0) return true;

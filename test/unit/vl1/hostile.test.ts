@@ -1,11 +1,23 @@
 /** What a hostile datagram or known peer must not achieve in VL1. */
 import test from 'ava';
+import type { NodeOutput } from '#src/node/outputs.js';
+import {
+  MAX_CONFIRMATIONS,
+  MAX_PEERS,
+  MAX_RELAYED_LEN,
+  MAX_SURFACES,
+  WHOIS_FOR_OTHERS_PER_SEC,
+} from '#src/vl1/constants.js';
+import { Peer } from '#src/vl1/peer.js';
+import { Surface } from '#src/vl1/surface.js';
+import { writeAddress } from '#src/wire/address.js';
 import { writePushDirectPaths } from '#src/wire/hello.js';
-import { inetAddress } from '#src/wire/inetaddress.js';
-import { VERB } from '#src/wire/packet.js';
+import { inetAddress, type RemoteAddress, remoteAddress } from '#src/wire/inetaddress.js';
+import { OFF_DEST, OFF_SOURCE, VERB } from '#src/wire/packet.js';
 import { endpoint, payload, Target, transmits } from '../../sim/attack.js';
 import { poolIdentity } from '../../sim/world.js';
 
+const root = poolIdentity(0);
 const peer = poolIdentity(2);
 
 test('a pushed path of port 0 is not tried: no socket can send to it', (t) => {
@@ -27,4 +39,131 @@ test('a datagram from port 0 is not answered', (t) => {
   target.meet(peer);
   const out = target.send(peer, VERB.ECHO, new Uint8Array(4), { from: endpoint(3, 0) });
   t.deepEqual(transmits(out), []);
+});
+
+test('fragments longer than any packet are not kept', (t) => {
+  const target = new Target(1);
+  for (let i = 0; i < 20; i++) {
+    const [, piece] = target.seal(peer, VERB.NOP, new Uint8Array(2_000));
+    const long = new Uint8Array(60_000);
+    long.set(piece!.subarray(0, 16));
+    target.datagram(endpoint(3), long);
+  }
+  const { reassembly, counters } = target.node.vl1.state;
+  t.is(counters.get('fragmentTooLong'), 20);
+  t.is(reassembly.size, 0);
+});
+
+test('pieces that together exceed a packet give it up at once', (t) => {
+  const target = new Target(1);
+  const [, piece] = target.seal(peer, VERB.NOP, new Uint8Array(2_000));
+  for (let number = 1; number <= 3; number++) {
+    const long = new Uint8Array(4_000);
+    long.set(piece!.subarray(0, 16));
+    long[14] = (7 << 4) | number;
+    target.datagram(endpoint(3), long);
+  }
+  t.is(target.node.vl1.state.counters.get('fragmentTooLong'), 1);
+  t.is(target.node.vl1.state.reassembly.size, 0);
+});
+
+test('a root passes on nothing that exceeds an Ethernet frame', (t) => {
+  const root = new Target(1, true);
+  root.meet(peer);
+  const stranger = endpoint(9);
+  const relayed = (len: number, isFragment: boolean): number => {
+    const bytes = new Uint8Array(len).fill(5);
+    writeAddress(bytes, OFF_DEST, peer.address);
+    bytes[13] = isFragment ? 0xff : 1;
+    bytes[isFragment ? 15 : 18] = 0;
+    return transmits(root.datagram(stranger, bytes)).length;
+  };
+  t.is(relayed(MAX_RELAYED_LEN, false), 1);
+  t.is(relayed(MAX_RELAYED_LEN, true), 1);
+  t.is(relayed(MAX_RELAYED_LEN + 1, false), 0);
+  t.is(relayed(60_000, true), 0);
+});
+
+test('a peer that comes from ever new endpoints is confirmed at a few of them', (t) => {
+  const target = new Target(1);
+  target.know(peer);
+  let hellos = 0;
+  for (let i = 0; i < 500; i++) {
+    const from = remoteAddress(inetAddress(Uint8Array.of(10, 70, i >> 8, i & 255), 1000));
+    hellos += target.opened(peer, target.send(peer, VERB.NOP, new Uint8Array(0), { from })).length;
+  }
+  t.is(hellos, MAX_CONFIRMATIONS);
+  t.is(target.node.vl1.state.paths.size, MAX_CONFIRMATIONS);
+  for (let i = 0; i < 15; i++) target.wait(600);
+  const from = endpoint(77);
+  t.is(target.opened(peer, target.send(peer, VERB.NOP, new Uint8Array(0), { from })).length, 1);
+});
+
+test('a full table of peers makes room for a newcomer, and keeps upstreams', (t) => {
+  const target = new Target(1);
+  const { state } = target.node.vl1;
+  const key = target.key(peer);
+  target.wait(600);
+  for (let i = 0; state.peers.size < MAX_PEERS; i++) {
+    const p = new Peer({ ...peer, address: 1_000 + i }, key, target.now, true);
+    p.lastReceiveAt = target.now + i;
+    state.peers.set(p.address, p);
+  }
+  target.know(peer);
+  t.not(state.peer(peer.address), undefined);
+  t.is(state.peer(1_000), undefined, 'the one silent longest');
+  t.not(state.peer(root.address), undefined);
+  t.is(state.peers.size, MAX_PEERS);
+});
+
+test('invented sources leave WHOIS requests for our own packets', (t) => {
+  const target = new Target(1);
+  target.meet(root, endpoint(0));
+  target.wait(2_000);
+  const asked = (out: NodeOutput[]): number =>
+    target.opened(root, out).filter((p) => p.verb === VERB.WHOIS).length;
+  let forOthers = 0;
+  for (let i = 0; i < 400; i++) {
+    const [bytes] = target.seal(peer, VERB.NOP, new Uint8Array(1));
+    writeAddress(bytes!, OFF_SOURCE, 0x10_0000_0000 + i);
+    forOthers += asked(target.datagram(endpoint(5), bytes!));
+  }
+  t.is(forOthers, WHOIS_FOR_OTHERS_PER_SEC);
+  const own = target.input(() => {
+    target.node.vl1.begin(0x20_0000_0001, VERB.ECHO);
+    target.node.vl1.send(0x20_0000_0001, false);
+  });
+  t.is(asked(own), 1);
+});
+
+test('what an upstream says of our address is not displaced by other peers', (t) => {
+  const surface = new Surface();
+  const mine = inetAddress(Uint8Array.of(99, 1, 1, 1), 9993);
+  const at = (n: number): RemoteAddress =>
+    remoteAddress(inetAddress(Uint8Array.of(98, 1, n >> 8, n & 255), 1));
+  surface.report(0, 1, 1, at(0), mine, true);
+  for (let i = 1; i < 1_000; i++) {
+    const bogus = inetAddress(Uint8Array.of(97, 1, i >> 8, i & 255), 9);
+    surface.report(i, 2, 1, at(i), bogus, false);
+  }
+  t.is(surface.addresses().length, MAX_SURFACES);
+  t.deepEqual(surface.addresses()[0]?.ip, mine.ip);
+});
+
+test('a HELLO stays one datagram, however many moons are wanted', (t) => {
+  const target = new Target(1);
+  for (let i = 1n; i < 700n; i++) target.node.vl1.state.topology.want(i, 5);
+  const out = transmits(target.wait(600));
+  t.true(out.length > 0);
+  t.true(out.every((o) => o.bytes.length <= 1_472));
+});
+
+test('a peer that fell silent is known again at its next packet', (t) => {
+  const target = new Target(1);
+  target.meet(peer);
+  for (let i = 0; i < 1_100; i++) target.wait(500);
+  t.is(target.node.vl1.peer(peer.address), undefined);
+  target.send(peer, VERB.ECHO, new Uint8Array(3));
+  const answers = target.opened(peer, target.wait(600));
+  t.true(answers.some((p) => p.verb === VERB.OK));
 });
