@@ -58,7 +58,8 @@ const NEEDS_PORTS = 'needs the recorded port: only in a network namespace of its
 
 /** Records without a random port use 9993 or another fixed one. */
 function needsPorts(r: ServiceRecord): boolean {
-  return !isInside() && r.filesWhileRunning !== undefined && r.id !== 'port-empty';
+  const isStart = r.filesWhileRunning !== undefined || r.state?.startsWith('TCP port') === true;
+  return !isInside() && isStart && r.id !== 'port-empty';
 }
 
 async function compareWords(
