@@ -53,7 +53,7 @@ export class Frames {
   readonly #c: Vl2Context;
   readonly #announcer: Announcer;
   /** Offers an inline certificate to the membership store. */
-  offerCom: (com: Com) => void = () => undefined;
+  offerCom: (com: Com, from: NodeAddress) => void = () => undefined;
 
   constructor(context: Vl2Context, announcer: Announcer) {
     this.#c = context;
@@ -220,7 +220,7 @@ export class Frames {
       ...bridges,
       ...this.#sample(
         known.filter((a) => !bridges.includes(a)),
-        known.length,
+        limit,
       ),
     ]) {
       if (left <= 0) break;
@@ -275,14 +275,15 @@ export class Frames {
     }
   }
 
-  /** A random sample, in random order. */
+  /** A random sample, in random order; costs as many steps as it has items. */
   #sample<T>(items: readonly T[], count: number): T[] {
     const out = [...items];
-    for (let i = out.length - 1; i > 0; i--) {
-      const j = Math.floor(this.#c.port.jitter.next() * (i + 1));
+    const n = Math.min(count, out.length);
+    for (let i = 0; i < n; i++) {
+      const j = i + Math.floor(this.#c.port.jitter.next() * (out.length - i));
       [out[i], out[j]] = [out[j]!, out[i]!];
     }
-    return out.slice(0, count);
+    return out.slice(0, n);
   }
 
   // ---- from members ----
@@ -334,7 +335,7 @@ export class Frames {
     if (f === undefined) return this.#malformed();
     const net = this.#c.networks.get(f.nwid);
     if (net === undefined) return this.#notJoined();
-    if (f.com !== undefined) this.offerCom(f.com);
+    if (f.com !== undefined) this.offerCom(f.com, m.peer.address);
     if (!this.#gate(net, m)) return 'defer';
     if (f.body !== undefined && f.body.frame.length > 0) {
       if (!this.#extToStack(net, m, f.body)) return 'trusted';
@@ -385,7 +386,7 @@ export class Frames {
       this.#c.counters.add('notJoined');
       return 'ignored';
     }
-    if (f.com !== undefined) this.offerCom(f.com);
+    if (f.com !== undefined) this.offerCom(f.com, m.peer.address);
     if (!this.#gate(net, m)) return 'defer';
     if (net.config!.multicastLimit === 0) {
       this.#c.counters.add('multicastDisabled');
@@ -434,7 +435,7 @@ export class Frames {
     if (g === undefined) return this.#malformed();
     const c = this.#c;
     const net = c.networks.get(g.nwid);
-    if (g.com !== undefined && net !== undefined) this.offerCom(g.com);
+    if (g.com !== undefined && net !== undefined) this.offerCom(g.com, m.peer.address);
     const passed = net !== undefined && this.#announcer.gate(net, m.peer);
     const isWelcome =
       passed || c.port.isRoot() || (c.controller?.served(c.at, g.nwid, m.peer.address) ?? false);
@@ -458,7 +459,7 @@ export class Frames {
     const selfListens = c.networks.get(nwid)?.subscribes(key) ?? false;
     const others = this.#sample(
       all.filter((a) => a !== m.peer.address),
-      all.length,
+      Math.min(limit, MAX_GATHER_MEMBERS),
     );
     const list = (selfListens ? [c.port.self.address, ...others] : others).slice(
       0,
@@ -475,14 +476,14 @@ export class Frames {
   }
 
   /** OK(MULTICAST_GATHER) and OK(MULTICAST_FRAME), after the in-re packet id. */
-  handleGatherResult(body: Uint8Array, inReVerb: number): Vl2Disposition {
+  handleGatherResult(m: Vl2Message, body: Uint8Array, inReVerb: number): Vl2Disposition {
     const v = parseGatherResult(body, inReVerb === VERB.MULTICAST_FRAME);
     if (v === undefined) return this.#malformed();
     const c = this.#c;
     if (!c.networks.has(v.nwid)) return 'done';
-    if (v.com !== undefined) this.offerCom(v.com);
+    if (v.com !== undefined) this.offerCom(v.com, m.peer.address);
     for (const a of v.members) {
-      if (a !== c.port.self.address) c.multicast.add(c.now, v.nwid, v.group, a);
+      if (a !== c.port.self.address) c.multicast.addListed(c.now, v.nwid, v.group, a);
     }
     return 'done';
   }

@@ -131,8 +131,9 @@ export class Membership {
     if (old !== undefined && old >= r.threshold) return 'known';
     if (old === undefined && this.#thresholds.size >= MAX_THRESHOLDS) return 'rejected';
     this.#thresholds.set(key, r.threshold);
-    // As the reference does: revoking one of these also voids older memberships [3 section 7.2].
-    this.comThreshold = r.threshold;
+    // As the reference does, revoking one of these also voids older memberships [3 section 7.2]. It
+    // never gives back one that was revoked: an old revocation can be sent again by anybody.
+    this.#raiseComThreshold(r.threshold);
     return 'new';
   }
 

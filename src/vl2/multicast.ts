@@ -2,7 +2,8 @@
  * Who listens to which group, and sender-side replication of multicast frames [3 section 10].
  *
  * The member table serves all networks of the node: its own, those it roots and those it controls.
- * Bounded by MAX_GROUPS groups and MAX_LISTENERS listeners in each.
+ * Bounded in groups, listeners (in all, of one group, and groups of one listener) and waiting frames,
+ * since one hostile member can announce and list whatever it likes.
  */
 import type { NetworkId, NodeAddress } from '../wire/address.js';
 import { groupKey, type MulticastGroup } from '../wire/multicast-group.js';
@@ -14,6 +15,13 @@ const MAX_WAITING = 32;
 // Ours.
 const MAX_GROUPS = 65_536;
 const MAX_LISTENERS = 16_384;
+const MAX_LISTENERS_IN_ALL = 262_144;
+/** Groups of one listener: twice what one member of one network announces at most. */
+const MAX_GROUPS_OF_ONE = 8_192;
+/** Listeners of a group that others only told us of; a hundred times the usual multicast limit. */
+const MAX_LISTED = 4_096;
+/** Frames that wait for members, in all. */
+const MAX_WAITING_IN_ALL = 2_048;
 /** The reference asks for every frame while a group is empty [3 section 10.4, ADVICE]. */
 const EMPTY_GATHER_MS = 1_000;
 const GATHER_MS = 60_000;
@@ -39,13 +47,17 @@ function keyOf(nwid: NetworkId, g: MulticastGroup): string {
 
 export class MulticastTable {
   readonly #groups = new Map<string, Group>();
+  /** Listener -> number of its groups. */
+  readonly #groupsOf = new Map<NodeAddress, number>();
+  #listeners = 0;
+  #waiting = 0;
 
   #group(key: string): Group {
     const known = this.#groups.get(key);
     if (known !== undefined) return known;
     if (this.#groups.size >= MAX_GROUPS) {
-      const oldest = this.#groups.keys().next().value;
-      if (oldest !== undefined) this.#groups.delete(oldest);
+      const oldest = this.#groups.entries().next().value;
+      if (oldest !== undefined) this.#dropGroup(...oldest);
     }
     const fresh = {
       listeners: new Map<NodeAddress, number>(),
@@ -56,13 +68,58 @@ export class MulticastTable {
     return fresh;
   }
 
+  #dropGroup(key: string, group: Group): void {
+    this.#waiting -= group.waiting.length;
+    for (const who of group.listeners.keys()) this.#dropListener(group, who);
+    this.#groups.delete(key);
+  }
+
+  #dropListener(group: Group, who: NodeAddress): void {
+    if (!group.listeners.delete(who)) return;
+    this.#listeners--;
+    const left = (this.#groupsOf.get(who) ?? 1) - 1;
+    if (left > 0) this.#groupsOf.set(who, left);
+    else this.#groupsOf.delete(who);
+  }
+
+  #setWaiting(group: Group, waiting: Waiting[]): void {
+    this.#waiting += waiting.length - group.waiting.length;
+    group.waiting = waiting;
+  }
+
+  /** Whether there is room for another listener, before a group is made for it. */
+  #hasRoom(key: string, who: NodeAddress): boolean {
+    return (
+      this.#listeners < MAX_LISTENERS_IN_ALL &&
+      (this.#groupsOf.get(who) ?? 0) < MAX_GROUPS_OF_ONE &&
+      (this.#groups.get(key)?.listeners.size ?? 0) < MAX_LISTENERS
+    );
+  }
+
   /** Records a listener and offers it the frames that wait for one. */
   add(now: number, nwid: NetworkId, g: MulticastGroup, who: NodeAddress): void {
-    const group = this.#group(keyOf(nwid, g));
-    const isNew = !group.listeners.has(who);
-    if (isNew && group.listeners.size >= MAX_LISTENERS) return;
+    const key = keyOf(nwid, g);
+    const known = this.#groups.get(key);
+    if (known?.listeners.has(who) === true) {
+      known.listeners.set(who, now);
+      return;
+    }
+    if (!this.#hasRoom(key, who)) return;
+    const group = this.#group(key);
     group.listeners.set(who, now);
-    if (!isNew || group.waiting.length === 0) return;
+    this.#listeners++;
+    this.#groupsOf.set(who, (this.#groupsOf.get(who) ?? 0) + 1);
+    this.#offerWaiting(now, group, who);
+  }
+
+  /** Records a listener that somebody else told us of. */
+  addListed(now: number, nwid: NetworkId, g: MulticastGroup, who: NodeAddress): void {
+    const size = this.#groups.get(keyOf(nwid, g))?.listeners.size ?? 0;
+    if (size < MAX_LISTED) this.add(now, nwid, g, who);
+  }
+
+  #offerWaiting(now: number, group: Group, who: NodeAddress): void {
+    if (group.waiting.length === 0) return;
     const still: Waiting[] = [];
     for (const w of group.waiting) {
       if (now - w.at >= WAITING_MS || w.left <= 0) continue;
@@ -73,11 +130,12 @@ export class MulticastTable {
       }
       if (w.left > 0) still.push(w);
     }
-    group.waiting = still;
+    this.#setWaiting(group, still);
   }
 
   remove(nwid: NetworkId, g: MulticastGroup, who: NodeAddress): void {
-    this.#groups.get(keyOf(nwid, g))?.listeners.delete(who);
+    const group = this.#groups.get(keyOf(nwid, g));
+    if (group !== undefined) this.#dropListener(group, who);
   }
 
   listeners(nwid: NetworkId, g: MulticastGroup): NodeAddress[] {
@@ -95,17 +153,29 @@ export class MulticastTable {
 
   wait(nwid: NetworkId, g: MulticastGroup, w: Waiting): void {
     const group = this.#group(keyOf(nwid, g));
-    if (group.waiting.length >= MAX_WAITING) group.waiting.shift();
-    group.waiting.push(w);
+    const kept = group.waiting.slice(Math.max(0, group.waiting.length - MAX_WAITING + 1));
+    const hasRoom = this.#waiting - group.waiting.length + kept.length < MAX_WAITING_IN_ALL;
+    this.#setWaiting(group, hasRoom ? [...kept, w] : kept);
   }
 
   sweep(now: number): void {
     for (const [key, group] of this.#groups) {
       for (const [who, at] of group.listeners)
-        if (now - at >= LIKE_EXPIRY_MS) group.listeners.delete(who);
-      group.waiting = group.waiting.filter((w) => now - w.at < WAITING_MS);
+        if (now - at >= LIKE_EXPIRY_MS) this.#dropListener(group, who);
+      this.#setWaiting(
+        group,
+        group.waiting.filter((w) => now - w.at < WAITING_MS),
+      );
       if (group.listeners.size === 0 && group.waiting.length === 0) this.#groups.delete(key);
     }
+  }
+
+  get listenerCount(): number {
+    return this.#listeners;
+  }
+
+  get waitingCount(): number {
+    return this.#waiting;
   }
 
   get groupCount(): number {

@@ -21,7 +21,7 @@ import {
 import { NETWORK_FLAG, NETWORK_PUBLIC, type NetworkConfig, SPECIALIST } from '../wire/netconf.js';
 import { ConfigAssembly } from './config-assembly.js';
 import { type Copy, evaluate, type FilterInput } from './filter.js';
-import { Membership, type Verifier } from './membership.js';
+import { Membership, type Stored, type Verifier } from './membership.js';
 import type { Vl1Port, Vl2Peer } from './port.js';
 
 export type NetworkStatus =
@@ -33,7 +33,7 @@ export type NetworkStatus =
 
 export type NetworkFailure = 'ACCESS_DENIED' | 'NOT_FOUND' | 'AUTHENTICATION_REQUIRED';
 
-/** Ours: members whose credentials we hold per network; the longest silent one goes first. */
+/** Ours: members whose credentials we hold per network; the one known longest goes first. */
 const MAX_MEMBERS = 65_536;
 /** Ours: MACs learned behind bridges [3 section 9.6 advises a small bound]. */
 const MAX_BRIDGE_ROUTES = 65_536;
@@ -158,13 +158,27 @@ export class Network {
   member(address: NodeAddress): Membership {
     const known = this.#members.get(address);
     if (known !== undefined) return known;
+    const fresh = new Membership();
+    this.#keep(address, fresh);
+    return fresh;
+  }
+
+  #keep(address: NodeAddress, fresh: Membership): void {
     if (this.#members.size >= MAX_MEMBERS) {
       const oldest = this.#members.keys().next().value;
       if (oldest !== undefined) this.#members.delete(oldest);
     }
-    const fresh = new Membership();
     this.#members.set(address, fresh);
-    return fresh;
+  }
+
+  /** Stores a credential; a record is made for an address only when the credential was genuine. */
+  offer(address: NodeAddress, store: (m: Membership) => Stored): Stored {
+    const known = this.#members.get(address);
+    if (known !== undefined) return store(known);
+    const fresh = new Membership();
+    const result = store(fresh);
+    if (result === 'new') this.#keep(address, fresh);
+    return result;
   }
 
   knownMember(address: NodeAddress): Membership | undefined {

@@ -53,11 +53,20 @@ const MAX_GATED_PEERS = 65_536;
 /** Ours: how soon an unanswered request of a network without configuration is repeated. */
 const REQUEST_RETRY_MS = 2_000;
 
+/** A peer's last packet of credentials. */
+interface Gate {
+  readonly at: number;
+  /** Set while that packet waits for the identity of a signer. */
+  waiting: bigint | undefined;
+}
+
 export class Vl2 {
   readonly context: Vl2Context;
   readonly #announcer: Announcer;
   readonly #frames: Frames;
-  readonly #credentialsAt = new Map<NodeAddress, number>();
+  readonly #credentialsAt = new Map<NodeAddress, Gate>();
+  /** When a peer's inline certificate last cost a signature check. */
+  readonly #inlineComAt = new Map<NodeAddress, number>();
   #backgroundAt = Number.NEGATIVE_INFINITY;
   #sweptAt = Number.NEGATIVE_INFINITY;
 
@@ -65,7 +74,7 @@ export class Vl2 {
     this.context = new Vl2Context(port, out, platform);
     this.#announcer = new Announcer(this.context);
     this.#frames = new Frames(this.context, this.#announcer);
-    this.#frames.offerCom = (com) => void this.#storeCom(com);
+    this.#frames.offerCom = (com, from) => this.#offerCom(com, from);
   }
 
   setController(controller: ControllerPort): void {
@@ -148,8 +157,10 @@ export class Vl2 {
     if (at.mono - this.#sweptAt >= SWEEP_MS) {
       this.#sweptAt = at.mono;
       c.multicast.sweep(at.mono);
-      for (const [who, when] of this.#credentialsAt)
-        if (at.mono - when >= CREDENTIALS_GATE_MS) this.#credentialsAt.delete(who);
+      for (const [who, gate] of this.#credentialsAt)
+        if (at.mono - gate.at >= CREDENTIALS_GATE_MS) this.#credentialsAt.delete(who);
+      for (const [who, when] of this.#inlineComAt)
+        if (at.mono - when >= CREDENTIALS_GATE_MS) this.#inlineComAt.delete(who);
     }
   }
 
@@ -260,17 +271,19 @@ export class Vl2 {
   #credentials(m: Vl2Message): Vl2Disposition {
     const c = this.context;
     const last = this.#credentialsAt.get(m.peer.address);
-    if (last !== undefined && c.now - last < CREDENTIALS_GATE_MS) {
+    // The retry of a packet must not die in the gate, as it does in the reference [3 section 2.4].
+    const isRetry = last !== undefined && last.waiting === m.packetId;
+    if (last !== undefined && !isRetry && c.now - last.at < CREDENTIALS_GATE_MS) {
       c.counters.add('credentialsGated');
       return 'ignored';
     }
     if (this.#credentialsAt.size >= MAX_GATED_PEERS) this.#credentialsAt.clear();
-    this.#credentialsAt.set(m.peer.address, c.now);
+    const gate: Gate = { at: isRetry ? last.at : c.now, waiting: undefined };
+    this.#credentialsAt.set(m.peer.address, gate);
     const results = this.#storeAll(m);
     if (results === undefined) return this.#malformed();
     if (results.includes('unknownSigner')) {
-      // The retry must not die in the gate, as it does in the reference [3 section 2.4].
-      this.#credentialsAt.delete(m.peer.address);
+      gate.waiting = m.packetId;
       return 'defer';
     }
     return results.some((x) => x === 'new' || x === 'known') ? 'trusted' : 'done';
@@ -290,11 +303,13 @@ export class Vl2 {
     return [
       ...all.coms.map((c) => this.#storeCom(c)),
       ...put(all.capabilities, (n, x) =>
-        n.member(capabilityIssuedTo(x)).storeCapability(n.verifier(), x),
+        n.offer(capabilityIssuedTo(x), (r) => r.storeCapability(n.verifier(), x)),
       ),
-      ...put(all.tags, (n, x) => n.member(x.issuedTo).storeTag(n.verifier(), x)),
+      ...put(all.tags, (n, x) => n.offer(x.issuedTo, (r) => r.storeTag(n.verifier(), x))),
       ...put(all.revocations, (n, x) => this.#storeRevocation(n, x, m.peer)),
-      ...put(all.ownerships, (n, x) => n.member(x.issuedTo).storeOwnership(n.verifier(), x)),
+      ...put(all.ownerships, (n, x) =>
+        n.offer(x.issuedTo, (r) => r.storeOwnership(n.verifier(), x)),
+      ),
     ];
   }
 
@@ -304,14 +319,30 @@ export class Vl2 {
     return result;
   }
 
+  /** A certificate inside a frame or gather; new ones of a peer are looked at once a second. */
+  #offerCom(com: Com, from: NodeAddress): void {
+    const now = this.context.now;
+    const last = this.#inlineComAt.get(from);
+    if (last !== undefined && now - last < CREDENTIALS_GATE_MS) {
+      this.context.counters.add('credentialsGated');
+      return;
+    }
+    if (this.#storeCom(com) === 'known') return;
+    if (this.#inlineComAt.size >= MAX_GATED_PEERS) this.#inlineComAt.clear();
+    this.#inlineComAt.set(from, now);
+  }
+
   #storeCom(com: Com): Stored {
     const net = this.context.networks.get(comNetwork(com));
     if (net === undefined) return 'rejected';
-    return this.#outcome(net, net.member(comIssuedTo(com)).storeCom(net.verifier(), com));
+    return this.#outcome(
+      net,
+      net.offer(comIssuedTo(com), (m) => m.storeCom(net.verifier(), com)),
+    );
   }
 
   #storeRevocation(net: Network, r: Revocation, from: Vl2Peer): Stored {
-    const result = net.member(r.target).storeRevocation(net.verifier(), r);
+    const result = net.offer(r.target, (m) => m.storeRevocation(net.verifier(), r));
     if (result === 'new' && (r.flags & REVOCATION_FAST_PROPAGATE) !== 0n)
       this.#propagate(net, r, from);
     return result;
@@ -365,7 +396,7 @@ export class Vl2 {
       this.#chunk(m, ok.body);
       return 'done';
     }
-    return this.#frames.handleGatherResult(ok.body, ok.inReVerb);
+    return this.#frames.handleGatherResult(m, ok.body, ok.inReVerb);
   }
 
   /** One chunk [3 section 5.2]. @returns the update that it completed. */

@@ -1,12 +1,17 @@
 /** What a hostile member, controller or known peer must not achieve in VL2. */
 import test from 'ava';
+import { MulticastTable } from '#src/vl2/multicast.js';
 import { memberMac } from '#src/wire/address.js';
-import { BROADCAST_MAC } from '#src/wire/multicast-group.js';
+import { type Com, writeCom } from '#src/wire/com.js';
+import { CREDENTIAL, type Revocation, revocationSignedBytes } from '#src/wire/credentials.js';
+import type { Identity } from '#src/wire/identity.js';
+import { BROADCAST_MAC, type MulticastGroup } from '#src/wire/multicast-group.js';
 import { MAX_MTU } from '#src/wire/netconf.js';
 import { MAX_PAYLOAD_LEN, VERB } from '#src/wire/packet.js';
 import { ACCEPT_ALL, RULE, type Rule } from '#src/wire/rules.js';
+import { type Credentials, writeCredentials } from '#src/wire/vl2-messages.js';
 import { networkOf, payload, Target, transmits } from '../../sim/attack.js';
-import { poolIdentity } from '../../sim/world.js';
+import { poolIdentity, primitives } from '../../sim/world.js';
 
 const controller = poolIdentity(2);
 const member = poolIdentity(3);
@@ -53,4 +58,122 @@ test('frames of the greatest network MTU that no packet takes are dropped, not t
   }
   t.is(target.node.vl2.context.counters.get('frameTooLong'), 2);
   t.true(transmits(target.wait(600)).every((o) => o.bytes.length <= 1472));
+});
+
+const DELTA = 1_000_000;
+
+/** A revocation by the controller. */
+function revoke(type: number, credentialId: number, threshold: number, who: Identity): Revocation {
+  const unsigned = {
+    id: 1,
+    nwid,
+    credentialId,
+    threshold: BigInt(threshold),
+    flags: 0n,
+    target: who.address,
+    signer: controller.address,
+    type,
+    signature: new Uint8Array(96),
+  };
+  const signature = primitives.sign(controller.privateKey!, revocationSignedBytes(unsigned));
+  return { ...unsigned, signature };
+}
+
+const credentials = (x: Partial<Credentials>): Uint8Array =>
+  payload((w) =>
+    writeCredentials(w, {
+      coms: [],
+      capabilities: [],
+      tags: [],
+      revocations: [],
+      ownerships: [],
+      ...x,
+    }),
+  );
+
+test('an old revocation, sent again, gives no revoked member back its access', (t) => {
+  const target = new Target(1);
+  target.meet(member);
+  target.configure(controller, nwid);
+  const wall = target.moment().wall;
+  const com = target.com(controller, nwid, member);
+  const give = (x: Partial<Credentials>): void => {
+    target.now += 1_100;
+    target.send(member, VERB.NETWORK_CREDENTIALS, credentials(x));
+  };
+  const passes = (): boolean =>
+    target.node.vl2.network(nwid)!.allows({ address: member.address, identity: member });
+  give({ coms: [com] });
+  t.true(passes());
+  give({ revocations: [revoke(CREDENTIAL.COM, 0, wall + 1, member)] });
+  t.false(passes());
+  give({ revocations: [revoke(CREDENTIAL.TAG, 9, wall - DELTA, member)] });
+  t.false(passes());
+});
+
+test('certificates that are not genuine make no records', (t) => {
+  const target = new Target(1);
+  target.meet(member);
+  target.configure(controller, nwid);
+  const forged = Array.from({ length: 40 }, (_, i): Com => {
+    const qualifier = (id: bigint, value: bigint) => ({ id, value, maxDelta: 0n });
+    return {
+      qualifiers: [qualifier(0n, 5n), qualifier(1n, nwid), qualifier(2n, BigInt(1_000 + i))],
+      signer: controller.address,
+      signature: new Uint8Array(96),
+    };
+  });
+  target.send(member, VERB.NETWORK_CREDENTIALS, credentials({ coms: forged }));
+  for (const com of forged) {
+    const body = payload((w) => {
+      w.u64(nwid).u8(0x01);
+      writeCom(w, com);
+      w.zeros(14);
+    });
+    target.send(member, VERB.EXT_FRAME, body);
+  }
+  const known = [...target.node.vl2.network(nwid)!.members()].map(([a]) => a);
+  t.deepEqual(known, [member.address], 'the one that was refused');
+  // One signature check for the first packet of credentials, one for the inline ones.
+  t.is(target.node.vl2.context.counters.get('credentialsGated'), forged.length - 1);
+});
+
+test('credentials of an unknown signer open no way around the gate', (t) => {
+  const target = new Target(1);
+  target.meet(member);
+  const far = poolIdentity(4);
+  const lost = networkOf(far);
+  target.input((at) => target.node.join(at, lost));
+  const com = target.com(far, lost, member);
+  const checks = (): number => target.node.vl2.context.counters.get('credentialsGated');
+  for (let i = 0; i < 10; i++)
+    target.send(member, VERB.NETWORK_CREDENTIALS, credentials({ coms: [com] }));
+  t.is(checks(), 9);
+  target.wait(600);
+  t.is(checks(), 9, 'the retry itself passes');
+  target.know(far);
+  target.wait(600);
+  t.not(target.node.vl2.network(lost)!.knownMember(member.address)?.com, undefined);
+});
+
+test('no member fills the table of multicast groups alone', (t) => {
+  const table = new MulticastTable();
+  const group = (i: number): MulticastGroup => ({
+    mac: Uint8Array.of(1, 0, 0, i >> 16, i >> 8, i),
+    adi: 0,
+  });
+  table.add(0, 1n, group(0), 5);
+  for (let i = 0; i < 100_000; i++) table.add(1, 1n, group(i), 6);
+  t.true(table.groupCount < 10_000);
+  t.deepEqual(table.listeners(1n, group(0)).sort(), [5, 6]);
+  for (let i = 0; i < 100_000; i++) table.addListed(2, 1n, group(0), 1_000 + i);
+  t.true(table.listeners(1n, group(0)).length < 5_000);
+  for (let g = 0; g < 200; g++)
+    for (let i = 0; i < 2_000; i++) table.add(3, 2n, group(g), 1_000_000 + i);
+  t.true(table.listenerCount < 300_000);
+  for (let g = 0; g < 5_000; g++)
+    table.wait(1n, group(g), { at: 4, served: new Set(), left: 1, sendTo: () => undefined });
+  t.true(table.waitingCount < 3_000);
+  table.sweep(700_000);
+  t.deepEqual([table.groupCount, table.listenerCount, table.waitingCount], [0, 0, 0]);
 });
