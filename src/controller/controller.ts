@@ -149,7 +149,7 @@ export class Controller implements ControllerPort {
   // ---- storage ----
 
   /** Takes the content of a file below `controller.d/network`. @returns whether it was a record. */
-  load(json: string): boolean {
+  load(kind: 'network' | 'member', json: string): boolean {
     let v: JsonValue;
     try {
       v = parseJson(json);
@@ -157,7 +157,7 @@ export class Controller implements ControllerPort {
       return false;
     }
     if (!isRecord(v) || typeof v['id'] !== 'string') return false;
-    if (v['objtype'] === 'member') return this.#loadMember(v);
+    if (kind === 'member') return this.#loadMember(v);
     const nwid = parseNetworkId(v['id']);
     if (nwid === undefined) return false;
     const known = this.#networks.get(nwid);

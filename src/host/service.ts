@@ -310,7 +310,9 @@ export class Service {
     for (const name of this.home.list('controller.d/network')) {
       // Any name of that length counts, and the id inside it [4 section 8.6].
       if (name.length !== NETWORK_FILE_LEN) continue;
-      if (!this.controller.load(this.home.readText(`controller.d/network/${name}`) ?? '')) {
+      if (
+        !this.controller.load('network', this.home.readText(`controller.d/network/${name}`) ?? '')
+      ) {
         this.log('warning', `controller.d/network/${name} is not a network record; ignored`);
       }
     }
@@ -319,6 +321,7 @@ export class Service {
         if (name.length !== MEMBER_FILE_LEN) continue;
         if (
           !this.controller.load(
+            'member',
             this.home.readText(`controller.d/network/${nwid}/member/${name}`) ?? '',
           )
         ) {

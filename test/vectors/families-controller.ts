@@ -85,9 +85,10 @@ function controllerCase(c: Case): void {
     failLocal: () => undefined,
   });
   const network = c.raw('network');
-  if (network !== null) assert.ok(controller.load(JSON.stringify(network)), 'the network loads');
+  if (network !== null)
+    assert.ok(controller.load('network', JSON.stringify(network)), 'the network loads');
   for (const m of c.list('members'))
-    assert.ok(controller.load(JSON.stringify(m)), 'the member loads');
+    assert.ok(controller.load('member', JSON.stringify(m)), 'the member loads');
   const q = c.object('request');
   const nwid = q.u64('networkId');
   const identity = parseIdentityText(q.text('identity'))!;
