@@ -14,7 +14,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
-  writeSync,
+  writeFileSync,
 } from 'node:fs';
 import { chmod, mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
@@ -99,8 +99,8 @@ export class Home {
       mode ?? 0o666,
     );
     try {
-      if (typeof data === 'string') writeSync(fd, data);
-      else writeSync(fd, data);
+      // Writes all or throws; a short write must not replace good content.
+      writeFileSync(fd, data);
       fsyncSync(fd);
     } finally {
       closeSync(fd);
@@ -144,6 +144,8 @@ export class Home {
   #start(): void {
     this.#writing ??= this.#run().finally(() => {
       this.#writing = undefined;
+      // Something may have been queued after the last look, before this ran.
+      if (this.#pending.size > 0) this.#start();
     });
   }
 

@@ -17,6 +17,8 @@ export interface LoopEvents {
   output(o: Exclude<NodeOutput, { kind: 'transmit' | 'frame' | 'validate' }>): void;
   /** A stack trapped: its network has to be rebuilt. */
   stackFailed(nwid: NetworkId, error: unknown): void;
+  /** An input made the node, or the carrying out of what it asked for, throw: our own mistake. */
+  inputFailed(error: unknown): void;
 }
 
 interface Link {
@@ -63,9 +65,18 @@ export class Loop {
   ): void {
     if (this.#closed) return;
     const at = readClock();
-    this.#node.handleDatagram(at, socket, from, bytes);
+    this.#guard(() => this.#node.handleDatagram(at, socket, from, bytes));
     this.#drainNode(at);
     this.kick();
+  }
+
+  /** One bad packet costs that packet, not the service. */
+  #guard(act: () => void): void {
+    try {
+      act();
+    } catch (e) {
+      this.#events.inputFailed(e);
+    }
   }
 
   /** Runs a command on the node and carries out what it causes. */
@@ -114,7 +125,7 @@ export class Loop {
     if (this.#closed) return;
     const at = readClock();
     if (at.mono >= this.#node.deadline()) {
-      this.#node.handleTimeout(at);
+      this.#guard(() => this.#node.handleTimeout(at));
       this.#drainNode(at);
     }
     // Callbacks may touch stacks again; a few rounds settle it, the rest waits for the next turn.
@@ -137,7 +148,7 @@ export class Loop {
       link.dirty = false;
       this.#inStack = true;
       link.stack.drain(at, (dst, src, etherType, payload) => {
-        this.#node.handleFrame(at, nwid, src, dst, etherType, payload);
+        this.#guard(() => this.#node.handleFrame(at, nwid, src, dst, etherType, payload));
         this.#drainNode(at);
       });
       this.#inStack = false;
@@ -186,27 +197,31 @@ export class Loop {
 
   #drainNode(at: Moment): void {
     for (let o = this.#node.poll(); o !== undefined; o = this.#node.poll()) {
-      switch (o.kind) {
-        case 'transmit':
-          this.#udp.send(o.socket, o.to, o.bytes, o.ttl);
-          break;
-        case 'frame':
-          if (this.#inStack) {
-            this.#queued.push({
-              nwid: o.nwid,
-              dst: o.dst.slice(),
-              src: o.src.slice(),
-              etherType: o.etherType,
-              bytes: o.bytes.slice(),
-            });
-          } else this.#toStack(at, o.nwid, o.dst, o.src, o.etherType, o.bytes);
-          break;
-        case 'validate':
-          this.#events.validate(o.id, o.identity);
-          break;
-        default:
-          this.#events.output(o);
-      }
+      const output = o;
+      if (output.kind === 'transmit')
+        this.#udp.send(output.socket, output.to, output.bytes, output.ttl);
+      else this.#guard(() => this.#carryOut(at, output));
+    }
+  }
+
+  #carryOut(at: Moment, o: Exclude<NodeOutput, { kind: 'transmit' }>): void {
+    switch (o.kind) {
+      case 'frame':
+        if (this.#inStack) {
+          this.#queued.push({
+            nwid: o.nwid,
+            dst: o.dst.slice(),
+            src: o.src.slice(),
+            etherType: o.etherType,
+            bytes: o.bytes.slice(),
+          });
+        } else this.#toStack(at, o.nwid, o.dst, o.src, o.etherType, o.bytes);
+        break;
+      case 'validate':
+        this.#events.validate(o.id, o.identity);
+        break;
+      default:
+        this.#events.output(o);
     }
   }
 

@@ -57,6 +57,7 @@ export interface ServiceOptions {
 }
 
 const RESCAN_MS = 30_000;
+const FAILURE_LOG_MS = 60_000;
 /** Lengths of `<nwid>.json` and `<addr>.json` [4 section 8.6]. */
 const NETWORK_FILE_LEN = 21;
 const MEMBER_FILE_LEN = 15;
@@ -94,6 +95,7 @@ export class Service {
   readonly #lock: HomeLock;
   readonly #rescan: NodeJS.Timeout;
   #stopping: Promise<void> | undefined;
+  #failureLoggedAt = Number.NEGATIVE_INFINITY;
 
   /** @throws ServiceStartError and others, with a message that names what was wrong. */
   static async start(options: ServiceOptions): Promise<Service> {
@@ -198,6 +200,7 @@ export class Service {
       validate: (id, identity) => this.#validate(id, identity),
       output: (o) => this.#output(o),
       stackFailed: (nwid, e) => this.links.get(nwid)?.stackFailed(e),
+      inputFailed: (e) => this.#inputFailed(e),
     });
     this.controller = new Controller();
     this.node.setController(this.controller);
@@ -231,6 +234,15 @@ export class Service {
     this.#announceSockets();
     for (const nwid of this.#storedNetworks()) await this.join(nwid);
     this.loop.flush();
+  }
+
+  /** Our own mistake, met by a packet: it is dropped, and said at most once a minute. */
+  #inputFailed(e: unknown): void {
+    const now = performance.now();
+    if (now - this.#failureLoggedAt < FAILURE_LOG_MS) return;
+    this.#failureLoggedAt = now;
+    const where = e instanceof Error ? (e.stack?.split('\n')[1]?.trim() ?? '') : '';
+    this.log('error', `a packet was dropped by a fault of this program: ${errorText(e)} ${where}`);
   }
 
   /** Port of UDP and of the control API. */
