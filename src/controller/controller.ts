@@ -81,7 +81,7 @@ import {
   updateNetwork,
   withDefaults,
 } from './records.js';
-import { rulesFromJson } from './rules-json.js';
+import { RuleTypeError, rulesFromJson } from './rules-json.js';
 
 // [3 section 13]
 const REQUEST_GATE_MS = 1_000;
@@ -311,7 +311,7 @@ export class Controller implements ControllerPort {
       if (at.mono - session.requestedAt <= REQUEST_GATE_MS) return;
       session.requestedAt = at.mono;
     }
-    const answer = this.#answer(at, nwid, m.peer.identity, parseMetadata(metadataText));
+    const answer = this.#decide(at, nwid, m.peer.identity, parseMetadata(metadataText));
     if ('error' in answer) {
       const w = this.#port.begin(m.peer.address, VERB.ERROR);
       w.u8(m.verb).u64(m.packetId).u8(answer.error).u64(nwid);
@@ -341,7 +341,7 @@ export class Controller implements ControllerPort {
     };
     const net = this.#networks.get(nwid);
     if (net !== undefined) this.#session(net, this.#port.self.address).requestedAt = at.mono;
-    const answer = this.#answer(at, nwid, this.#port.self, metadata);
+    const answer = this.#decide(at, nwid, this.#port.self, metadata);
     if ('config' in answer) this.#out.applyLocal(at, nwid, answer.config);
     else
       this.#out.failLocal(
@@ -374,6 +374,19 @@ export class Controller implements ControllerPort {
     };
     net.sessions.set(address, fresh);
     return fresh;
+  }
+
+  /**
+   * The decision; a stored record that no configuration can be made of is an internal failure, which
+   * reads as "not found" [3 section 12.2].
+   */
+  #decide(at: Moment, nwid: NetworkId, identity: Identity, metadata: Metadata): Answer {
+    try {
+      return this.#answer(at, nwid, identity, metadata);
+    } catch (e) {
+      if (!(e instanceof RuleTypeError)) throw e;
+      return { error: ERROR_CODE.OBJ_NOT_FOUND };
+    }
   }
 
   /** The decision on a genuine request [3 section 12.2]. */
@@ -663,7 +676,8 @@ export class Controller implements ControllerPort {
     if (!this.#authorise(at, net, member, metadata) || needsSignOn(at, net.record, member)) {
       return false;
     }
-    const text = this.#buildConfig(at, net, member, to, metadata, false);
+    const text = this.#configOrNone(at, net, member, to, metadata);
+    if (text === undefined) return false;
     this.#saveMember(net, to.address, member);
     if (to.address === this.#port.self.address) {
       this.#out.applyLocal(at, net.nwid, text);
@@ -674,6 +688,22 @@ export class Controller implements ControllerPort {
       this.#port.send(to.address, true);
     }
     return true;
+  }
+
+  /** As `#buildConfig`; undefined when the stored rules make none. */
+  #configOrNone(
+    at: Moment,
+    net: NetworkState,
+    member: JsonRecord,
+    to: Identity,
+    metadata: Metadata,
+  ): Uint8Array | undefined {
+    try {
+      return this.#buildConfig(at, net, member, to, metadata, false);
+    } catch (e) {
+      if (!(e instanceof RuleTypeError)) throw e;
+      return undefined;
+    }
   }
 
   /** Voids a member's certificate at every online member, itself included. */
