@@ -14,6 +14,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { chmod, mkdir, open, rename, rm } from 'node:fs/promises';
@@ -63,11 +64,21 @@ export class Home {
     return bytes === undefined ? undefined : new TextDecoder().decode(bytes);
   }
 
-  /** Names of the plain files in a folder; none when it is missing. */
+  /** Like `read` for one of many records: one that can not be read is said and left out. */
+  readRecord(name: string): Uint8Array | undefined {
+    try {
+      return this.read(name);
+    } catch (e) {
+      this.#log('warning', `${name} can not be read: ${errorText(e)}; ignored`);
+      return undefined;
+    }
+  }
+
+  /** Names of the files (and links) in a folder; none when it is missing. */
   list(folder: string): string[] {
     try {
       return readdirSync(this.path(folder), { withFileTypes: true })
-        .filter((e) => !e.isDirectory())
+        .filter((e) => e.isFile() || e.isSymbolicLink())
         .map((e) => e.name)
         .sort();
     } catch (e) {
@@ -125,6 +136,14 @@ export class Home {
 
   removeNow(name: string): void {
     rmSync(this.path(name), { force: true });
+  }
+
+  /** Queues the removal of a folder's files that were last written before `before`, in wall ms. */
+  removeOlder(folder: string, before: number): void {
+    for (const name of this.list(folder)) {
+      const made = statSync(this.path(`${folder}/${name}`), { throwIfNoEntry: false })?.mtimeMs;
+      if (made !== undefined && made < before) this.remove(`${folder}/${name}`);
+    }
   }
 
   /** Queues a write. */

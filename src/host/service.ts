@@ -58,6 +58,9 @@ export interface ServiceOptions {
 
 const RESCAN_MS = 30_000;
 const FAILURE_LOG_MS = 60_000;
+/** Peers that were not written anew for so long are forgotten, looked at so often [2 section 21]. */
+const PEER_FILE_LIFE_MS = 30 * 86_400_000;
+const PRUNE_MS = 3_600_000;
 /** Lengths of `<nwid>.json` and `<addr>.json` [4 section 8.6]. */
 const NETWORK_FILE_LEN = 21;
 const MEMBER_FILE_LEN = 15;
@@ -94,6 +97,7 @@ export class Service {
   readonly #worker: IdentityWorker;
   readonly #lock: HomeLock;
   readonly #rescan: NodeJS.Timeout;
+  readonly #prune: NodeJS.Timeout;
   #stopping: Promise<void> | undefined;
   #failureLoggedAt = Number.NEGATIVE_INFINITY;
 
@@ -205,6 +209,7 @@ export class Service {
     this.controller = new Controller();
     this.node.setController(this.controller);
     this.#rescan = setInterval(() => this.#announceSockets(), RESCAN_MS);
+    this.#prune = setInterval(() => this.#prunePeers(), PRUNE_MS);
     this.#confCheck = setInterval(() => {
       const conf = p.confFile.reload();
       if (conf !== undefined) this.setLocalConf(conf);
@@ -222,6 +227,7 @@ export class Service {
       await this.udp.open(port);
     } catch (e) {
       clearInterval(this.#rescan);
+      clearInterval(this.#prune);
       clearInterval(this.#confCheck);
       throw new ServiceStartError(`UDP port ${port} can not be bound: ${errorText(e)}`);
     }
@@ -230,6 +236,8 @@ export class Service {
     this.home.remove('iddb.d');
     this.#loadMoons();
     this.#loadController();
+    this.#prunePeers();
+    await this.home.flush();
     this.#loadPeers();
     this.#announceSockets();
     for (const nwid of this.#storedNetworks()) await this.join(nwid);
@@ -300,7 +308,7 @@ export class Service {
   #loadMoons(): void {
     for (const name of this.home.list('moons.d')) {
       const id = /^([0-9a-fA-F]{16})\.moon$/.exec(name)?.[1];
-      const bytes = id === undefined ? undefined : this.home.read(`moons.d/${name}`);
+      const bytes = id === undefined ? undefined : this.home.readRecord(`moons.d/${name}`);
       if (id === undefined || bytes === undefined) continue;
       const moon = parseWorld(bytes)?.world;
       if (moon?.type === WORLD_MOON && moon.id === BigInt(`0x${id}`))
@@ -309,12 +317,24 @@ export class Service {
     }
   }
 
+  #prunePeers(): void {
+    try {
+      this.home.removeOlder('peers.d', Date.now() - PEER_FILE_LIFE_MS);
+    } catch (e) {
+      this.log('warning', `peers.d: ${errorText(e)}`);
+    }
+  }
+
   #loadPeers(): void {
     for (const name of this.home.list('peers.d')) {
-      const bytes = name.endsWith('.peer') ? this.home.read(`peers.d/${name}`) : undefined;
+      const bytes = name.endsWith('.peer') ? this.home.readRecord(`peers.d/${name}`) : undefined;
       if (bytes !== undefined && !this.node.handleStoredPeer(bytes))
         this.log('info', `peers.d/${name} is not a peer record; ignored`);
     }
+  }
+
+  #recordText(name: string): string {
+    return new TextDecoder().decode(this.home.readRecord(name) ?? new Uint8Array(0));
   }
 
   #loadController(): void {
@@ -322,9 +342,7 @@ export class Service {
     for (const name of this.home.list('controller.d/network')) {
       // Any name of that length counts, and the id inside it [4 section 8.6].
       if (name.length !== NETWORK_FILE_LEN) continue;
-      if (
-        !this.controller.load('network', this.home.readText(`controller.d/network/${name}`) ?? '')
-      ) {
+      if (!this.controller.load('network', this.#recordText(`controller.d/network/${name}`))) {
         this.log('warning', `controller.d/network/${name} is not a network record; ignored`);
       }
     }
@@ -334,7 +352,7 @@ export class Service {
         if (
           !this.controller.load(
             'member',
-            this.home.readText(`controller.d/network/${nwid}/member/${name}`) ?? '',
+            this.#recordText(`controller.d/network/${nwid}/member/${name}`),
           )
         ) {
           this.log(
@@ -364,15 +382,20 @@ export class Service {
   async join(nwid: NetworkId): Promise<NetworkLink> {
     const known = this.links.get(nwid);
     if (known !== undefined) return known;
-    const stored = this.home.read(`networks.d/${networkIdText(nwid)}.conf`);
+    const stored = this.home.readRecord(`networks.d/${networkIdText(nwid)}.conf`);
     const link = new NetworkLink(this, nwid);
     this.links.set(nwid, link);
     try {
       await link.open();
     } catch (e) {
-      this.links.delete(nwid);
+      if (this.links.get(nwid) === link) this.links.delete(nwid);
       await link.close();
       throw e;
+    }
+    if (this.links.get(nwid) !== link) {
+      // Left while it was being joined.
+      await link.close();
+      return link;
     }
     this.loop.run((node, at) => node.join(at, nwid, stored));
     link.changed();
@@ -405,6 +428,7 @@ export class Service {
 
   async #stop(): Promise<void> {
     clearInterval(this.#rescan);
+    clearInterval(this.#prune);
     clearInterval(this.#confCheck);
     await Promise.all([...this.links.values()].map((l) => l.close()));
     this.loop.run((node, at) => node.storePeers(at));

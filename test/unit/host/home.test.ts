@@ -1,4 +1,14 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
@@ -91,4 +101,31 @@ test('pooled entropy never hands out the same bytes twice and fills long request
   const long = new Uint8Array(10_000);
   e.fill(long);
   t.true(new Set(long).size > 200);
+});
+
+test('of many that find a stale lock one gets the home', async (t) => {
+  const h = home(t);
+  const path = h.path('netcon.lock');
+  const holds =
+    'require("net").createServer().listen(process.argv[1], () => process.kill(process.pid, 9))';
+  spawnSync(process.execPath, ['-e', holds, path]);
+  t.true(existsSync(path), 'left behind');
+  const tries = await Promise.allSettled(Array.from({ length: 8 }, () => lockHome(path, h.dir)));
+  const got = tries.filter((x) => x.status === 'fulfilled');
+  t.is(got.length, 1);
+  for (const x of tries)
+    if (x.status === 'rejected') t.is((x.reason as { code: string }).code, 'ERR_HOME_IN_USE');
+  await got[0]!.value.release();
+  t.deepEqual(readdirSync(h.dir), []);
+});
+
+test('records that can not be read are left out, old ones removed', async (t) => {
+  const h = home(t);
+  mkdirSync(h.path('peers.d/folder'), { recursive: true });
+  t.is(h.readRecord('peers.d/folder'), undefined);
+  for (const name of ['old', 'new']) writeFileSync(h.path(`peers.d/${name}`), name);
+  utimesSync(h.path('peers.d/old'), 1_000, 1_000);
+  h.removeOlder('peers.d', Date.now() - 60_000);
+  await h.flush();
+  t.deepEqual(h.list('peers.d'), ['new']);
 });
