@@ -77,7 +77,7 @@ export class Keeper {
       const peer = this.#s.peer(address) ?? this.#s.addPeer(up.identity);
       if (peer !== undefined) this.#keepUpstream(peer, up.endpoints);
     }
-    for (const seed of this.#s.topology.wanted.values()) this.#keepRelayed(seed);
+    for (const seed of this.#s.topology.wanted.values()) this.#askSeed(seed);
     for (const address of this.alwaysContact()) this.#keepRelayed(address);
   }
 
@@ -119,6 +119,19 @@ export class Keeper {
   #helloByRelay(peer: Peer): void {
     const path = this.#s.bestUpstream(peer.address)?.directPath(this.#s.now);
     if (path !== undefined) this.#contact.hello(peer, path.remote, path.socket);
+  }
+
+  /** A moon is wanted from this node: only a full HELLO asks for it, whether we hear the node or not. */
+  #askSeed(address: NodeAddress): void {
+    const now = this.#s.now;
+    const peer = this.#s.peer(address);
+    if (peer === undefined) this.#whois.request(address, true);
+    else if (now - peer.lastContactAt >= PING_CHECK_MS) {
+      peer.lastContactAt = now;
+      const path = peer.directPath(now);
+      if (path === undefined) this.#helloByRelay(peer);
+      else this.#contact.contactPath(peer, path, true);
+    }
   }
 
   /** A peer without known endpoints: WHOIS, then HELLO through the relay, every 5 s until heard. */
