@@ -19,7 +19,7 @@ export const REVOCATION_FAST_PROPAGATE = 1n;
 const GUARD = new Uint8Array(8).fill(0x7f);
 const SIGNATURE_TYPE = 1;
 
-/** An empty signature verifies nowhere. */
+/** An empty signature verifies nowhere; it is written as a block of an unknown type. */
 const UNSIGNED = new Uint8Array(0);
 
 function readSignature(r: Reader): Uint8Array {
@@ -34,7 +34,7 @@ function readSignature(r: Reader): Uint8Array {
 }
 
 function writeSignature(w: Writer, signature: Uint8Array): void {
-  w.u8(SIGNATURE_TYPE).u16(signature.length).put(signature);
+  w.u8(signature.length === 0 ? 0 : SIGNATURE_TYPE).u16(signature.length).put(signature);
 }
 
 function skipExtra(r: Reader): void {

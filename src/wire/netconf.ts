@@ -155,7 +155,7 @@ function readDns(blob: Uint8Array | undefined): ConfigDns | undefined {
   for (let i = 0; i < MAX_DNS_SERVERS; i++) servers.push(readInetAddress(r));
   if (r.failed) return undefined;
   return {
-    domain: new TextDecoder().decode(nul < 0 ? domain : domain.subarray(0, nul)),
+    domain: textUpTo(nul < 0 ? domain : domain.subarray(0, nul), DNS_DOMAIN_LEN - 1),
     servers: servers.filter((s) => s.family !== 0),
   };
 }
@@ -175,8 +175,19 @@ function readSso(d: Dictionary): ConfigSso {
 function truncatedName(d: Dictionary): string {
   const bytes = d.bytes('n') ?? new Uint8Array(0);
   const nul = bytes.indexOf(0);
-  const end = Math.min(nul < 0 ? bytes.length : nul, MAX_NAME_LEN);
-  return new TextDecoder().decode(bytes.subarray(0, end));
+  return textUpTo(nul < 0 ? bytes : bytes.subarray(0, nul), MAX_NAME_LEN);
+}
+
+/** Bytes as text whose own bytes are at most `max`: what is not UTF-8 grows when it is decoded. */
+function textUpTo(bytes: Uint8Array, max: number): string {
+  const chars = [...new TextDecoder().decode(bytes.subarray(0, max))];
+  const encoder = new TextEncoder();
+  let len = 0;
+  const end = chars.findIndex((c) => {
+    len += encoder.encode(c).length;
+    return len > max;
+  });
+  return (end < 0 ? chars : chars.slice(0, end)).join('');
 }
 
 const byId = (a: { id: number }, b: { id: number }): number => a.id - b.id;

@@ -59,6 +59,8 @@ export interface SendOptions {
   /** LZ4 when the payload is long enough to gain by it. */
   readonly compress?: boolean;
   readonly socket?: number;
+  /** Payload offset from which a HELLO is masked. */
+  readonly maskFrom?: number;
 }
 
 /** An endpoint of the test's own: 10.9.x.y. */
@@ -175,6 +177,8 @@ export class Target {
     packet.set(data, PACKET_HEAD_LEN);
     const plan = fragmentPlan(packet.length, MTU);
     if (plan.pieces > 0) packet[OFF_FLAGS] = FLAG_FRAGMENTED;
+    if (o.maskFrom !== undefined && flag === 0)
+      core.maskHello(this.key(from), packet, PACKET_HEAD_LEN + o.maskFrom);
     core.seal(this.key(from), packet, o.suite ?? 3);
     packet[OFF_FLAGS] = packet[OFF_FLAGS]! | (o.hops ?? 0);
     const out = [packet.slice(0, plan.first)];
