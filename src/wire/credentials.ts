@@ -34,7 +34,9 @@ function readSignature(r: Reader): Uint8Array {
 }
 
 function writeSignature(w: Writer, signature: Uint8Array): void {
-  w.u8(signature.length === 0 ? 0 : SIGNATURE_TYPE).u16(signature.length).put(signature);
+  w.u8(signature.length === 0 ? 0 : SIGNATURE_TYPE)
+    .u16(signature.length)
+    .put(signature);
 }
 
 function skipExtra(r: Reader): void {
