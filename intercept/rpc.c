@@ -145,6 +145,26 @@ static long door_connect(int fd, const struct sockaddr_un *other, bool *use_key)
 	return r;
 }
 
+/** complain_door() - With ZT_NC_DEBUG, say which service was not reached and why */
+static void complain_door(const char *path, long r)
+{
+	if (zt_env.debug < LOG_ERROR)
+		return;
+	switch (r) {
+	case -ENOENT:
+		log_line("nothing is there (service not running, or network not joined): ", path);
+		return;
+	case -ECONNREFUSED:
+		log_line("no service listens at ", path);
+		return;
+	case -EACCES:
+	case -EPERM:
+		log_line("no permission to use the service at ", path);
+		return;
+	}
+	log_line("the service could not be reached at ", path);
+}
+
 /** door_connect_waiting() - door_connect(), with ZT_NC_WAIT at the process's first contact */
 static long door_connect_waiting(int fd, const struct sockaddr_un *other, bool *use_key)
 {
@@ -158,6 +178,8 @@ static long door_connect_waiting(int fd, const struct sockaddr_un *other, bool *
 		r = door_connect(fd, other, use_key);
 	}
 	atomic_store(&contacted, true);
+	if (r != 0)
+		complain_door(other == NULL ? zt_env.path : other->sun_path, r);
 	return r;
 }
 

@@ -8,6 +8,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
+import { parseArgs } from 'node:util';
 import { createPrimitives, nativeEntropy } from '../crypto/native.js';
 import { IdentityWorker } from '../host/identity-worker.js';
 import { choosePort } from '../host/ports.js';
@@ -18,7 +19,7 @@ import { emitIdentityText, type Identity } from '../wire/identity.js';
 import { parseInetAddress } from '../wire/inetaddress.js';
 import { emitWorld } from '../wire/world.js';
 import { ApiClient } from './api-client.js';
-import { CommandError, packagePath } from './args.js';
+import { CommandError, packagePath, UsageError } from './args.js';
 import { makePlanet } from './planet.js';
 import { programEnvironment } from './run.js';
 
@@ -302,14 +303,20 @@ async function show(u: Universe, bytes: number): Promise<void> {
 }
 
 export async function demoCommand(args: readonly string[]): Promise<number> {
-  if (args.includes('-h') || args.includes('--help')) {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      bytes: { type: 'string', default: '4000000' },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  });
+  if (values.help) {
     process.stdout.write(DEMO_USAGE);
     return 0;
   }
-  const at = args.indexOf('--bytes');
-  const bytes = at < 0 ? 4_000_000 : Number(args[at + 1]);
+  const bytes = Number(values.bytes);
   if (!Number.isSafeInteger(bytes) || bytes < 1 || bytes > 1e9)
-    throw new CommandError('--bytes must be a whole number from 1 to 1000000000');
+    throw new UsageError('--bytes must be a whole number from 1 to 1000000000');
   const u = new Universe();
   const interrupted = (): void => {
     void u.end().then(() => process.exit(130));

@@ -1,6 +1,7 @@
 /** `netcon doctor`: checks what the package needs on this machine, and a running service. */
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { parseArgs } from 'node:util';
 import { loadPacketCore } from '../packetcore/load.js';
 import { ApiClient } from './api-client.js';
 import { packagePath } from './args.js';
@@ -58,12 +59,18 @@ async function service(home: string): Promise<Finding[]> {
 }
 
 export async function doctorCommand(args: readonly string[]): Promise<number> {
-  if (args.includes('-h') || args.includes('--help')) {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      home: { type: 'string', short: 'D' },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  });
+  if (values.help) {
     process.stdout.write(DOCTOR_USAGE);
     return 0;
   }
-  const at = args.findIndex((a) => a.startsWith('-D'));
-  const home = at < 0 ? undefined : args[at] === '-D' ? args[at + 1] : args[at]!.slice(2);
+  const { home } = values;
   const findings = [
     artefact('dist/wasm/packetcore.wasm', 'wasm'),
     artefact('dist/wasm/lwip.wasm', 'lwip'),

@@ -12,6 +12,7 @@ import {
   emitWorld,
   MAX_ROOT_ENDPOINTS,
   MAX_ROOTS,
+  parseWorld,
   signWorld,
   WORLD_PLANET,
   type World,
@@ -22,12 +23,13 @@ import { CommandError, UsageError } from './args.js';
 export const PLANET_USAGE = `usage: netcon planet --out FILE --key FILE --root IDENTITY@IP/PORT[,IP/PORT...] ... [--id N] [--timestamp MS] [-j]
 
 Writes a signed planet file: the roots of a world of your own. Put it as "planet" into the home
-folders of all its nodes before their first start.
+folders of all its nodes before their first start; docs/own-universe.md goes through all of it.
 
   --out        the planet file to write
   --key        file of the signing key; made if it does not exist (keep it to sign later versions)
   --root       a root: its public identity or a file with it (identity.public), then its addresses
-  --id         world id (default: a random one); must stay the same for updates
+  --id         world id; must stay the same for updates (default: that of the planet in FILE when
+               there is one, else a random one)
   --timestamp  milliseconds since 1970 (default: now); must grow with every update
   -j           print a description as JSON
 `;
@@ -67,14 +69,29 @@ function parseRoot(text: string, p: Primitives): WorldRoot {
   if (identity === undefined || !validateIdentity(p, identity))
     throw new UsageError(`--root ${who}: not a valid identity`);
   const endpoints = (at < 0 ? '' : text.slice(at + 1)).split(',').map((e) => {
-    const a = parseInetAddress(e);
+    const a = hasValidPort(e) ? parseInetAddress(e) : undefined;
     if (a === undefined || a.family === 0 || a.port === 0)
-      throw new UsageError(`--root: "${e}" is not IP/PORT`);
+      throw new UsageError(`--root: "${e}" is not IP/PORT with a port from 1 to 65535`);
     return a;
   });
   if (endpoints.length > MAX_ROOT_ENDPOINTS)
     throw new UsageError(`--root: at most ${MAX_ROOT_ENDPOINTS} addresses`);
   return { identity: { ...identity, privateKey: undefined }, endpoints };
+}
+
+/** The reference's address syntax takes ports modulo 65536; a typed one out of range is a mistake. */
+function hasValidPort(text: string): boolean {
+  const port = /\/([0-9]{1,5})$/.exec(text)?.[1];
+  return port !== undefined && Number(port) >= 1 && Number(port) <= 65535;
+}
+
+/** Id of the planet in a file; undefined when there is none. @throws when it is something else. */
+function idOf(file: string): bigint | undefined {
+  if (!existsSync(file)) return undefined;
+  const world = parseWorld(new Uint8Array(readFileSync(file)))?.world;
+  if (world?.type !== WORLD_PLANET)
+    throw new CommandError(`${file} exists and is not a planet file; move it away or name another`);
+  return world.id;
 }
 
 function readIdentityFile(file: string): string {
@@ -130,18 +147,26 @@ export function planetCommand(args: readonly string[]): number {
     p,
     key,
     roots,
-    number('--id', values.id) ?? randomId(),
+    number('--id', values.id) ?? idOf(values.out) ?? randomId(),
     number('--timestamp', values.timestamp) ?? BigInt(Date.now()),
   );
-  const temporary = `${values.out}.tmp`;
-  writeFileSync(temporary, emitWorld(world));
-  renameSync(temporary, values.out);
+  replaceFile(values.out, emitWorld(world));
   process.stdout.write(
     values.json
       ? `${describe(values.out, world)}\n`
       : `wrote ${values.out}: ${roots.length} root(s), id ${world.id}, timestamp ${world.timestamp}\n`,
   );
   return 0;
+}
+
+function replaceFile(file: string, data: Uint8Array): void {
+  const temporary = `${file}.tmp`;
+  try {
+    writeFileSync(temporary, data);
+    renameSync(temporary, file);
+  } catch (e) {
+    throw new CommandError(`--out ${file} can not be written: ${(e as Error).message}`);
+  }
 }
 
 function describe(file: string, world: World): string {

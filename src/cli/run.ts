@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { constants } from 'node:os';
 import { resolve } from 'node:path';
+import { performance } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
 import { networkIdText, parseNetworkId } from '../wire/address.js';
 import { CommandError, preloadLibrary, UsageError } from './args.js';
@@ -13,9 +14,15 @@ Runs COMMAND with its sockets on the virtual network NETWORK (16 hex digits) of 
 whose home folder is HOME (default: the environment variable ZEROTIER_HOME, else
 /var/lib/zerotier-one). Exit code and signals pass through.
 
-  --wait   seconds to wait for the service at the first socket (default 3)
+  --wait   seconds to wait for HOME/nc_NETWORK to appear, and for the service at the first socket
+           (0 to 3600, default 3)
 `;
 
+const MAX_WAIT_S = 3600;
+const POLL_MS = 50;
+/** As shells have it. */
+const EXIT_NOT_FOUND = 127;
+const EXIT_NOT_EXECUTABLE = 126;
 const DEFAULT_HOME = '/var/lib/zerotier-one';
 const FORWARDED = ['SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGWINCH', 'SIGCONT'] as const;
 /** These reach the whole foreground group when a terminal sends them. */
@@ -42,8 +49,9 @@ export async function runCommand(args: readonly string[]): Promise<number> {
   const cut = args.indexOf('--');
   const own = cut < 0 ? args : args.slice(0, cut);
   const command = cut < 0 ? [] : args.slice(cut + 1);
-  const { values } = parseArgs({
+  const { values, positionals } = parseArgs({
     args: [...own],
+    allowPositionals: true,
     options: {
       network: { type: 'string', short: 'n' },
       home: { type: 'string', short: 'D' },
@@ -56,12 +64,19 @@ export async function runCommand(args: readonly string[]): Promise<number> {
     return 0;
   }
   const nwid = values.network === undefined ? undefined : parseNetworkId(values.network);
+  if (values.network === undefined) throw new UsageError(`-n NETWORK is missing\n${RUN_USAGE}`);
   if (nwid === undefined)
-    throw new UsageError(`-n must be a network id of 16 hex digits\n${RUN_USAGE}`);
+    throw new UsageError(`-n ${values.network}: not a network id of 16 hex digits\n${RUN_USAGE}`);
+  if (positionals.length > 0)
+    throw new UsageError(`put -- before the command "${positionals.join(' ')}"\n${RUN_USAGE}`);
   if (command.length === 0) throw new UsageError(`no command after --\n${RUN_USAGE}`);
+  if (!/^[0-9]{1,4}$/.test(values.wait) || Number(values.wait) > MAX_WAIT_S)
+    throw new UsageError(
+      `--wait ${values.wait}: not a whole number of seconds from 0 to ${MAX_WAIT_S}\n${RUN_USAGE}`,
+    );
   const home = resolve(values.home ?? process.env['ZEROTIER_HOME'] ?? DEFAULT_HOME);
   const door = `${home}/nc_${networkIdText(nwid)}`;
-  if (!existsSync(door)) {
+  if (!(await appears(door, Number(values.wait)))) {
     throw new CommandError(
       `${door} does not exist: is the service running with that home, and has it joined ${networkIdText(nwid)}?`,
     );
@@ -74,6 +89,16 @@ export async function runCommand(args: readonly string[]): Promise<number> {
   return supervise(command, env);
 }
 
+/** Whether `path` is there within `seconds`. */
+async function appears(path: string, seconds: number): Promise<boolean> {
+  const deadline = performance.now() + seconds * 1000;
+  while (!existsSync(path)) {
+    if (performance.now() >= deadline) return false;
+    await new Promise((r) => setTimeout(r, POLL_MS));
+  }
+  return true;
+}
+
 function supervise(command: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
   const [file, ...rest] = command;
   const child = spawn(file!, rest, { stdio: 'inherit', env });
@@ -84,10 +109,12 @@ function supervise(command: readonly string[], env: NodeJS.ProcessEnv): Promise<
       if (!isTerminal) child.kill(s);
     });
   }
-  return new Promise((done, fail) => {
-    child.on('error', (e: NodeJS.ErrnoException) =>
-      fail(new CommandError(`${file}: ${e.code === 'ENOENT' ? 'command not found' : e.message}`)),
-    );
+  return new Promise((done) => {
+    child.on('error', (e: NodeJS.ErrnoException) => {
+      const isMissing = e.code === 'ENOENT';
+      process.stderr.write(`netcon: ${file}: ${isMissing ? 'command not found' : e.message}\n`);
+      done(isMissing ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE);
+    });
     child.on('exit', (code, signal) => {
       if (signal === null) return done(code ?? 1);
       for (const s of [...FORWARDED, ...FROM_TERMINAL]) process.removeAllListeners(s);

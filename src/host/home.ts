@@ -7,6 +7,7 @@ import {
   chmodSync,
   closeSync,
   constants,
+  existsSync,
   fsyncSync,
   mkdirSync,
   openSync,
@@ -46,7 +47,11 @@ export class Home {
 
   /** Makes the folder and its parents. @throws with the path and reason. */
   create(): void {
-    mkdirSync(this.dir, { recursive: true, mode: 0o755 });
+    // Not with `recursive`: Node.js then never returns where mkdir itself says ENOENT, as below /proc.
+    const missing = [];
+    for (let d = this.dir; !existsSync(d); d = dirname(d)) missing.push(d);
+    for (const d of missing.reverse()) mkdirSync(d, { mode: 0o755 });
+    if (!statSync(this.dir).isDirectory()) throw new Error(`${this.dir} is not a folder`);
   }
 
   /** Content of a file, or undefined when it is missing. @throws when it can not be read. */
@@ -132,6 +137,10 @@ export class Home {
       if ((e as NodeJS.ErrnoException).code !== 'ENOENT')
         this.#log('warning', `${name}: ${errorText(e)}`);
     }
+  }
+
+  renameNow(from: string, to: string): void {
+    renameSync(this.path(from), this.path(to));
   }
 
   removeNow(name: string): void {

@@ -96,6 +96,11 @@ export class NetworkLink {
     return this.#stack;
   }
 
+  /** Pools in use and drops of the stack by name; none while a failed stack waits to be remade. */
+  stackCounters(): Readonly<Record<string, number>> {
+    return this.#rebuild === undefined && !this.#closed ? this.#stack.counters() : {};
+  }
+
   #newStack(): Stack {
     const mac = memberMac(this.#service.identity.address, this.nwid);
     return createStack({ mac, entropy: new PooledEntropy(), at: readClock() });

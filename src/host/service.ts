@@ -498,11 +498,13 @@ function loadPlanet(home: Home, p: Primitives, log: Log): World {
   const bytes = home.read('planet');
   const stored = bytes === undefined ? undefined : parseWorld(bytes)?.world;
   const builtIn = defaultPlanet();
-  if (bytes !== undefined && stored?.type !== WORLD_PLANET)
+  if (bytes !== undefined && stored?.type !== WORLD_PLANET) {
+    home.renameNow('planet', 'planet.unusable');
     log(
-      'warning',
-      `${home.path('planet')} is not a planet file; the built-in planet takes its place`,
+      'error',
+      `${home.path('planet')} is not a planet file: kept as planet.unusable, the built-in planet takes its place`,
     );
+  }
   const held = stored?.type === WORLD_PLANET ? stored : undefined;
   if (held !== undefined && !replacesWorld(p, held, builtIn)) return held;
   home.writeNow('planet', emitWorld(builtIn));

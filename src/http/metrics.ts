@@ -118,6 +118,17 @@ function ownFamilies(s: Service): string[] {
         .sort(([a], [b]) => (a < b ? -1 : 1))
         .map(([event, value]) => ({ labels: { event }, value })),
     ),
+    family(
+      'netcon_stack',
+      'gauge',
+      "pools in use and drops of a network's TCP/IP stack, by name",
+      [...s.links].flatMap(([nwid, link]) =>
+        Object.entries(link.stackCounters()).map(([counter, value]) => ({
+          labels: { counter, network_id: networkIdText(nwid) },
+          value,
+        })),
+      ),
+    ),
   ];
 }
 

@@ -271,7 +271,7 @@ async function frontCommands(): Promise<void> {
         (await run('sh', '-c', 'echo $ZT_NC_NETWORK')).stdout.trim(),
         join(home, `nc_${nwid}`),
       );
-      assert.equal((await run('/no/such/program')).code, 1);
+      assert.equal((await run('/no/such/program')).code, 127);
     } finally {
       await s.stop();
     }
