@@ -4,7 +4,7 @@
  * `enableWebServer` at the start.
  */
 import { mkdirSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { extname, join, resolve, sep } from 'node:path';
 import { type ApiRequest, type ApiResponse, NOT_FOUND } from './answer.js';
 
@@ -29,6 +29,9 @@ const TYPES: Readonly<Record<string, string>> = {
   '.woff2': 'font/woff2',
   '.xml': 'application/xml',
 };
+
+/** Files are read whole; a longer one is not served. */
+const MAX_FILE_LEN = 64 * 1024 * 1024;
 
 /** A page by its bare name: no dot, no slash at the end. */
 const BARE = /^\/app(?:\/[A-Za-z0-9_|-]+)+$/;
@@ -62,6 +65,9 @@ export class AppFiles {
     const path = join(this.#root, name);
     if (!path.startsWith(this.#root + sep)) return undefined;
     try {
+      // Opening a FIFO would wait for its writer.
+      const found = await stat(path);
+      if (!found.isFile() || found.size > MAX_FILE_LEN) return undefined;
       const body = await readFile(path);
       const type = TYPES[extname(path).toLowerCase()] ?? 'application/octet-stream';
       return { status: 200, body, type, isFile: true };

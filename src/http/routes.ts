@@ -13,6 +13,7 @@ import {
   jsonBool,
   jsonHex,
   parseJson,
+  shrink,
 } from '../lib/json.js';
 import { Peer } from '../vl1/peer.js';
 import {
@@ -98,8 +99,8 @@ export class Routes {
         cipher: s.node.vl1.state.options.protocol >= 12 ? 'aes' : 'salsa',
       },
       online: s.node.isOnline,
-      planetWorldId: Number(planet.id),
-      planetWorldTimestamp: Number(planet.timestamp),
+      planetWorldId: shrink(planet.id),
+      planetWorldTimestamp: shrink(planet.timestamp),
       publicIdentity: emitIdentityText(s.identity, false),
       tcpFallbackActive: false,
       ...VERSION_FIELDS,
@@ -183,7 +184,7 @@ export class Routes {
         adi: g.adi,
       })),
       name: config?.name ?? '',
-      netconfRevision: Number(config?.revision ?? 0n),
+      netconfRevision: shrink(config?.revision ?? 0n),
       nwid: networkIdText(nwid),
       portDeviceName: s.doorPath(nwid),
       portError: 0,
@@ -199,7 +200,7 @@ export class Routes {
     if (config?.sso.enabled || net?.status === 'AUTHENTICATION_REQUIRED') {
       record['ssoEnabled'] = true;
       record['authenticationURL'] = net?.authenticationUrl ?? '';
-      record['authenticationExpiryTime'] = Number(config?.sso.expiryTime ?? 0n);
+      record['authenticationExpiryTime'] = shrink(config?.sso.expiryTime ?? 0n);
     }
     return record;
   }
@@ -350,7 +351,7 @@ function moonRecord(m: World): JsonRecord {
       stableEndpoints: r.endpoints.map(inetAddressText),
     })),
     signature: toHex(m.signature),
-    timestamp: Number(m.timestamp),
+    timestamp: shrink(m.timestamp),
     updatesMustBeSignedBy: toHex(m.updateKey),
     waiting: false,
   };

@@ -20,6 +20,8 @@ const CHECK_MS = 1_000;
 const MAX_LINE_LEN = 8_192;
 /** All headers together; the limits per line are ours to check. */
 const MAX_HEAD_LEN = 256 * 1024;
+/** At once and per listening address; each costs a descriptor. */
+const MAX_CONNECTIONS = 256;
 /** Ours: the reference takes bodies of any length. */
 const MAX_BODY_LEN = 16 * 1024 * 1024;
 const KEEP_ALIVE = `timeout=${IDLE_MS / 1000}, max=${REQUESTS_PER_CONNECTION}`;
@@ -132,6 +134,7 @@ export class HttpApi {
       connectionsCheckingInterval: CHECK_MS,
       maxHeaderSize: MAX_HEAD_LEN,
     });
+    server.maxConnections = MAX_CONNECTIONS;
     server.on('request', (req, res) => void this.#serve(req, res));
     server.on('checkContinue', (req: IncomingMessage, res: ServerResponse) => {
       res.writeContinue();
