@@ -91,7 +91,7 @@ function plot(series, title) {
       (f) => `<text x="5" y="${y(hi * f).toFixed(0)}" font-size="11">${(hi * f).toFixed(0)}</text>`,
     )
     .join('\n');
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="${w}" height="${h}" font-family="sans-serif"><rect width="${w}" height="${h}" fill="white"/><text x="${left}" y="14" font-size="13">${title}</text>\n${ticks}\n${lines}\n<text x="${w - 120}" y="${h - 8}" font-size="11">${MINUTES} minutes</text></svg>\n`;
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="${w}" height="${h}" font-family="sans-serif"><title>${title}</title><rect width="${w}" height="${h}" fill="white"/><text x="${left}" y="14" font-size="13">${title}</text>\n${ticks}\n${lines}\n<text x="${w - 120}" y="${h - 8}" font-size="11">${MINUTES} minutes</text></svg>\n`;
 }
 
 const mean = (v) => v.reduce((a, b) => a + b, 0) / v.length;
