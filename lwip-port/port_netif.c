@@ -6,6 +6,8 @@
  * addresses' own subnets and the configured routes; lwIP asks through its hooks, and the netif's
  * output functions hand the *next hop* to the neighbour code, so no default gateway is ever set.
  *
+ * Contents: addresses, routes, output, configuration, input, questions.
+ *
  * Incoming frames: the source address filter drops what claims to come from loopback or from us.
  */
 #include "port.h"

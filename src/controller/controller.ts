@@ -3,6 +3,8 @@
  * configurations, pushes and revocations. Sans-IO: storage goes out as `store` requests in the
  * reference's `controller.d` layout, time and messages come in.
  *
+ * Contents: storage; the API's view; requests; configurations; pushes.
+ *
  * Owns all records in memory; a request costs one configuration with its signatures (about ten
  * Ed25519 operations at most for the usual network). Requests of one member are gated to one a
  * second.

@@ -293,12 +293,28 @@ async function frontCommands(): Promise<void> {
     assert.equal(none.code, 1);
     assert.match(none.stderr, /does not exist/);
   });
+  await tally.check('netcon names what is wrong with an option, exit code 2', async () => {
+    const nwid = '0123456789abcdef';
+    for (const [args, said] of [
+      [['run', '--', 'true'], /-n NETWORK is missing/],
+      [['run', '-n', nwid, 'nginx'], /put -- before the command "nginx"/],
+      [['run', '-n', nwid, '--wait', 'soon', '--', 'true'], /--wait soon: not a whole number/],
+      [['run', '-n', nwid, '--wait', '3601', '--', 'true'], /from 0 to 3600/],
+      [['doctor', '--bad'], /--bad/],
+      [['demo', '--bad'], /--bad/],
+      [['demo', '--bytes', '0'], /--bytes must be/],
+    ] as const) {
+      const r = await runProgram(process.execPath, [NETCON, ...args]);
+      assert.equal(r.code, 2, args.join(' '));
+      assert.match(r.stderr, said);
+    }
+  });
   await tally.check(
     'netcon planet makes a file that the service takes, and signs its update with the same key',
     async () => {
       const home = folder.home('planet', 1);
       const key = join(folder.dir, 'planet.key');
-      const make = (timestamp: string) =>
+      const make = (timestamp: string, port = '7', id = ['--id', '900003']) =>
         runProgram(process.execPath, [
           NETCON,
           'planet',
@@ -306,20 +322,25 @@ async function frontCommands(): Promise<void> {
           join(home, 'planet'),
           '--key',
           key,
-          '--id',
-          '900003',
+          ...id,
           '--timestamp',
           timestamp,
           '-j',
           '--root',
-          `${join(home, 'identity.public')}@127.0.0.1/7`,
+          `${join(home, 'identity.public')}@127.0.0.1/${port}`,
         ]);
       const s = await new TestService(home).ready();
       await s.stop();
       const first = await make('1700000000000');
       assert.equal(first.code, 0, first.stderr);
       assert.equal(statSync(key).mode & 0o777, 0o600);
-      const second = await make('1700000000001');
+      const second = await make('1700000000001', '7', []);
+      assert.equal((JSON.parse(second.stdout) as { id: number }).id, 900003, 'the id is kept');
+      for (const port of ['0', '65536', '']) {
+        const r = await make('1700000000002', port);
+        assert.equal(r.code, 2);
+        assert.match(r.stderr, /port from 1 to 65535/);
+      }
       assert.equal(
         (JSON.parse(first.stdout) as { updateKey: string }).updateKey,
         (JSON.parse(second.stdout) as { updateKey: string }).updateKey,
@@ -339,13 +360,32 @@ async function frontCommands(): Promise<void> {
   );
 }
 
+/** In a namespace of its own: the built-in planet that takes over names the public roots. */
+async function unusablePlanet(isolated: readonly string[]): Promise<void> {
+  await tally.check('a planet file that can not be read is kept and reported', async () => {
+    const home = folder.home('unusable', 1);
+    writeFileSync(join(home, 'planet'), 'not a planet');
+    const script =
+      '"$@" & pid=$!; until [ -s "$0/zerotier-one.pid" ]; do sleep 0.05; done; kill $pid; wait $pid';
+    const [file, ...args] = [...isolated, 'bash', '-c', script, home, process.execPath, SERVICE];
+    const r = await runProgram(file!, [...args, '-p0', home], process.env, 30_000, '/');
+    assert.equal(r.code, 0, r.stderr);
+    assert.match(r.stderr, /is not a planet file: kept as planet\.unusable/);
+    assert.equal(readFileSync(join(home, 'planet.unusable'), 'utf8'), 'not a planet');
+    assert.ok(readFileSync(join(home, 'planet')).length > 100, 'the built-in planet');
+  });
+}
+
 try {
   await serviceErrors();
   await frontCommands();
   const isolated = await isolation();
   if (isolated === undefined)
     tally.skip('the demo', 'no network namespace can be made here (unshare -n)');
-  else await demos(isolated);
+  else {
+    await unusablePlanet(isolated);
+    await demos(isolated);
+  }
 } finally {
   folder.remove();
 }

@@ -2,6 +2,8 @@
  * Seeded attacks: random and mutated bytes at every parser, authentic packets with mutated content
  * at a whole node, random JSON at the controller. HOSTILE_SEED sets the seed, HOSTILE_RUNS
  * multiplies the effort (default 1: some seconds).
+ *
+ * Contents: luck; recorded payloads; parsers; a whole node; JSON.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import test from 'ava';

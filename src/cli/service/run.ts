@@ -21,6 +21,16 @@ export async function runService(options: RunOptions): Promise<void> {
   process.on('SIGALRM', () => process.exit(0));
   // A reader of our messages that went away is no reason to end.
   process.stderr.on('error', () => undefined);
+  // A signal during the start waits for its end: zerotier-one.pid is there from early on.
+  let wanted = (): void => undefined;
+  let isWanted = false;
+  for (const signal of ENDING)
+    process.on(signal, () => {
+      if (isWanted) return;
+      isWanted = true;
+      setTimeout(() => process.exit(1), FORCED_END_MS).unref();
+      wanted();
+    });
   const log = stderrLog(process.env['NETCON_LOG'] === 'info');
   const service = await Service.start({ ...options, log });
   let api: ControlApi;
@@ -30,8 +40,7 @@ export async function runService(options: RunOptions): Promise<void> {
     await service.stop();
     throw e;
   }
-  const end = (): void => {
-    setTimeout(() => process.exit(1), FORCED_END_MS).unref();
+  wanted = (): void => {
     stop(service, api).then(
       () => process.exit(0),
       (e: unknown) => {
@@ -40,7 +49,7 @@ export async function runService(options: RunOptions): Promise<void> {
       },
     );
   };
-  for (const signal of ENDING) process.on(signal, end);
+  if (isWanted) wanted();
 }
 
 async function stop(service: Service, api: ControlApi): Promise<void> {

@@ -42,6 +42,16 @@ test('a removal after a write wins, and a write after a removal too', async (t) 
   t.is(h.readText('b'), '2');
 });
 
+test('a folder that can not be made is an error, also where mkdir itself says ENOENT', (t) => {
+  for (const dir of ['/proc/none', '/proc/none/below'])
+    t.throws(() => new Home(dir, () => undefined).create(), { code: 'ENOENT' });
+  const h = home(t);
+  writeFileSync(h.path('file'), '');
+  t.throws(() => new Home(h.path('file'), () => undefined).create(), { message: /not a folder/ });
+  new Home(h.path('a/b/c'), () => undefined).create();
+  t.true(statSync(h.path('a/b/c')).isDirectory());
+});
+
 test('secrets are written with mode 0600, whatever was there before', (t) => {
   const h = home(t);
   writeFileSync(h.path('identity.secret'), 'old', { mode: 0o644 });

@@ -1,3 +1,9 @@
+/**
+ * TCP of two stacks joined by a simulated wire.
+ *
+ * Contents: transfers and bad wires; half-closes and resets; handshakes and addresses; windows and
+ * memory; closing; timers and options; many connections; IPv6; parked connections; TIME_WAIT.
+ */
 import test from 'ava';
 import {
   A4,
