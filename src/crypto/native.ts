@@ -31,20 +31,42 @@ const AGREED_LEN = 48;
 const RAW_SIGNATURE_LEN = 64;
 const SIGNATURE_LEN = 96;
 
-// [1 section 3.3] DER wrappers of raw 32-byte keys.
+// [1 section 3.3] DER wrappers of raw 32-byte private keys.
 const X25519_PRIVATE = fromHex('302e020100300506032b656e04220420');
-const X25519_PUBLIC = fromHex('302a300506032b656e032100');
 const ED25519_PRIVATE = fromHex('302e020100300506032b657004220420');
-const ED25519_PUBLIC = fromHex('302a300506032b6570032100');
 
 function privateKeyObject(prefix: Uint8Array, raw: Uint8Array): KeyObject {
   const key = Buffer.from(concatBytes(prefix, raw));
   return createPrivateKey({ key, format: 'der', type: 'pkcs8' });
 }
 
-function publicKeyObject(prefix: Uint8Array, raw: Uint8Array): KeyObject {
-  const key = Buffer.from(concatBytes(prefix, raw));
-  return createPublicKey({ key, format: 'der', type: 'spki' });
+/**
+ * OpenSSL's objects of private keys, made once each: reading the DER form costs 400 us, a signature 34.
+ * By the identity of the 64-byte array, which must not change once a key was used.
+ */
+interface KeyPair {
+  readonly agreement: KeyObject;
+  readonly signing: KeyObject;
+}
+const pairs = new WeakMap<Uint8Array, KeyPair>();
+
+function keyPair(privateKey: Uint8Array): KeyPair {
+  needLength(privateKey, KEY_LEN, 'private key');
+  let pair = pairs.get(privateKey);
+  if (pair === undefined) {
+    pair = {
+      agreement: privateKeyObject(X25519_PRIVATE, privateKey.subarray(0, HALF_LEN)),
+      signing: privateKeyObject(ED25519_PRIVATE, privateKey.subarray(HALF_LEN)),
+    };
+    pairs.set(privateKey, pair);
+  }
+  return pair;
+}
+
+/** As a JSON web key, which costs a sixth of the DER form (14 us against 87). */
+function publicKeyObject(crv: 'X25519' | 'Ed25519', raw: Uint8Array): KeyObject {
+  const x = Buffer.from(raw.buffer, raw.byteOffset, raw.length).toString('base64url');
+  return createPublicKey({ key: { kty: 'OKP', crv, x }, format: 'jwk' });
 }
 
 /** The raw 32 bytes at the end of the public half's DER form. */
@@ -81,8 +103,11 @@ export function hmacSha384(key: Uint8Array, message: Uint8Array): Uint8Array {
  * @returns undefined for a public key of low order, which OpenSSL refuses.
  */
 export function x25519(privateHalf: Uint8Array, publicHalf: Uint8Array): Uint8Array | undefined {
-  const privateKey = privateKeyObject(X25519_PRIVATE, privateHalf);
-  const publicKey = publicKeyObject(X25519_PUBLIC, publicHalf);
+  return exchange(privateKeyObject(X25519_PRIVATE, privateHalf), publicHalf);
+}
+
+function exchange(privateKey: KeyObject, publicHalf: Uint8Array): Uint8Array | undefined {
+  const publicKey = publicKeyObject('X25519', publicHalf);
   try {
     return Uint8Array.from(diffieHellman({ privateKey, publicKey }));
   } catch {
@@ -93,9 +118,9 @@ export function x25519(privateHalf: Uint8Array, publicHalf: Uint8Array): Uint8Ar
 
 /** Peer key: the first 48 bytes of SHA-512 of the agreement [1 section 3.2]. */
 export function agree(privateKey: Uint8Array, publicKey: Uint8Array): Uint8Array | undefined {
-  needLength(privateKey, KEY_LEN, 'private key');
+  const { agreement } = keyPair(privateKey);
   needLength(publicKey, KEY_LEN, 'public key');
-  const raw = x25519(privateKey.subarray(0, HALF_LEN), publicKey.subarray(0, HALF_LEN));
+  const raw = exchange(agreement, publicKey.subarray(0, HALF_LEN));
   return raw === undefined ? undefined : sha512(raw).slice(0, AGREED_LEN);
 }
 
@@ -105,17 +130,16 @@ function signedDigest(message: Uint8Array): Uint8Array {
 }
 
 export function sign(privateKey: Uint8Array, message: Uint8Array): Uint8Array {
-  needLength(privateKey, KEY_LEN, 'private key');
+  const { signing } = keyPair(privateKey);
   const d = signedDigest(message);
-  const key = privateKeyObject(ED25519_PRIVATE, privateKey.subarray(HALF_LEN));
-  return concatBytes(signRaw(null, d, key), d);
+  return concatBytes(signRaw(null, d, signing), d);
 }
 
 export function verify(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
   if (publicKey.length !== KEY_LEN || signature.length !== SIGNATURE_LEN) return false;
   const d = signedDigest(message);
   if (!timingSafeEqual(d, signature.subarray(RAW_SIGNATURE_LEN))) return false;
-  const key = publicKeyObject(ED25519_PUBLIC, publicKey.subarray(HALF_LEN));
+  const key = publicKeyObject('Ed25519', publicKey.subarray(HALF_LEN));
   return verifyRaw(null, d, key, signature.subarray(0, RAW_SIGNATURE_LEN));
 }
 
