@@ -8,7 +8,6 @@ import type { Moment } from '#src/lib/time.js';
 import { Writer } from '#src/lib/writer.js';
 import { Node } from '#src/node/node.js';
 import type { NodeOutput } from '#src/node/outputs.js';
-import { loadPacketCore } from '#src/packetcore/load.js';
 import { type NetworkId, writeAddress } from '#src/wire/address.js';
 import { type Com, issueCom } from '#src/wire/com.js';
 import { writeOkHello } from '#src/wire/hello.js';
@@ -37,9 +36,9 @@ import {
 } from '#src/wire/packet.js';
 import { ACCEPT_ALL } from '#src/wire/rules.js';
 import { signWorld, WORLD_PLANET, type World } from '#src/wire/world.js';
-import { Luck, poolIdentity, primitives } from './world.js';
+import { core, poolIdentity, primitives } from './identities.js';
+import { Luck } from './luck.js';
 
-const core = loadPacketCore();
 const PORT = 9993;
 const MTU = 1432;
 const WALL = 1_700_000_000_000;

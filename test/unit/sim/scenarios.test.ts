@@ -132,10 +132,9 @@ test('leaves return within 10 s of a restart of the root, with and without its p
     const nwid = meeting(world);
     const [root, a, b] = world.nodes as [SimNode, SimNode, SimNode];
     world.run(60_000);
-    root.restart(withPeers);
+    root.restart({ peers: withPeers, controller: false });
     const from = world.now;
-    const heard = (n: SimNode): boolean =>
-      (root.node.vl1.peer(n.address)?.lastReceiveAt ?? 0) > from;
+    const heard = (n: SimNode): boolean => root.heardAt(n) > from;
     const returned = world.run(20_000, () => heard(a) && heard(b));
     t.true(returned, `with peers: ${withPeers}`);
     t.true(world.now - from < 10_000, `${world.now - from} ms`);
