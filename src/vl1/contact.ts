@@ -111,7 +111,9 @@ export class Contact {
     }
     const twin = peer.slots.some(
       (s) =>
-        s.path.socket === path.socket && sameIp(s.path.remote, path.remote) && s.path.isAlive(now),
+        s.path.socket === path.socket &&
+        sameIp(s.path.remote, path.remote) &&
+        s.path.isAnswering(now),
     );
     if (twin || !this.#s.isPathAllowed(peer.address, path.remote)) return;
     if (verb === VERB.OK) {

@@ -5,7 +5,7 @@
 import type { RemoteAddress } from '../wire/inetaddress.js';
 import { ipScope } from '../wire/inetaddress.js';
 import { DEFAULT_PHYSICAL_MTU } from '../wire/packet.js';
-import { MAX_PATHS, PATH_ALIVE_MS } from './constants.js';
+import { MAX_PATHS, PATH_ALIVE_MS, PATH_PROBE_MS } from './constants.js';
 
 const UNKNOWN_LATENCY = 0xffff;
 
@@ -35,6 +35,13 @@ export class Path {
 
   isAlive(now: number): boolean {
     return now - this.lastInAt < PATH_ALIVE_MS;
+  }
+
+  /** Alive, and not silent for PATH_PROBE_MS while we send into it [2 section 12.3, ours]. */
+  isAnswering(now: number): boolean {
+    if (!this.isAlive(now)) return false;
+    const since = this.unansweredSince;
+    return since === Number.NEGATIVE_INFINITY || now - since < PATH_PROBE_MS;
   }
 
   heard(now: number): void {

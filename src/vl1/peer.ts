@@ -133,7 +133,9 @@ export class Peer {
     const slot: PathSlot = { path, lastAuthAt: now };
     const stale = this.slots.findIndex(
       (s) =>
-        s.path.socket === path.socket && sameIp(s.path.remote, path.remote) && !s.path.isAlive(now),
+        s.path.socket === path.socket &&
+        sameIp(s.path.remote, path.remote) &&
+        !s.path.isAnswering(now),
     );
     if (stale >= 0) {
       this.slots[stale] = slot;
