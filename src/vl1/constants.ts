@@ -68,5 +68,7 @@ export const UPSTREAM_HEARTBEAT_MS = 5_000;
 export const ONLINE_MS = 30_000;
 /** A direct path is not used while it was silent this long although we were sending [2 section 13.1, ADVICE]. */
 export const PATH_SILENT_MS = 8_000;
+/** A path in use is tested this long after its last answer, so that three tests fit into the above. */
+export const PATH_PROVE_MS = 3_000;
 /** How soon an unanswered direct path is tested once it falls silent. */
 export const PATH_PROBE_MS = 2_000;

@@ -104,6 +104,7 @@ export class Contact {
   #receivedDirect(peer: Peer, path: Path, verb: number): void {
     const now = this.#s.now;
     path.heard(now);
+    if (verb === VERB.OK) path.proven();
     const slot = peer.slotOf(path);
     if (slot !== undefined) {
       slot.lastAuthAt = now;

@@ -14,6 +14,7 @@ import {
   ONLINE_MS,
   PATH_HEARTBEAT_MS,
   PATH_PROBE_MS,
+  PATH_PROVE_MS,
   PEER_ACTIVITY_MS,
   PING_CHECK_MS,
   UPSTREAM_HEARTBEAT_MS,
@@ -167,23 +168,31 @@ export class Keeper {
     }
   }
 
-  /** A path that we send into and that says nothing gets an ECHO every 2 s until it answers. */
+  /** A path that we send into and that says or answers nothing gets an ECHO every 2 s until it does. */
   #probeSilentPaths(): void {
     const now = this.#s.now;
     for (const peer of this.#s.peers.values()) {
       for (const slot of peer.slots) {
         const path = slot.path;
-        const silentFor = now - path.unansweredSince;
-        if (silentFor < PATH_PROBE_MS || silentFor === Number.POSITIVE_INFINITY) continue;
+        const silentFor = this.#silentFor(path);
+        if (silentFor === undefined) continue;
         if (Peer.isExpired(slot, now) || now - peer.lastContactAt < PATH_PROBE_MS) continue;
         // A path that died is only probed for a minute: after that the 60 s HELLO finds it again.
         if (silentFor > FULL_HELLO_MS) continue;
         peer.lastContactAt = now;
         // A root that was restarted may not know us: only a HELLO is answered then.
-        const full = this.#s.topology.isUpstream(peer.address);
+        const full = this.#s.topology.isUpstream(peer.address) && path.isSilent(now);
         this.#contact.contact(peer, path.remote, path.socket, full);
       }
     }
+  }
+
+  /** How long a path owes us something; undefined while that is not worth a test. */
+  #silentFor(path: Path): number | undefined {
+    const now = this.#s.now;
+    if (path.isSilent(now)) return now - path.unansweredSince;
+    const unproven = path.unprovenMs(now);
+    return unproven >= PATH_PROVE_MS ? unproven : undefined;
   }
 
   #housekeeping(): void {

@@ -18,6 +18,11 @@ export class Path {
   lastOutAt = Number.NEGATIVE_INFINITY;
   /** When we first sent without hearing anything since; NEGATIVE_INFINITY when all is answered. */
   unansweredSince = Number.NEGATIVE_INFINITY;
+  /**
+   * When we first routed a packet of our own here since the last OK; NEGATIVE_INFINITY when none.
+   * What the peer sends shows that its packets arrive, only an answer that ours do.
+   */
+  unprovenSince = Number.NEGATIVE_INFINITY;
   lastTrustAt = Number.NEGATIVE_INFINITY;
   lastEchoAt = Number.NEGATIVE_INFINITY;
   /** Round trip in ms, averaged; `hasLatency` tells whether one was ever measured. */
@@ -37,11 +42,15 @@ export class Path {
     return now - this.lastInAt < PATH_ALIVE_MS;
   }
 
-  /** Alive, and not silent for PATH_PROBE_MS while we send into it [2 section 12.3, ours]. */
-  isAnswering(now: number): boolean {
-    if (!this.isAlive(now)) return false;
+  /** Silent for PATH_PROBE_MS while we send into it. */
+  isSilent(now: number): boolean {
     const since = this.unansweredSince;
-    return since === Number.NEGATIVE_INFINITY || now - since < PATH_PROBE_MS;
+    return since !== Number.NEGATIVE_INFINITY && now - since >= PATH_PROBE_MS;
+  }
+
+  /** Alive, and not silent while we send into it [2 section 12.3, ours]. */
+  isAnswering(now: number): boolean {
+    return this.isAlive(now) && !this.isSilent(now);
   }
 
   heard(now: number): void {
@@ -52,6 +61,22 @@ export class Path {
   sent(now: number): void {
     this.lastOutAt = now;
     if (this.unansweredSince === Number.NEGATIVE_INFINITY) this.unansweredSince = now;
+  }
+
+  /** A packet of our own took this path, and is more than an answer. */
+  used(now: number): void {
+    this.sent(now);
+    if (this.unprovenSince === Number.NEGATIVE_INFINITY) this.unprovenSince = now;
+  }
+
+  /** The peer answered something that went this way. */
+  proven(): void {
+    this.unprovenSince = Number.NEGATIVE_INFINITY;
+  }
+
+  /** For how long packets of ours have taken this path without proof that they arrive; 0 = none. */
+  unprovenMs(now: number): number {
+    return this.unprovenSince === Number.NEGATIVE_INFINITY ? 0 : now - this.unprovenSince;
   }
 
   /** New round-trip sample [2 section 13.2]. */

@@ -89,11 +89,11 @@ export class Peer {
   }
 
   /**
-   * A path that answers: not expired, and not silent for PATH_SILENT_MS while we were sending into
-   * it [2 section 13.1, ADVICE]; the reference goes on for 243 s.
+   * A path that answers: not expired, and not for PATH_SILENT_MS silent, or without an answer,
+   * while we were sending into it [2 section 13.1, ADVICE]; the reference goes on for 243 s.
    */
   static isUsable(slot: PathSlot, now: number): boolean {
-    if (Peer.isExpired(slot, now)) return false;
+    if (Peer.isExpired(slot, now) || slot.path.unprovenMs(now) >= PATH_SILENT_MS) return false;
     const since = slot.path.unansweredSince;
     return since === LONG_AGO || now - since < PATH_SILENT_MS;
   }

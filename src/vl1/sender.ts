@@ -149,7 +149,7 @@ export class Sender {
     const verb = packet[OFF_VERB]! & 0x1f;
     this.#s.options.core.seal(peer.key, packet, peer.suite);
     if (AWAITS_REPLY.has(verb)) this.#s.expected.add(this.#s.now, packetId(packet));
-    path.sent(this.#s.now);
+    path.used(this.#s.now);
     this.#transmit(path.socket, path.remote, packet.subarray(0, plan.first));
     if (plan.pieces > 0) this.#transmitPieces(path, packet, plan.first, plan.pieces);
     return true;

@@ -239,7 +239,10 @@ export class Vl1State {
     const age = this.now - peer.lastReceiveAt;
     if (age >= 500_000) return 2 ** 40;
     const path = peer.directPath(this.now);
-    const latency = path === undefined ? 2 ** 24 : path.hasLatency ? path.latency + 1 : 65_535;
+    // One that owes us an answer for PATH_PROBE_MS comes after all that answer.
+    if (path === undefined || !path.isAnswering(this.now))
+      return 2 ** 24 * (Math.floor(age / 61_000) + 1);
+    const latency = path.hasLatency ? path.latency + 1 : 65_535;
     return latency * (Math.floor(age / 61_000) + 1);
   }
 }
