@@ -37,6 +37,7 @@ import type { Whois } from './whois.js';
 /** Ours: strangers let through per /24 or /48 in IDENTITY_GATE_MS. */
 const STRANGERS_PER_PREFIX = 32;
 const PREFIX_SLOTS = 16_384;
+const NO_WORLDS = new Uint8Array(0);
 
 interface Arrival {
   readonly path: Path;
@@ -54,8 +55,8 @@ export class HelloReceiver {
   readonly #send: Sender;
   readonly #contact: Contact;
   readonly #whois: Whois;
-  readonly #prefixSince = new Float64Array(PREFIX_SLOTS).fill(Number.NEGATIVE_INFINITY);
-  readonly #prefixCount = new Uint8Array(PREFIX_SLOTS);
+  /** Made at the first stranger: most leaves never meet one. */
+  #prefixes: { readonly since: Float64Array; readonly count: Uint8Array } | undefined;
   #secondStart = Number.NEGATIVE_INFINITY;
   #inSecond = 0;
   #nextWork = 1;
@@ -77,17 +78,22 @@ export class HelloReceiver {
       this.#secondStart = now;
       this.#inSecond = 0;
     }
+    this.#prefixes ??= {
+      since: new Float64Array(PREFIX_SLOTS).fill(Number.NEGATIVE_INFINITY),
+      count: new Uint8Array(PREFIX_SLOTS),
+    };
+    const { since, count } = this.#prefixes;
     const slot = prefixHash(path.remote.ip);
-    if (now - this.#prefixSince[slot]! >= IDENTITY_GATE_MS) {
-      this.#prefixSince[slot] = now;
-      this.#prefixCount[slot] = 0;
+    if (now - since[slot]! >= IDENTITY_GATE_MS) {
+      since[slot] = now;
+      count[slot] = 0;
     }
-    if (this.#inSecond >= STRANGERS_PER_SEC || this.#prefixCount[slot]! >= STRANGERS_PER_PREFIX) {
+    if (this.#inSecond >= STRANGERS_PER_SEC || count[slot]! >= STRANGERS_PER_PREFIX) {
       this.#s.counters.add('helloGated');
       return false;
     }
     this.#inSecond++;
-    this.#prefixCount[slot]!++;
+    count[slot]!++;
     return true;
   }
 
@@ -124,9 +130,11 @@ export class HelloReceiver {
 
   #stranger(path: Path, hops: number, packet: Uint8Array, hello: Hello): void {
     const waiting = this.#waitingFor(hello);
-    if (waiting === undefined && (this.#validations.size >= MAX_VALIDATIONS || !this.#gate(path)))
+    if (waiting === undefined && !this.#hasRoom(path)) return;
+    if (waiting !== undefined && waiting.arrivals.length >= MAX_HELLO_COPIES) {
+      this.#s.counters.add('helloCopies');
       return;
-    if (waiting !== undefined && waiting.arrivals.length >= MAX_HELLO_COPIES) return;
+    }
     const agreed = this.#s.options.primitives.agree(
       this.#s.self.privateKey!,
       hello.identity.publicKey,
@@ -149,6 +157,13 @@ export class HelloReceiver {
     const binary = new Uint8Array(IDENTITY_PUBLIC_LEN);
     emitIdentity(hello.identity, binary, 0);
     this.#s.out.validate(id, binary);
+  }
+
+  /** May another stranger's identity be checked? */
+  #hasRoom(path: Path): boolean {
+    if (this.#validations.size < MAX_VALIDATIONS) return this.#gate(path);
+    this.#s.counters.add('helloChecksFull');
+    return false;
   }
 
   #waitingFor(hello: Hello): Validation | undefined {
@@ -260,6 +275,7 @@ export class HelloReceiver {
     ) {
       newer.unshift(planet);
     }
+    if (newer.length === 0) return NO_WORLDS;
     const out = Writer.of(MAX_WORLD_LEN * 2);
     const room = DEFAULT_PHYSICAL_MTU - PACKET_HEAD_LEN - 64;
     for (const world of newer) {

@@ -48,6 +48,8 @@ export type Vl1Counter =
   | 'malformed'
   | 'helloMalformed'
   | 'helloGated'
+  | 'helloChecksFull'
+  | 'helloCopies'
   | 'helloOldProtocol'
   | 'helloBadAddress'
   | 'helloBadIdentity'

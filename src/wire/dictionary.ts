@@ -20,13 +20,26 @@ const UNESCAPES = new Map([
   [0x65, 0x3d],
 ]);
 
+/** Bytes that a builder begins with: enough for most texts, whatever they may grow to. */
+const FIRST_LEN = 2_048;
+
 export class DictionaryBuilder {
-  readonly #out: Uint8Array;
+  readonly #maxLen: number;
+  #out: Uint8Array;
   #len = 0;
 
   /** `capacity` includes a terminator that is not part of the text. */
   constructor(capacity: number) {
-    this.#out = new Uint8Array(Math.max(0, capacity - 1));
+    this.#maxLen = Math.max(0, capacity - 1);
+    this.#out = new Uint8Array(Math.min(this.#maxLen, FIRST_LEN));
+  }
+
+  /** Makes room for `len` bytes, of which the caller knows that they are allowed. */
+  #reserve(len: number): void {
+    if (len <= this.#out.length) return;
+    const grown = new Uint8Array(Math.min(this.#maxLen, Math.max(len, 2 * this.#out.length)));
+    grown.set(this.#out.subarray(0, this.#len));
+    this.#out = grown;
   }
 
   /** Adds an entry. @returns false, with nothing added, when it does not fit. */
@@ -39,7 +52,8 @@ export class DictionaryBuilder {
       if (e === undefined) entry.push(b);
       else entry.push(0x5c, e);
     }
-    if (this.#len + entry.length > this.#out.length) return false;
+    if (this.#len + entry.length > this.#maxLen) return false;
+    this.#reserve(this.#len + entry.length);
     this.#out.set(entry, this.#len);
     this.#len += entry.length;
     return true;

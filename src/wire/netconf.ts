@@ -253,10 +253,13 @@ export function clampMtu(mtu: number): number {
   return Math.min(MAX_MTU, Math.max(MIN_MTU, mtu));
 }
 
+/** Scratch of `blob`: made once, since a configuration has several blobs and most are short. */
+const scratch = Writer.of(BLOB_CAPACITY);
+
 function blob(write: (w: Writer) => void): Uint8Array {
-  const w = Writer.of(BLOB_CAPACITY);
-  write(w);
-  return w.done().slice();
+  scratch.pos = 0;
+  write(scratch);
+  return scratch.done().slice();
 }
 
 function emitDns(dns: ConfigDns): Uint8Array {
