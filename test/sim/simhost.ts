@@ -77,6 +77,7 @@ export class SimNode {
   readonly #groups = new Map<NetworkId, readonly MulticastGroup[]>();
   readonly counts = { sent: 0, sentBytes: 0, received: 0, validated: 0 };
   onlineAt: number | undefined;
+  firstOnlineAt: number | undefined;
   startedAt = 0;
   isRunning = false;
   /** Wall clock of this node against the world's, ms. */
@@ -274,7 +275,10 @@ export class SimNode {
     // Answers to frames come after the drain: a node takes no input while outputs wait.
     const later: (() => void)[] = [];
     for (let o = this.node.poll(); o !== undefined; o = this.node.poll()) this.#carryOut(o, later);
-    if (this.onlineAt === undefined && this.node.isOnline) this.onlineAt = this.world.now;
+    if (this.onlineAt === undefined && this.node.isOnline) {
+      this.onlineAt = this.world.now;
+      this.firstOnlineAt ??= this.onlineAt;
+    }
     this.#arm();
     for (const act of later) act();
   }
