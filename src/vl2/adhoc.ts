@@ -9,6 +9,7 @@ import {
 import { type InetAddress, inetAddress } from '../wire/inetaddress.js';
 import { DEFAULT_MTU, NETWORK_FLAG, NETWORK_PUBLIC, type NetworkConfig } from '../wire/netconf.js';
 import { ACCEPT_ALL, RULE, RULE_NOT, RULE_OR, type Rule } from '../wire/rules.js';
+import { NO_SSO } from '../wire/sso.js';
 
 export type AdhocForm =
   | {
@@ -114,7 +115,7 @@ export function adhocConfig(
     addresses: adhocAddresses(form, nwid, self),
     rules: form.kind === 'v4' ? ACCEPT_ALL : portRules(form.start, form.end),
     dns: { domain: '', servers: [] },
-    sso: { enabled: false, version: 0n, authenticationUrl: '', expiryTime: 0n },
+    sso: NO_SSO,
   };
 }
 

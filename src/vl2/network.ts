@@ -19,6 +19,7 @@ import {
   type MulticastGroup,
 } from '../wire/multicast-group.js';
 import { NETWORK_FLAG, NETWORK_PUBLIC, type NetworkConfig, SPECIALIST } from '../wire/netconf.js';
+import { type ConfigSso, ssoUrl } from '../wire/sso.js';
 import { ConfigAssembly } from './config-assembly.js';
 import { type Copy, evaluate, type FilterInput } from './filter.js';
 import { Membership, type Stored, type Verifier } from './membership.js';
@@ -77,7 +78,8 @@ export class Network {
   #anchors: readonly NodeAddress[] = [];
   #replicators: readonly NodeAddress[] = [];
   readonly #emulated: { readonly prefix: Uint8Array; readonly bits: number }[] = [];
-  authenticationUrl = '';
+  /** What the controller's last demand to sign on said; it gives way to the next configuration. */
+  ssoRequired: ConfigSso | undefined;
   /** Monotonic ms of the last configuration that changed something. */
   updatedAt = Number.NEGATIVE_INFINITY;
   requestedAt = Number.NEGATIVE_INFINITY;
@@ -96,6 +98,12 @@ export class Network {
 
   get status(): NetworkStatus {
     return this.#failure ?? (this.#config === undefined ? 'REQUESTING_CONFIGURATION' : 'OK');
+  }
+
+  /** Where the user signs on, from the controller's demand or the configuration in force. */
+  get authenticationUrl(): string {
+    const sso = this.ssoRequired ?? this.#config?.sso;
+    return sso === undefined ? '' : ssoUrl(sso);
   }
 
   get isPublic(): boolean {
@@ -126,6 +134,7 @@ export class Network {
   setConfig(at: Moment, config: NetworkConfig, fresh: boolean): void {
     this.#config = config;
     this.#failure = undefined;
+    this.ssoRequired = undefined;
     if (fresh) this.updatedAt = at.mono;
     this.#localTags = new Map(config.tags.map((t) => [t.id, t]));
     const withRole = (role: bigint): NodeAddress[] =>

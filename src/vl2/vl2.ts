@@ -26,6 +26,7 @@ import {
   parseNetworkConfig,
 } from '../wire/netconf.js';
 import { ERROR_CODE, VERB } from '../wire/packet.js';
+import { type ConfigSso, NO_SSO, readSsoRequired } from '../wire/sso.js';
 import {
   parseConfigRequest,
   parseCredentials,
@@ -513,20 +514,17 @@ export class Vl2 {
 
   /** [3 section 2.9], code 0x09. */
   #authenticationRequired(net: Network, r: Reader): void {
-    if (r.remaining < 3) {
-      net.authenticationUrl = '';
-      this.#fail(net, 'AUTHENTICATION_REQUIRED');
-      return;
+    let required: ConfigSso = { ...NO_SSO, enabled: true };
+    if (r.remaining >= 3) {
+      const text = r.take(r.u16());
+      const said = r.failed ? undefined : readSsoRequired(new Dictionary(text));
+      if (said === undefined) return;
+      required = said;
     }
-    const text = r.take(r.u16());
-    if (r.failed) return;
-    const d = new Dictionary(text);
-    const version = d.u64('aV');
-    const url =
-      (version === 0n ? d.text('aU') : version === 1n ? d.text('iU') : undefined)?.slice(0, 2047) ??
-      '';
-    if (version > 1n || (version === 0n && url === '')) return;
-    net.authenticationUrl = url;
+    const urlBefore = net.authenticationUrl;
+    net.ssoRequired = required;
+    if (net.authenticationUrl !== urlBefore && net.status === 'AUTHENTICATION_REQUIRED')
+      this.context.out.networkChanged(net.nwid);
     this.#fail(net, 'AUTHENTICATION_REQUIRED');
   }
 

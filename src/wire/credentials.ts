@@ -62,6 +62,9 @@ export interface Tag {
   readonly signature: Uint8Array;
 }
 
+/** Serialised, with a signature of 96 bytes. */
+export const TAG_LEN = 135;
+
 export function readTag(r: Reader): Tag {
   const head = {
     nwid: r.u64(),
@@ -97,6 +100,9 @@ export interface Custody {
   readonly from: NodeAddress;
   readonly signature: Uint8Array;
 }
+
+/** One custody entry: two addresses and a signature block. */
+export const CUSTODY_LEN = 109;
 
 export interface Capability {
   readonly nwid: NetworkId;
@@ -134,6 +140,11 @@ function capabilityFields(w: Writer, c: Capability): void {
 
 export function capabilitySignedBytes(c: Capability): Uint8Array {
   return signedForm(23 + rulesLen(c.rules), (w) => capabilityFields(w, c));
+}
+
+/** Serialised length; exact when all custody entries are signed. */
+export function capabilityLen(c: Capability): number {
+  return 23 + rulesLen(c.rules) + c.custody.length * CUSTODY_LEN + 7;
 }
 
 export function writeCapability(w: Writer, c: Capability): void {
@@ -197,6 +208,11 @@ function ownershipFields(w: Writer, c: Ownership): void {
 
 export function ownershipSignedBytes(c: Ownership): Uint8Array {
   return signedForm(40 + 17 * c.things.length, (w) => ownershipFields(w, c));
+}
+
+/** Serialised length; exact when it is signed. */
+export function ownershipLen(c: Ownership): number {
+  return 141 + 17 * c.things.length;
 }
 
 export function writeOwnership(w: Writer, c: Ownership): void {

@@ -20,8 +20,11 @@ const UNESCAPES = new Map([
   [0x65, 0x3d],
 ]);
 
-/** Bytes that a builder begins with: enough for most texts, whatever they may grow to. */
-const FIRST_LEN = 2_048;
+/** First size of a dictionary under construction: an ordinary configuration fits. */
+const FIRST_LEN = 4096;
+
+/** Escapes by byte; 0 = written as it is. */
+const ESCAPE_OF = Uint8Array.from({ length: 256 }, (_, b) => ESCAPES.get(b) ?? 0);
 
 export class DictionaryBuilder {
   readonly #maxLen: number;
@@ -34,28 +37,34 @@ export class DictionaryBuilder {
     this.#out = new Uint8Array(Math.min(this.#maxLen, FIRST_LEN));
   }
 
-  /** Makes room for `len` bytes, of which the caller knows that they are allowed. */
-  #reserve(len: number): void {
-    if (len <= this.#out.length) return;
-    const grown = new Uint8Array(Math.min(this.#maxLen, Math.max(len, 2 * this.#out.length)));
+  /** Makes room for `more` bytes. @returns false when they would exceed the capacity. */
+  #reserve(more: number): boolean {
+    const need = this.#len + more;
+    if (need > this.#maxLen) return false;
+    if (need <= this.#out.length) return true;
+    const grown = new Uint8Array(Math.min(this.#maxLen, Math.max(need, 2 * this.#out.length)));
     grown.set(this.#out.subarray(0, this.#len));
     this.#out = grown;
+    return true;
   }
 
   /** Adds an entry. @returns false, with nothing added, when it does not fit. */
   bytes(key: string, value: Uint8Array): boolean {
-    const entry: number[] = this.#len > 0 ? [0x0a] : [];
-    for (let i = 0; i < key.length; i++) entry.push(key.charCodeAt(i));
-    entry.push(0x3d);
+    let escaped = 0;
+    for (const b of value) if (ESCAPE_OF[b] !== 0) escaped++;
+    const isFirst = this.#len === 0;
+    if (!this.#reserve((isFirst ? 0 : 1) + key.length + 1 + value.length + escaped)) return false;
+    const out = this.#out;
+    let n = this.#len;
+    if (!isFirst) out[n++] = 0x0a;
+    for (let i = 0; i < key.length; i++) out[n++] = key.charCodeAt(i);
+    out[n++] = 0x3d;
     for (const b of value) {
-      const e = ESCAPES.get(b);
-      if (e === undefined) entry.push(b);
-      else entry.push(0x5c, e);
+      const code = ESCAPE_OF[b]!;
+      if (code !== 0) out[n++] = 0x5c;
+      out[n++] = code !== 0 ? code : b;
     }
-    if (this.#len + entry.length > this.#maxLen) return false;
-    this.#reserve(this.#len + entry.length);
-    this.#out.set(entry, this.#len);
-    this.#len += entry.length;
+    this.#len = n;
     return true;
   }
 
@@ -123,6 +132,13 @@ export class Dictionary {
     return b === undefined ? undefined : new TextDecoder().decode(b);
   }
 
+  /** A text field of the reference's fixed size: up to a zero byte, cut to `max` bytes; empty if absent. */
+  textUpTo(key: string, max: number): string {
+    const b = this.bytes(key) ?? new Uint8Array(0);
+    const nul = b.indexOf(0);
+    return textUpTo(nul < 0 ? b : b.subarray(0, nul), max);
+  }
+
   #latin(key: string): string {
     const b = this.bytes(key);
     return b === undefined ? '' : String.fromCharCode(...b.subarray(0, 64));
@@ -163,4 +179,16 @@ function leadingHex(text: string): { negative: boolean; digits: bigint } {
   const m = /^[ \t\n\v\f\r]*([+-]?)(?:0[xX](?=[0-9a-fA-F]))?([0-9a-fA-F]*)/.exec(text);
   const digits = m?.[2] ?? '';
   return { negative: m?.[1] === '-', digits: digits === '' ? 0n : BigInt(`0x${digits}`) };
+}
+
+/** Bytes as text whose own bytes are at most `max`: what is not UTF-8 grows when it is decoded. */
+export function textUpTo(bytes: Uint8Array, max: number): string {
+  const chars = [...new TextDecoder().decode(bytes.subarray(0, max))];
+  const encoder = new TextEncoder();
+  let len = 0;
+  const end = chars.findIndex((c) => {
+    len += encoder.encode(c).length;
+    return len > max;
+  });
+  return (end < 0 ? chars : chars.slice(0, end)).join('');
 }

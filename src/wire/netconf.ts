@@ -8,19 +8,25 @@ import { addressText, type NetworkId, type NodeAddress } from './address.js';
 import { type Com, emitCom, readCom } from './com.js';
 import {
   type Capability,
+  capabilityLen,
   type Ownership,
+  ownershipLen,
   readCapability,
   readOwnership,
   readTag,
+  TAG_LEN,
   type Tag,
   writeCapability,
   writeOwnership,
   writeTag,
 } from './credentials.js';
-import { Dictionary, DictionaryBuilder } from './dictionary.js';
+import { Dictionary, DictionaryBuilder, textUpTo } from './dictionary.js';
 import { type InetAddress, NO_ADDRESS, readInetAddress, writeInetAddress } from './inetaddress.js';
 import { SOFTWARE_VERSION } from './packet.js';
 import { emitRules, MAX_RULES, type Rule, readRules } from './rules.js';
+import { type ConfigSso, readConfigSso, writeConfigSso } from './sso.js';
+
+export type { ConfigSso };
 
 export const CONFIG_VERSION = 7;
 /** Older formats are refused [3 section 4, "Version rule"]. */
@@ -41,7 +47,9 @@ export const MAX_SPECIALISTS = 256;
 export const MAX_DNS_SERVERS = 4;
 const MAX_NAME_LEN = 127;
 const DNS_DOMAIN_LEN = 128;
-const BLOB_CAPACITY = 400_000;
+/** A socket address and a route (two of them, flags and metric) in bytes at most. */
+const ADDRESS_LEN = 19;
+const ROUTE_LEN = 2 * ADDRESS_LEN + 4;
 
 export const NETWORK_FLAG = {
   BROADCAST: 0x02n,
@@ -69,13 +77,6 @@ export interface ConfigRoute {
 export interface ConfigDns {
   readonly domain: string;
   readonly servers: readonly InetAddress[];
-}
-
-export interface ConfigSso {
-  readonly enabled: boolean;
-  readonly version: bigint;
-  readonly authenticationUrl: string;
-  readonly expiryTime: bigint;
 }
 
 export interface NetworkConfig {
@@ -160,36 +161,6 @@ function readDns(blob: Uint8Array | undefined): ConfigDns | undefined {
   };
 }
 
-function readSso(d: Dictionary): ConfigSso {
-  const enabled = d.bool('ssoe');
-  const version = d.u64('ssov');
-  const known = enabled && (version === 0n || version === 1n);
-  return {
-    enabled,
-    version,
-    authenticationUrl: known ? (d.text(version === 0n ? 'aurl' : 'iurl') ?? '') : '',
-    expiryTime: known && version === 0n ? d.u64('aexpt') : 0n,
-  };
-}
-
-function truncatedName(d: Dictionary): string {
-  const bytes = d.bytes('n') ?? new Uint8Array(0);
-  const nul = bytes.indexOf(0);
-  return textUpTo(nul < 0 ? bytes : bytes.subarray(0, nul), MAX_NAME_LEN);
-}
-
-/** Bytes as text whose own bytes are at most `max`: what is not UTF-8 grows when it is decoded. */
-function textUpTo(bytes: Uint8Array, max: number): string {
-  const chars = [...new TextDecoder().decode(bytes.subarray(0, max))];
-  const encoder = new TextEncoder();
-  let len = 0;
-  const end = chars.findIndex((c) => {
-    len += encoder.encode(c).length;
-    return len > max;
-  });
-  return (end < 0 ? chars : chars.slice(0, end)).join('');
-}
-
 const byId = (a: { id: number }, b: { id: number }): number => a.id - b.id;
 
 /** Reads the address entries `id`, `tt`. */
@@ -230,7 +201,7 @@ export function parseNetworkConfig(text: Uint8Array): NetworkConfig | undefined 
     flags: d.u64('f'),
     multicastLimit: Number(d.u64('ml') & 0xffff_ffffn),
     type: Number(d.u64('t') & 0xffn),
-    name: truncatedName(d),
+    name: d.textUpTo('n', MAX_NAME_LEN),
     mtu: clampMtu(Number(d.u64('mtu', BigInt(DEFAULT_MTU)) & 0xffff_ffffn)),
     com: coms[0],
     capabilities: readTolerant(d.bytes('CAP'), MAX_CAPABILITIES, readCapability).sort(byId),
@@ -241,7 +212,7 @@ export function parseNetworkConfig(text: Uint8Array): NetworkConfig | undefined 
     addresses,
     rules,
     dns,
-    sso: readSso(d),
+    sso: readConfigSso(d),
   };
 }
 
@@ -253,21 +224,23 @@ export function clampMtu(mtu: number): number {
   return Math.min(MAX_MTU, Math.max(MIN_MTU, mtu));
 }
 
-/** Scratch of `blob`: made once, since a configuration has several blobs and most are short. */
-const scratch = Writer.of(BLOB_CAPACITY);
-
-function blob(write: (w: Writer) => void): Uint8Array {
-  scratch.pos = 0;
-  write(scratch);
-  return scratch.done().slice();
+/** Items back to back; `itemLen` = the longest of one item. */
+function list<T>(
+  items: readonly T[],
+  itemLen: (x: T) => number,
+  write: (w: Writer, x: T) => void,
+): Uint8Array {
+  const w = Writer.of(items.reduce((n, x) => n + itemLen(x), 0));
+  for (const x of items) write(w, x);
+  return w.done();
 }
 
 function emitDns(dns: ConfigDns): Uint8Array {
-  return blob((w) => {
-    const domain = new TextEncoder().encode(dns.domain).subarray(0, DNS_DOMAIN_LEN - 1);
-    w.put(domain).zeros(DNS_DOMAIN_LEN - domain.length);
-    for (let i = 0; i < MAX_DNS_SERVERS; i++) writeInetAddress(w, dns.servers[i] ?? NO_ADDRESS);
-  });
+  const w = Writer.of(DNS_DOMAIN_LEN + MAX_DNS_SERVERS * ADDRESS_LEN);
+  const domain = new TextEncoder().encode(dns.domain).subarray(0, DNS_DOMAIN_LEN - 1);
+  w.put(domain).zeros(DNS_DOMAIN_LEN - domain.length);
+  for (let i = 0; i < MAX_DNS_SERVERS; i++) writeInetAddress(w, dns.servers[i] ?? NO_ADDRESS);
+  return w.done();
 }
 
 /** The dictionary in the reference's order of keys [3 section 4]. */
@@ -287,44 +260,34 @@ export function emitNetworkConfig(c: NetworkConfig): Uint8Array {
   d.text('n', c.name);
   d.u64('mtu', c.mtu);
   if (c.com !== undefined) d.bytes('C', emitCom(c.com));
-  if (c.capabilities.length > 0)
-    d.bytes(
-      'CAP',
-      blob((w) => c.capabilities.forEach((x) => void writeCapability(w, x))),
-    );
-  if (c.tags.length > 0)
-    d.bytes(
-      'TAG',
-      blob((w) => c.tags.forEach((x) => void writeTag(w, x))),
-    );
-  if (c.ownerships.length > 0)
-    d.bytes(
-      'COO',
-      blob((w) => c.ownerships.forEach((x) => void writeOwnership(w, x))),
-    );
-  if (c.specialists.length > 0)
-    d.bytes(
-      'S',
-      blob((w) => c.specialists.forEach((x) => void w.u64(x))),
-    );
-  if (c.routes.length > 0)
-    d.bytes(
-      'RT',
-      blob((w) => c.routes.forEach((x) => void writeRoute(w, x))),
-    );
-  if (c.addresses.length > 0)
-    d.bytes(
-      'I',
-      blob((w) => c.addresses.forEach((x) => void writeInetAddress(w, x))),
-    );
+  const put = (key: string, value: Uint8Array): void => {
+    if (value.length > 0) d.bytes(key, value);
+  };
+  put('CAP', list(c.capabilities, capabilityLen, writeCapability));
+  put(
+    'TAG',
+    list(c.tags, () => TAG_LEN, writeTag),
+  );
+  put('COO', list(c.ownerships, ownershipLen, writeOwnership));
+  put(
+    'S',
+    list(
+      c.specialists,
+      () => 8,
+      (w, x) => void w.u64(x),
+    ),
+  );
+  put(
+    'RT',
+    list(c.routes, () => ROUTE_LEN, writeRoute),
+  );
+  put(
+    'I',
+    list(c.addresses, () => ADDRESS_LEN, writeInetAddress),
+  );
   if (c.rules.length > 0) d.bytes('R', emitRules(c.rules));
   d.bytes('DNS', emitDns(c.dns));
-  d.u64('ssov', c.sso.version);
-  d.bool('ssoe', c.sso.enabled);
-  if (c.sso.enabled && c.sso.version === 0n) {
-    if (c.sso.authenticationUrl !== '') d.text('aurl', c.sso.authenticationUrl);
-    d.u64('aexpt', c.sso.expiryTime);
-  }
+  writeConfigSso(d, c.sso);
   return d.build();
 }
 
