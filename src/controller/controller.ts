@@ -1,14 +1,16 @@
 /**
- * The network controller of a node [3 section 12, 4 section 8]: records, authorisation, signed
- * configurations, pushes and revocations. Sans-IO: storage goes out as `store` requests in the
- * reference's `controller.d` layout, time and messages come in.
+ * The network controller of a node [3 section 12, 4 section 8]: records, authorisation, requests,
+ * pushes and revocations. Sans-IO: storage goes out as `store` requests in the reference's
+ * `controller.d` layout, time and messages come in; `deadline()` says when postponed work is due.
  *
- * Contents: storage; the API's view; requests; configurations; pushes.
+ * Contents: storage; the API's view; requests; pushes; revocations; time.
  *
- * Owns all records in memory; a request costs one configuration with its signatures (about ten
- * Ed25519 operations at most for the usual network). Requests of one member are gated to one a
- * second.
+ * Owns all records in memory. A request costs one configuration (config.ts), well below 1 ms; requests
+ * of one member are gated to one a second. What goes to many members at once is spread over turns, so
+ * that ten thousand of them do not stop the node.
  */
+
+import { Counters } from '../lib/counters.js';
 import {
   emitJson,
   equalJson,
@@ -17,10 +19,9 @@ import {
   type JsonValue,
   jsonBool,
   jsonInt,
-  jsonText,
   parseJson,
 } from '../lib/json.js';
-import type { Moment } from '../lib/time.js';
+import { type Moment, NEVER } from '../lib/time.js';
 import type { ControllerPort } from '../vl2/context.js';
 import type { Vl1Port, Vl2Message } from '../vl2/port.js';
 import {
@@ -32,21 +33,11 @@ import {
   parseAddress,
   parseNetworkId,
 } from '../wire/address.js';
-import { issueCom } from '../wire/com.js';
 import {
-  type Capability,
   CREDENTIAL,
-  capabilitySignedBytes,
-  type Ownership,
-  ownedThing,
-  ownershipSignedBytes,
   REVOCATION_FAST_PROPAGATE,
   type Revocation,
   revocationSignedBytes,
-  type Tag,
-  THING,
-  tagSignedBytes,
-  writeRevocation,
 } from '../wire/credentials.js';
 import { DictionaryBuilder } from '../wire/dictionary.js';
 import {
@@ -55,70 +46,50 @@ import {
   type Identity,
   parseIdentityText,
 } from '../wire/identity.js';
-import { NO_ADDRESS } from '../wire/inetaddress.js';
-import {
-  clampMtu,
-  emitConfigChunks,
-  emitNetworkConfig,
-  MAX_CAPABILITIES,
-  MAX_DNS_SERVERS,
-  MAX_ROUTES,
-  MAX_TAGS,
-  type Metadata,
-  NETWORK_FLAG,
-  NETWORK_PRIVATE,
-  NETWORK_PUBLIC,
-  type NetworkConfig,
-  parseMetadata,
-  SPECIALIST,
-} from '../wire/netconf.js';
+import { emitConfigChunks, type Metadata, parseMetadata } from '../wire/netconf.js';
 import { ERROR_CODE, VERB } from '../wire/packet.js';
-import { ACCEPT_ALL, MAX_RULES } from '../wire/rules.js';
-import { assignAddresses, routesOf } from './assign.js';
+import { makeConfig, type Signer } from './config.js';
 import {
   defaultMember,
   defaultNetwork,
-  lenientAddress,
   updateMember,
   updateNetwork,
   withDefaults,
 } from './records.js';
-import { RuleTypeError, rulesFromJson } from './rules-json.js';
+import { Revoker, writeRevocations } from './revoker.js';
+import { RuleTypeError } from './rules-json.js';
+import { NetworkState, type Session } from './state.js';
 
-// [3 section 13]
+// [3 section 13], ms
 const REQUEST_GATE_MS = 1_000;
 const ONLINE_MS = 120_000;
 const SERVED_MS = 180_000;
-const DELTA_DEFAULT = 1_800_000n;
-const DELTA_MIN = 300_000n;
-const DELTA_MAX = 7_200_000n;
-const MAX_OWNED = 16;
+/** [3 section 12.4] */
+const SSO_CHECK_MS = 500;
+/** Ours: how often sessions of members that went away are dropped. */
+const SWEEP_MS = 30_000;
 /** Ours: a requester that is not a member yet makes a record; this bounds what strangers can make. */
-const MAX_MEMBERS_PER_NETWORK = 100_000;
+export const MAX_MEMBERS_PER_NETWORK = 100_000;
+/** Ours: as many may be remembered as online. */
+export const MAX_SESSIONS_PER_NETWORK = 100_000;
+/** Ours: configurations (at some 0.5 ms) and revocation packets (at some 20 us) of one turn. */
+export const PUSHES_PER_TURN = 16;
+export const REVOCATIONS_PER_TURN = 128;
+
+export type ControllerCounter =
+  | 'controllerRequestGated'
+  | 'controllerMembersFull'
+  | 'controllerSessionsFull'
+  | 'controllerConfigSent'
+  | 'controllerRevocationSent'
+  | 'controllerRevocationDropped';
 
 export interface ControllerOut {
-  /** Writes (or with undefined deletes) `controller.d/<path>`. */
+  /** Writes (or with undefined deletes, a folder with all in it) `controller.d/<path>`. */
   store(path: string, json: string | undefined): void;
   /** Applies a configuration to our own membership. */
   applyLocal(at: Moment, nwid: NetworkId, text: Uint8Array): void;
   failLocal(nwid: NetworkId, failure: 'ACCESS_DENIED' | 'NOT_FOUND'): void;
-}
-
-/** What is known of a member only while the controller runs. */
-interface Session {
-  requestedAt: number;
-  servedAt: number;
-  metadata: Metadata | undefined;
-  identity: Identity | undefined;
-}
-
-interface NetworkState {
-  readonly nwid: NetworkId;
-  record: JsonRecord;
-  readonly members: Map<NodeAddress, JsonRecord>;
-  readonly sessions: Map<NodeAddress, Session>;
-  /** Address text -> member, for assignment. */
-  readonly assigned: Map<string, NodeAddress>;
 }
 
 type Answer =
@@ -141,7 +112,15 @@ export class Controller implements ControllerPort {
   readonly #networks = new Map<NetworkId, NetworkState>();
   #port!: Vl1Port;
   #out!: ControllerOut;
-  /** Networks and members whose change has to be pushed once the current input is done. */
+  readonly counters = new Counters<ControllerCounter>();
+  readonly #revoker = new Revoker({
+    send: (to, list) => this.#sendRevocations(to, list),
+    dropped: (n) => this.counters.add('controllerRevocationDropped', n),
+  });
+  /** Members whose configuration is to be pushed; each is built from what holds when its turn comes. */
+  readonly #pushes = new Map<NetworkState, Set<NodeAddress>>();
+  #ssoCheckedAt = Number.NEGATIVE_INFINITY;
+  #sweptAt = Number.NEGATIVE_INFINITY;
 
   attach(port: Vl1Port, out: ControllerOut): void {
     this.#port = port;
@@ -162,9 +141,7 @@ export class Controller implements ControllerPort {
     if (kind === 'member') return this.#loadMember(v);
     const nwid = parseNetworkId(v['id']);
     if (nwid === undefined) return false;
-    const known = this.#networks.get(nwid);
-    if (known !== undefined) known.record = v;
-    else this.#networks.set(nwid, newState(nwid, v));
+    this.#state(nwid).record = v;
     return true;
   }
 
@@ -172,14 +149,17 @@ export class Controller implements ControllerPort {
     const nwid = typeof v['nwid'] === 'string' ? parseNetworkId(v['nwid']) : undefined;
     const address = typeof v['id'] === 'string' ? parseAddress(v['id']) : undefined;
     if (nwid === undefined || address === undefined) return false;
+    this.#state(nwid).setMember(address, v);
+    return true;
+  }
+
+  #state(nwid: NetworkId): NetworkState {
     let net = this.#networks.get(nwid);
     if (net === undefined) {
-      net = newState(nwid, {});
+      net = new NetworkState(nwid);
       this.#networks.set(nwid, net);
     }
-    net.members.set(address, v);
-    indexAssignments(net, address, v);
-    return true;
+    return net;
   }
 
   #networkFile(nwid: NetworkId): string {
@@ -194,14 +174,14 @@ export class Controller implements ControllerPort {
 
   networkIds(): NetworkId[] {
     return [...this.#networks.values()]
-      .filter((n) => n.record['id'] !== undefined)
+      .filter((n) => n.exists)
       .map((n) => n.nwid)
       .sort((a, b) => (a < b ? -1 : 1));
   }
 
   networkRecord(nwid: NetworkId): JsonRecord | undefined {
-    const record = this.#networks.get(nwid)?.record;
-    return record?.['id'] === undefined ? undefined : record;
+    const net = this.#networks.get(nwid);
+    return net?.exists ? net.record : undefined;
   }
 
   memberRecords(nwid: NetworkId): JsonRecord[] | undefined {
@@ -229,18 +209,17 @@ export class Controller implements ControllerPort {
     const defaults = defaultNetwork(idText, at.wall);
     const old = this.networkRecord(nwid);
     const next = updateNetwork(withDefaults(old ?? {}, defaults), request);
-    let net = this.#networks.get(nwid);
-    if (net === undefined) {
-      net = newState(nwid, {});
-      this.#networks.set(nwid, net);
+    const net = this.#state(nwid);
+    if (this.#saveNetwork(net, next)) {
+      for (const address of net.sessions.keys()) this.#queuePush(net, address);
+      this.#work(at);
     }
-    if (this.#saveNetwork(net, next)) this.#pushNetwork(at, net);
     return net.record;
   }
 
   /** @returns whether anything but the revision changed. */
   #saveNetwork(net: NetworkState, next: JsonRecord): boolean {
-    if (net.record['id'] !== undefined && sameButRevision(net.record, next)) return false;
+    if (net.exists && sameButRevision(net.record, next)) return false;
     net.record = { ...next, revision: Number(jsonInt(net.record['revision'], 0n)) + 1 };
     this.#out.store(this.#networkFile(net.nwid), emitJson(net.record));
     return true;
@@ -250,12 +229,12 @@ export class Controller implements ControllerPort {
     const record = this.networkRecord(nwid);
     const net = this.#networks.get(nwid);
     if (record === undefined || net === undefined) return undefined;
-    for (const [address, member] of net.members) {
-      if (jsonBool(member['authorized'], false)) this.#revoke(at, net, address);
-    }
     this.#networks.delete(nwid);
-    for (const address of net.members.keys())
-      this.#out.store(this.#memberFile(nwid, address), undefined);
+    this.#pushes.delete(net);
+    this.#revokeAll(at, net);
+    this.#work(at);
+    // Members first: an end in between leaves nobody authorised on a network made anew with this id.
+    this.#out.store(`network/${networkIdText(nwid)}`, undefined);
     this.#out.store(this.#networkFile(nwid), undefined);
     return record;
   }
@@ -276,7 +255,8 @@ export class Controller implements ControllerPort {
     const wasAuthorized = jsonBool(old?.['authorized'], false);
     if (this.#saveMember(net, address, next)) {
       if (wasAuthorized && !jsonBool(next['authorized'], false)) this.#revoke(at, net, address);
-      this.#pushMember(at, net, address);
+      this.#queuePush(net, address);
+      this.#work(at);
     }
     return net.members.get(address);
   }
@@ -285,9 +265,7 @@ export class Controller implements ControllerPort {
     const old = net.members.get(address);
     if (old !== undefined && sameButRevision(old, next)) return false;
     const saved = { ...next, revision: Number(jsonInt(old?.['revision'], 0n)) + 1 };
-    net.members.set(address, saved);
-    unindexAssignments(net, address);
-    indexAssignments(net, address, saved);
+    net.setMember(address, saved);
     this.#out.store(this.#memberFile(net.nwid, address), emitJson(saved));
     return true;
   }
@@ -297,9 +275,8 @@ export class Controller implements ControllerPort {
     const record = net?.members.get(address);
     if (net === undefined || record === undefined) return undefined;
     if (jsonBool(record['authorized'], false)) this.#revoke(at, net, address);
-    net.members.delete(address);
-    net.sessions.delete(address);
-    unindexAssignments(net, address);
+    net.deleteMember(address);
+    this.#work(at);
     this.#out.store(this.#memberFile(nwid, address), undefined);
     return record;
   }
@@ -308,11 +285,7 @@ export class Controller implements ControllerPort {
 
   handleRequest(at: Moment, m: Vl2Message, nwid: NetworkId, metadataText: Uint8Array): void {
     const net = this.#networks.get(nwid);
-    const session = net === undefined ? undefined : this.#session(net, m.peer.address);
-    if (session !== undefined) {
-      if (at.mono - session.requestedAt <= REQUEST_GATE_MS) return;
-      session.requestedAt = at.mono;
-    }
+    if (net !== undefined && !this.#isWelcome(at, net, m.peer.address)) return;
     const answer = this.#decide(at, nwid, m.peer.identity, parseMetadata(metadataText));
     if ('error' in answer) {
       const w = this.#port.begin(m.peer.address, VERB.ERROR);
@@ -329,6 +302,22 @@ export class Controller implements ControllerPort {
         .put(body);
       this.#port.send(m.peer.address, true);
     }
+    this.counters.add('controllerConfigSent');
+  }
+
+  /** The gate of one request a second; remembers who asks as online. */
+  #isWelcome(at: Moment, net: NetworkState, address: NodeAddress): boolean {
+    if (!net.sessions.has(address) && net.sessions.size >= MAX_SESSIONS_PER_NETWORK) {
+      this.counters.add('controllerSessionsFull');
+      return false;
+    }
+    const session = net.session(address);
+    if (at.mono - session.requestedAt <= REQUEST_GATE_MS) {
+      this.counters.add('controllerRequestGated');
+      return false;
+    }
+    session.requestedAt = at.mono;
+    return true;
   }
 
   requestLocal(at: Moment, nwid: NetworkId): void {
@@ -342,7 +331,7 @@ export class Controller implements ControllerPort {
       auth: '',
     };
     const net = this.#networks.get(nwid);
-    if (net !== undefined) this.#session(net, this.#port.self.address).requestedAt = at.mono;
+    if (net !== undefined) net.session(this.#port.self.address).requestedAt = at.mono;
     const answer = this.#decide(at, nwid, this.#port.self, metadata);
     if ('config' in answer) this.#out.applyLocal(at, nwid, answer.config);
     else
@@ -355,27 +344,6 @@ export class Controller implements ControllerPort {
   served(at: Moment, nwid: NetworkId, address: NodeAddress): boolean {
     const s = this.#networks.get(nwid)?.sessions.get(address);
     return s !== undefined && at.mono - s.servedAt < SERVED_MS;
-  }
-
-  handleTimeout(at: Moment): void {
-    for (const net of this.#networks.values()) {
-      for (const [address, s] of net.sessions) {
-        if (at.mono - Math.max(s.requestedAt, s.servedAt) > SERVED_MS) net.sessions.delete(address);
-      }
-    }
-  }
-
-  #session(net: NetworkState, address: NodeAddress): Session {
-    const known = net.sessions.get(address);
-    if (known !== undefined) return known;
-    const fresh: Session = {
-      requestedAt: Number.NEGATIVE_INFINITY,
-      servedAt: Number.NEGATIVE_INFINITY,
-      metadata: undefined,
-      identity: undefined,
-    };
-    net.sessions.set(address, fresh);
-    return fresh;
   }
 
   /**
@@ -394,12 +362,13 @@ export class Controller implements ControllerPort {
   /** The decision on a genuine request [3 section 12.2]. */
   #answer(at: Moment, nwid: NetworkId, identity: Identity, metadata: Metadata): Answer {
     const net = this.#networks.get(nwid);
-    if (net === undefined || net.record['id'] === undefined)
-      return { error: ERROR_CODE.OBJ_NOT_FOUND };
+    if (net === undefined || !net.exists) return { error: ERROR_CODE.OBJ_NOT_FOUND };
     const address = identity.address;
     const old = net.members.get(address);
-    if (old === undefined && net.members.size >= MAX_MEMBERS_PER_NETWORK)
+    if (old === undefined && net.members.size >= MAX_MEMBERS_PER_NETWORK) {
+      this.counters.add('controllerMembersFull');
       return { error: ERROR_CODE.NETWORK_ACCESS_DENIED };
+    }
     const member = withDefaults(
       old ?? {},
       defaultMember(addressText(address), networkIdText(nwid), at.wall),
@@ -422,11 +391,12 @@ export class Controller implements ControllerPort {
     member['vMinor'] = metadata.minor;
     member['vRev'] = metadata.revision;
     member['vProto'] = metadata.protocol;
-    const session = this.#session(net, address);
+    const session = net.session(address);
     session.metadata = metadata;
     session.identity = identity;
     session.servedAt = at.mono;
-    const config = this.#buildConfig(at, net, member, identity, metadata, old === undefined);
+    const to = { identity, metadata, isNew: old === undefined };
+    const config = makeConfig(this.#signer, net, member, to, at.wall);
     this.#saveMember(net, address, member);
     return { config };
   }
@@ -456,93 +426,16 @@ export class Controller implements ControllerPort {
     return { type: 'token', value: token };
   }
 
-  // ---- configurations ----
-
-  #chunks(nwid: NetworkId, text: Uint8Array): Uint8Array[] {
-    const id = new Uint8Array(8);
-    this.#port.entropy.fill(id);
-    id[0] = id[0]! | 1;
-    const updateId = new DataView(id.buffer).getBigUint64(0);
-    return emitConfigChunks(nwid, text, updateId, (b) =>
-      this.#port.primitives.sign(this.#port.self.privateKey!, b),
-    );
+  get #signer(): Signer {
+    return {
+      primitives: this.#port.primitives,
+      self: this.#port.self,
+      random64: () => this.#random64(),
+    };
   }
 
   #sign(bytes: Uint8Array): Uint8Array {
     return this.#port.primitives.sign(this.#port.self.privateKey!, bytes);
-  }
-
-  /** [3 section 12.3]; adds default capabilities, tags and addresses to `member`. */
-  #buildConfig(
-    at: Moment,
-    net: NetworkState,
-    member: JsonRecord,
-    to: Identity,
-    metadata: Metadata,
-    isNew: boolean,
-  ): Uint8Array {
-    const record = net.record;
-    const timestamp = BigInt(at.wall);
-    const window = jsonInt(record['certificateTimeoutWindowSize'], DELTA_DEFAULT);
-    const delta = window < DELTA_MIN ? DELTA_MIN : window > DELTA_MAX ? DELTA_MAX : window;
-    const seesRules = metadata.rulesRevision > 0;
-    const assignment = assignAddresses(
-      record,
-      member,
-      net.nwid,
-      to.address,
-      (ip) => {
-        const owner = net.assigned.get(ip);
-        return owner !== undefined && owner !== to.address;
-      },
-      () => this.#random64(),
-    );
-    if (assignment.taken.length > 0) {
-      const old = Array.isArray(member['ipAssignments']) ? member['ipAssignments'] : [];
-      member['ipAssignments'] = [...old, ...assignment.taken];
-    }
-    let flags = 0n;
-    if (jsonBool(record['enableBroadcast'], true)) flags |= NETWORK_FLAG.BROADCAST;
-    if (assignment.emulatesNdp) flags |= NETWORK_FLAG.NDP_EMULATION;
-    const trace = typeof member['remoteTraceTarget'] === 'string' ? member : record;
-    const config: NetworkConfig = {
-      nwid: net.nwid,
-      timestamp,
-      credentialTimeMaxDelta: delta,
-      revision: jsonInt(record['revision'], 0n),
-      issuedTo: to.address,
-      traceTarget:
-        typeof trace['remoteTraceTarget'] === 'string'
-          ? (parseAddress(trace['remoteTraceTarget']) ?? 0)
-          : 0,
-      traceLevel:
-        typeof trace['remoteTraceTarget'] === 'string'
-          ? jsonInt(trace['remoteTraceLevel'], 0n)
-          : 0n,
-      flags,
-      multicastLimit: Number(BigInt.asUintN(32, jsonInt(record['multicastLimit'], 32n))),
-      type: jsonBool(record['private'], true) ? NETWORK_PRIVATE : NETWORK_PUBLIC,
-      name: jsonText(record['name'], ''),
-      mtu: clampMtu(Number(jsonInt(record['mtu'], 2800n))),
-      com: issueCom(this.#port.primitives, this.#port.self, net.nwid, to, timestamp, delta),
-      capabilities: seesRules ? this.#capabilities(net, member, to.address, timestamp, isNew) : [],
-      tags: seesRules ? this.#tags(net, member, to.address, timestamp) : [],
-      ownerships: this.#ownerships(net.nwid, to.address, timestamp, assignment.addresses),
-      specialists: this.#bridges(net),
-      routes: routesOf(record)
-        .slice(0, MAX_ROUTES)
-        .map((r) => ({ target: r.target, via: r.via ?? NO_ADDRESS, flags: 0, metric: 0 })),
-      addresses: assignment.addresses,
-      rules: seesRules ? rulesFromJson(record['rules'], MAX_RULES) : ACCEPT_ALL,
-      dns: dnsOf(record),
-      sso: {
-        enabled: jsonBool(record['ssoEnabled'], false),
-        version: 0n,
-        authenticationUrl: '',
-        expiryTime: jsonInt(member['authenticationExpiryTime'], 0n),
-      },
-    };
-    return emitNetworkConfig(config);
   }
 
   #random64(): bigint {
@@ -551,100 +444,10 @@ export class Controller implements ControllerPort {
     return new DataView(b.buffer).getBigUint64(0);
   }
 
-  #bridges(net: NetworkState): bigint[] {
-    return [...net.members]
-      .filter(([, m]) => jsonBool(m['activeBridge'], false))
-      .map(([a]) => BigInt(a) | SPECIALIST.ACTIVE_BRIDGE)
-      .sort((a, b) => (a < b ? -1 : 1));
-  }
-
-  #capabilities(
-    net: NetworkState,
-    member: JsonRecord,
-    to: NodeAddress,
-    timestamp: bigint,
-    isNew: boolean,
-  ): Capability[] {
-    const defined = (
-      Array.isArray(net.record['capabilities']) ? net.record['capabilities'] : []
-    ).filter(isRecord);
-    let ids = (Array.isArray(member['capabilities']) ? member['capabilities'] : []).map((x) =>
-      jsonInt(x, 0n),
-    );
-    if (isNew) {
-      const defaults = defined
-        .filter((c) => jsonBool(c['default'], false))
-        .map((c) => jsonInt(c['id'], 0n));
-      ids = [...new Set([...ids, ...defaults])].sort((a, b) => (a < b ? -1 : 1));
-      if (ids.length > 0) member['capabilities'] = ids.map(Number);
-    }
-    const out: Capability[] = [];
-    for (const id of ids) {
-      const def = defined.find((c) => jsonInt(c['id'], 0n) === id);
-      if (def === undefined || out.length >= MAX_CAPABILITIES) continue;
-      const cap: Capability = {
-        nwid: net.nwid,
-        timestamp,
-        id: Number(BigInt.asUintN(32, id)),
-        rules: rulesFromJson(def['rules'], 64),
-        maxCustody: 1,
-        custody: [],
-      };
-      const signature = this.#sign(capabilitySignedBytes(cap));
-      out.push({ ...cap, custody: [{ to, from: this.#port.self.address, signature }] });
-    }
-    return out;
-  }
-
-  #tags(net: NetworkState, member: JsonRecord, to: NodeAddress, timestamp: bigint): Tag[] {
-    const values = new Map<number, number>();
-    const u32 = (v: JsonValue | undefined): number => Number(BigInt.asUintN(32, jsonInt(v, 0n)));
-    for (const t of Array.isArray(member['tags']) ? member['tags'] : []) {
-      if (Array.isArray(t) && t.length === 2) values.set(u32(t[0]), u32(t[1]));
-    }
-    let added = false;
-    for (const t of Array.isArray(net.record['tags']) ? net.record['tags'] : []) {
-      if (!isRecord(t) || typeof t['default'] !== 'number' || values.has(u32(t['id']))) continue;
-      values.set(u32(t['id']), u32(t['default']));
-      added = true;
-    }
-    const sorted = [...values].sort(([a], [b]) => a - b);
-    if (added) member['tags'] = [...values];
-    return sorted.slice(0, MAX_TAGS).map(([id, value]) => {
-      const tag = {
-        nwid: net.nwid,
-        timestamp,
-        id,
-        value,
-        issuedTo: to,
-        signer: this.#port.self.address,
-        signature: new Uint8Array(96),
-      };
-      return { ...tag, signature: this.#sign(tagSignedBytes(tag)) };
-    });
-  }
-
-  #ownerships(
-    nwid: NetworkId,
-    to: NodeAddress,
-    timestamp: bigint,
-    addresses: readonly { family: 0 | 4 | 6; ip: Uint8Array }[],
-  ): Ownership[] {
-    if (addresses.length === 0) return [];
-    const things = addresses
-      .slice(0, MAX_OWNED)
-      .map((a) => ownedThing(a.family === 4 ? THING.IPV4 : THING.IPV6, a.ip));
-    const coo = {
-      nwid,
-      timestamp,
-      flags: 0n,
-      id: 1,
-      things,
-      issuedTo: to,
-      signer: this.#port.self.address,
-      signature: new Uint8Array(96),
-    };
-    return [{ ...coo, signature: this.#sign(ownershipSignedBytes(coo)) }];
+  /** Chunk bodies of one update; its id is never 0. */
+  #chunks(nwid: NetworkId, text: Uint8Array): Uint8Array[] {
+    const updateId = this.#random64() | (1n << 56n);
+    return emitConfigChunks(nwid, text, updateId, (b) => this.#sign(b));
   }
 
   // ---- pushes [3 section 12.4] ----
@@ -653,15 +456,34 @@ export class Controller implements ControllerPort {
     return s !== undefined && at.mono - s.requestedAt < ONLINE_MS;
   }
 
-  #pushNetwork(at: Moment, net: NetworkState): void {
-    for (const address of net.sessions.keys()) this.#pushMember(at, net, address);
+  #queuePush(net: NetworkState, address: NodeAddress): void {
+    const waiting = this.#pushes.get(net);
+    if (waiting === undefined) this.#pushes.set(net, new Set([address]));
+    else waiting.add(address);
+  }
+
+  /** One turn of what waits for members. */
+  #work(at: Moment): void {
+    this.#revoker.run(at.mono, REVOCATIONS_PER_TURN);
+    let left = PUSHES_PER_TURN;
+    for (const [net, waiting] of this.#pushes) {
+      for (const address of waiting) {
+        if (left <= 0) return;
+        waiting.delete(address);
+        if (this.#pushMember(at, net, address)) left--;
+      }
+      this.#pushes.delete(net);
+    }
   }
 
   /** Builds and sends the configuration anew, if the member is online and was served before. */
-  #pushMember(at: Moment, net: NetworkState, address: NodeAddress): void {
+  #pushMember(at: Moment, net: NetworkState, address: NodeAddress): boolean {
     const s = net.sessions.get(address);
-    if (s?.metadata === undefined || s.identity === undefined || !this.#isOnline(at, s)) return;
-    if (this.#refresh(at, net, s.identity, s.metadata)) s.servedAt = at.mono;
+    if (s?.metadata === undefined || s.identity === undefined || !this.#isOnline(at, s))
+      return false;
+    if (!this.#refresh(at, net, s.identity, s.metadata)) return false;
+    s.servedAt = at.mono;
+    return true;
   }
 
   /** An internal refresh [3 section 12.2]: pushed when the member may have it, silent otherwise. */
@@ -689,10 +511,11 @@ export class Controller implements ControllerPort {
       this.#port.begin(to.address, VERB.NETWORK_CONFIG).put(body);
       this.#port.send(to.address, true);
     }
+    this.counters.add('controllerConfigSent');
     return true;
   }
 
-  /** As `#buildConfig`; undefined when the stored rules make none. */
+  /** As `makeConfig`; undefined when the stored rules make none. */
   #configOrNone(
     at: Moment,
     net: NetworkState,
@@ -701,34 +524,92 @@ export class Controller implements ControllerPort {
     metadata: Metadata,
   ): Uint8Array | undefined {
     try {
-      return this.#buildConfig(at, net, member, to, metadata, false);
+      const recipient = { identity: to, metadata, isNew: false };
+      return makeConfig(this.#signer, net, member, recipient, at.wall);
     } catch (e) {
       if (!(e instanceof RuleTypeError)) throw e;
       return undefined;
     }
   }
 
-  /** Voids a member's certificate at every online member, itself included. */
+  // ---- revocations [3 section 12.4] ----
+
+  #online(at: Moment, net: NetworkState): NodeAddress[] {
+    const self = this.#port.self.address;
+    return [...net.sessions]
+      .filter(([address, s]) => address !== self && this.#isOnline(at, s))
+      .map(([address]) => address);
+  }
+
+  /** Voids a member's certificate at every online member, itself first. */
   #revoke(at: Moment, net: NetworkState, target: NodeAddress): void {
-    const id = Number(this.#random64() & 0xffff_ffffn);
+    const online = this.#online(at, net);
+    if (online.length === 0) return;
+    const [self, others] = [online.filter((a) => a === target), online.filter((a) => a !== target)];
+    const key = networkIdText(net.nwid);
+    this.#revoker.add(key, this.#revocation(at, net.nwid, target), [...self, ...others]);
+  }
+
+  /** Voids the certificates of all members of a network that is no more. */
+  #revokeAll(at: Moment, net: NetworkState): void {
+    const targets = [...net.members]
+      .filter(([, m]) => jsonBool(m['authorized'], false))
+      .map(([address]) => address);
+    this.#revoker.addAll(targets, this.#online(at, net), (target) =>
+      this.#revocation(at, net.nwid, target),
+    );
+  }
+
+  #revocation(at: Moment, nwid: NetworkId, target: NodeAddress): Revocation {
     const unsigned: Revocation = {
-      id,
-      nwid: net.nwid,
+      id: Number(this.#random64() & 0xffff_ffffn),
+      nwid,
       credentialId: 0,
       threshold: BigInt(at.wall),
       flags: REVOCATION_FAST_PROPAGATE,
       target,
       signer: this.#port.self.address,
       type: CREDENTIAL.COM,
-      signature: new Uint8Array(96),
+      signature: new Uint8Array(0),
     };
-    const revocation = { ...unsigned, signature: this.#sign(revocationSignedBytes(unsigned)) };
-    for (const [address, s] of net.sessions) {
-      if (!this.#isOnline(at, s) || address === this.#port.self.address) continue;
-      const w = this.#port.begin(address, VERB.NETWORK_CREDENTIALS).u8(0).u16(0).u16(0).u16(1);
-      writeRevocation(w, revocation);
-      w.u16(0);
-      this.#port.send(address, false);
+    return { ...unsigned, signature: this.#sign(revocationSignedBytes(unsigned)) };
+  }
+
+  #sendRevocations(to: NodeAddress, list: readonly Revocation[]): void {
+    writeRevocations(this.#port.begin(to, VERB.NETWORK_CREDENTIALS), list);
+    this.#port.send(to, false);
+    this.counters.add('controllerRevocationSent', list.length);
+  }
+
+  // ---- time ----
+
+  handleTimeout(at: Moment): void {
+    if (at.mono - this.#ssoCheckedAt >= SSO_CHECK_MS) this.#checkSignOns(at);
+    if (at.mono - this.#sweptAt >= SWEEP_MS) this.#sweep(at);
+    this.#work(at);
+  }
+
+  /** Monotonic ms of the next thing to do; long past when it is to be done at once. */
+  deadline(): number {
+    if (this.#networks.size === 0 && this.#revoker.deadline === NEVER) return NEVER;
+    const work = this.#pushes.size > 0 ? Number.NEGATIVE_INFINITY : this.#revoker.deadline;
+    return Math.min(work, this.#ssoCheckedAt + SSO_CHECK_MS, this.#sweptAt + SWEEP_MS);
+  }
+
+  #checkSignOns(at: Moment): void {
+    this.#ssoCheckedAt = at.mono;
+    for (const net of this.#networks.values()) {
+      if (!jsonBool(net.record['ssoEnabled'], false)) continue;
+      for (const address of net.takeExpired(at.wall)) this.#revoke(at, net, address);
+    }
+  }
+
+  #sweep(at: Moment): void {
+    this.#sweptAt = at.mono;
+    for (const net of this.#networks.values()) {
+      for (const [address, s] of net.sessions) {
+        if (at.mono - Math.max(s.requestedAt, s.servedAt) > SERVED_MS) net.sessions.delete(address);
+      }
     }
   }
 
@@ -744,30 +625,6 @@ function needsSignOn(at: Moment, network: JsonRecord, member: JsonRecord): boole
   return jsonInt(member['authenticationExpiryTime'], 0n) <= BigInt(at.wall);
 }
 
-function newState(nwid: NetworkId, record: JsonRecord): NetworkState {
-  return { nwid, record, members: new Map(), sessions: new Map(), assigned: new Map() };
-}
-
 function sameButRevision(a: JsonRecord, b: JsonRecord): boolean {
   return equalJson({ ...a, revision: 0 }, { ...b, revision: 0 });
-}
-
-function indexAssignments(net: NetworkState, address: NodeAddress, member: JsonRecord): void {
-  for (const ip of Array.isArray(member['ipAssignments']) ? member['ipAssignments'] : []) {
-    if (typeof ip === 'string') net.assigned.set(ip, address);
-  }
-}
-
-function unindexAssignments(net: NetworkState, address: NodeAddress): void {
-  for (const [ip, owner] of net.assigned) if (owner === address) net.assigned.delete(ip);
-}
-
-function dnsOf(record: JsonRecord): NetworkConfig['dns'] {
-  const dns = record['dns'];
-  if (!isRecord(dns)) return { domain: '', servers: [] };
-  const servers = (Array.isArray(dns['servers']) ? dns['servers'] : [])
-    .map((s) => (typeof s === 'string' ? lenientAddress(s) : undefined))
-    .filter((a) => a !== undefined)
-    .slice(0, MAX_DNS_SERVERS);
-  return { domain: typeof dns['domain'] === 'string' ? dns['domain'] : '', servers };
 }

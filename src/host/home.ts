@@ -1,7 +1,7 @@
 /**
  * The node's folder in the reference's layout [4 section 2]. Every write is atomic: temporary file,
  * fsync, rename. Writes while the service runs are queued, the newest content of a file wins, and
- * `flush` waits for all of them.
+ * `flush` waits until all of them, and the renames, are on the disk.
  */
 import {
   chmodSync,
@@ -178,17 +178,32 @@ export class Home {
   }
 
   async #run(): Promise<void> {
+    const folders = new Set<string>();
     for (;;) {
       const next = this.#pending.entries().next().value;
-      if (next === undefined) return;
+      if (next === undefined) break;
       const [name, p] = next;
       this.#pending.delete(name);
+      folders.add(dirname(this.path(name)));
       try {
         if (p.data === undefined) await rm(this.path(name), { force: true, recursive: true });
         else await this.#replace(this.path(name), p.data, p.mode);
       } catch (e) {
         this.#log('error', `${this.path(name)} was not written: ${errorText(e)}`);
       }
+    }
+    for (const folder of folders) await this.#syncFolder(folder);
+  }
+
+  /** A rename is durable only with its folder; one sync serves all files of a batch. */
+  async #syncFolder(folder: string): Promise<void> {
+    try {
+      const handle = await open(folder, 'r');
+      await handle.sync().finally(() => handle.close());
+    } catch (e) {
+      // Gone with all its files, as after a network was deleted.
+      if ((e as NodeJS.ErrnoException).code === 'ENOENT') return;
+      this.#log('error', `${folder} was not synced: ${errorText(e)}`);
     }
   }
 

@@ -2,7 +2,6 @@
  * The service: one node with its home folder, networks, stacks and doors. Composition and life
  * cycle only; what the API shows of it is in http/, what programs do with it in preload/.
  */
-import { chmodSync, mkdirSync } from 'node:fs';
 import { arch } from 'node:os';
 import { join } from 'node:path';
 import { Controller } from '../controller/controller.js';
@@ -32,6 +31,7 @@ import {
 } from '../wire/world.js';
 import { chooseCipher } from './cipher.js';
 import { readClock } from './clock.js';
+import { loadController } from './controller-files.js';
 import { mathJitter, PooledEntropy } from './entropy.js';
 import { Home } from './home.js';
 import { IdentityWorker } from './identity-worker.js';
@@ -61,9 +61,6 @@ const FAILURE_LOG_MS = 60_000;
 /** Peers that were not written anew for so long are forgotten, looked at so often [2 section 21]. */
 const PEER_FILE_LIFE_MS = 30 * 86_400_000;
 const PRUNE_MS = 3_600_000;
-/** Lengths of `<nwid>.json` and `<addr>.json` [4 section 8.6]. */
-const NETWORK_FILE_LEN = 21;
-const MEMBER_FILE_LEN = 15;
 /** Linux: sun_path less its terminator; document 5 allows 104 bytes for `HOME/nc_<nwid>`. */
 const MAX_DOOR_PATH_LEN = 104;
 const DOOR_NAME_LEN = '/nc_'.length + 16;
@@ -235,7 +232,7 @@ export class Service {
     // Left behind by old versions [4 section 2].
     this.home.remove('iddb.d');
     this.#loadMoons();
-    this.#loadController();
+    loadController(this.home, this.controller, this.log);
     this.#prunePeers();
     await this.home.flush();
     this.#loadPeers();
@@ -333,37 +330,6 @@ export class Service {
     }
   }
 
-  #recordText(name: string): string {
-    return new TextDecoder().decode(this.home.readRecord(name) ?? new Uint8Array(0));
-  }
-
-  #loadController(): void {
-    makeControllerFolders(this.home);
-    for (const name of this.home.list('controller.d/network')) {
-      // Any name of that length counts, and the id inside it [4 section 8.6].
-      if (name.length !== NETWORK_FILE_LEN) continue;
-      if (!this.controller.load('network', this.#recordText(`controller.d/network/${name}`))) {
-        this.log('warning', `controller.d/network/${name} is not a network record; ignored`);
-      }
-    }
-    for (const nwid of this.home.folders('controller.d/network')) {
-      for (const name of this.home.list(`controller.d/network/${nwid}/member`)) {
-        if (name.length !== MEMBER_FILE_LEN) continue;
-        if (
-          !this.controller.load(
-            'member',
-            this.#recordText(`controller.d/network/${nwid}/member/${name}`),
-          )
-        ) {
-          this.log(
-            'warning',
-            `controller.d/network/${nwid}/member/${name} is not a member record; ignored`,
-          );
-        }
-      }
-    }
-  }
-
   #storedNetworks(): NetworkId[] {
     const out: NetworkId[] = [];
     for (const name of this.home.list('networks.d')) {
@@ -442,13 +408,6 @@ export class Service {
 }
 
 /** Every node has them, whether it controls networks or not [4 section 2]. */
-function makeControllerFolders(home: Home): void {
-  const top = home.path('controller.d');
-  mkdirSync(top, { recursive: true });
-  chmodSync(top, 0o700);
-  for (const name of ['network', 'trace']) mkdirSync(join(top, name), { recursive: true });
-}
-
 function checkPathLength(dir: string): void {
   const len = Buffer.byteLength(dir) + DOOR_NAME_LEN;
   if (len > MAX_DOOR_PATH_LEN) {

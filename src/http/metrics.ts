@@ -102,6 +102,7 @@ function ownFamilies(s: Service): string[] {
   const events = {
     ...s.node.vl1.state.counters.snapshot(),
     ...s.node.vl2.context.counters.snapshot(),
+    ...s.controller.counters.snapshot(),
   };
   return [
     family(

@@ -163,8 +163,9 @@ export class Node {
     if (at.mono - this.#vl2At >= VL2_TICK_MS) {
       this.#vl2At = at.mono;
       this.vl2.handleTimeout(at);
-      this.#controller?.handleTimeout(at);
     }
+    const controller = this.#controller;
+    if (controller !== undefined && at.mono >= controller.deadline()) controller.handleTimeout(at);
     this.#noticeOnline(at);
   }
 
@@ -236,7 +237,8 @@ export class Node {
   deadline(): number {
     const vl2 =
       this.#vl2At === Number.NEGATIVE_INFINITY ? this.vl1.state.now : this.#vl2At + VL2_TICK_MS;
-    return Math.min(this.vl1.deadline(), vl2, NEVER);
+    const controller = Math.max(this.vl1.state.now, this.#controller?.deadline() ?? NEVER);
+    return Math.min(this.vl1.deadline(), vl2, controller);
   }
 
   get isOnline(): boolean {

@@ -1,0 +1,200 @@
+/** What a controller sends to many members: spread, bounded, complete [3 section 12.4]. */
+import test from 'ava';
+import {
+  MAX_MEMBERS_PER_NETWORK,
+  MAX_SESSIONS_PER_NETWORK,
+  PUSHES_PER_TURN,
+  REVOCATIONS_PER_TURN,
+} from '#src/controller/controller.js';
+import { MAX_IN_PACKET, SPACING_MS } from '#src/controller/revoker.js';
+import { addressText, networkIdText } from '#src/wire/address.js';
+import type { Identity } from '#src/wire/identity.js';
+import { ERROR_CODE, VERB } from '#src/wire/packet.js';
+import { cheapIdentity, errorOf, LoneController, revoked } from '../../helpers/controller-port.js';
+
+/** Members that were authorised and have asked. */
+function online(c: LoneController, count: number, settings = {}): Identity[] {
+  const members = Array.from({ length: count }, (_, i) => cheapIdentity(i + 1));
+  for (const m of members) {
+    c.member(m, { authorized: true, ...settings });
+    c.ask(m);
+  }
+  c.pass(2_000);
+  c.take();
+  return members;
+}
+
+const PUSHED = PUSHES_PER_TURN * 2 + 1;
+
+test('a changed network is pushed to all online members, once each, over several turns', (t) => {
+  const c = new LoneController();
+  c.network();
+  const members = online(c, PUSHED);
+  c.network({ name: 'changed' });
+  t.is(c.take().length, PUSHES_PER_TURN, 'the first turn');
+  t.true(c.controller.deadline() <= c.mono, 'more waits');
+  c.controller.handleTimeout(c.at());
+  t.is(c.take().length, PUSHES_PER_TURN, 'the second');
+  c.controller.handleTimeout(c.at());
+  const rest = c.take();
+  t.is(rest.length, PUSHED - 2 * PUSHES_PER_TURN);
+  t.true(rest.every((p) => p.verb === VERB.NETWORK_CONFIG));
+  t.is(rest[0]!.dest, members[PUSHED - 1]!.address);
+  t.true(c.controller.deadline() > c.mono);
+});
+
+test('two changes while a push waits make one push', (t) => {
+  const c = new LoneController();
+  c.network();
+  online(c, PUSHED);
+  c.network({ name: 'first' });
+  c.take();
+  c.network({ name: 'second' });
+  c.pass(1);
+  const counts = new Map<number, number>();
+  for (const p of c.take()) counts.set(p.dest, (counts.get(p.dest) ?? 0) + 1);
+  t.is(counts.size, PUSHED);
+  t.deepEqual([...new Set(counts.values())], [1]);
+});
+
+test('members that have not asked for 120 s are not pushed to', (t) => {
+  const c = new LoneController();
+  c.network();
+  online(c, 3);
+  c.pass(120_000);
+  c.network({ name: 'changed' });
+  c.pass(1_000);
+  t.deepEqual(c.take(), []);
+});
+
+test('a deauthorised member is told first, then all others, in bounded turns', (t) => {
+  const c = new LoneController();
+  c.network();
+  const members = online(c, REVOCATIONS_PER_TURN + 1);
+  const gone = members[5]!;
+  c.member(gone, { authorized: false });
+  const first = c.take();
+  t.is(first.length, REVOCATIONS_PER_TURN);
+  t.is(first[0]!.dest, gone.address);
+  c.pass(1);
+  const all = [...first, ...c.take()];
+  t.deepEqual(
+    all.map((p) => p.dest).sort((x, y) => x - y),
+    members.map((m) => m.address),
+  );
+  t.true(all.every((p) => revoked(p).join() === String(gone.address)));
+});
+
+test('what is revoked within a second reaches a recipient in packets that its gate lets through', (t) => {
+  const c = new LoneController();
+  c.network();
+  const members = online(c, MAX_IN_PACKET + 5);
+  const [watcher, ...others] = members;
+  const gone = others.slice(0, MAX_IN_PACKET + 2);
+  for (const m of gone) c.member(m, { authorized: false });
+  c.pass(10 * SPACING_MS);
+  const got = c.take().filter((p) => p.dest === watcher!.address);
+  for (let i = 1; i < got.length; i++) t.true(got[i]!.at - got[i - 1]!.at >= SPACING_MS);
+  t.deepEqual(
+    got.map((p) => revoked(p).length),
+    [1, MAX_IN_PACKET, 1],
+    'the first at once, then a full packet, then what is left',
+  );
+  t.deepEqual(
+    got.flatMap(revoked),
+    gone.map((m) => m.address),
+  );
+});
+
+test('a deleted network costs one packet per online member, its own revocation first', (t) => {
+  for (const count of [MAX_IN_PACKET, MAX_IN_PACKET + 1]) {
+    const c = new LoneController();
+    c.network();
+    const members = online(c, count);
+    c.controller.deleteNetwork(c.at(), c.nwid);
+    c.pass(1_000);
+    const sent = c.take();
+    t.is(sent.length, count);
+    t.true(sent.every((p) => revoked(p)[0] === p.dest));
+    t.true(sent.every((p) => new Set(revoked(p)).size === MAX_IN_PACKET));
+    t.deepEqual(new Set(sent.map((p) => p.dest)), new Set(members.map((m) => m.address)));
+    t.is(c.files.size, 0);
+    t.is(c.controller.deadline(), Number.POSITIVE_INFINITY);
+  }
+});
+
+test('the end of a sign-on revokes once, and again after a new one ended', (t) => {
+  const c = new LoneController();
+  const id = networkIdText(c.nwid);
+  t.true(c.controller.load('network', JSON.stringify({ id, nwid: id, ssoEnabled: true })));
+  const [a, b] = [cheapIdentity(1), cheapIdentity(2)];
+  const until = (ms: number) => ({ authenticationExpiryTime: c.at().wall + ms });
+  c.member(a, { authorized: true, ...until(10_000) });
+  c.member(b, { authorized: true, ...until(1_000_000) });
+  c.ask(a);
+  c.ask(b);
+  c.pass(9_000);
+  t.deepEqual(c.take().flatMap(revoked), []);
+  c.pass(1_500);
+  const told = c.take().filter((p) => revoked(p).length > 0);
+  t.deepEqual(
+    told.map((p) => [p.dest, revoked(p)[0]]),
+    [
+      [a.address, a.address],
+      [b.address, a.address],
+    ],
+  );
+  c.ask(a);
+  t.is(errorOf(c.take()[0]), ERROR_CODE.NETWORK_AUTHENTICATION_REQUIRED);
+  c.pass(5_000);
+  t.deepEqual(c.take().flatMap(revoked), [], 'not again');
+  c.member(a, until(2_000));
+  c.pass(3_000);
+  t.is(c.take().filter((p) => revoked(p)[0] === a.address).length, 2);
+});
+
+test('an address that two members store stays in use until both let it go', (t) => {
+  const c = new LoneController();
+  c.network({
+    v4AssignMode: { zt: true },
+    routes: [{ target: '10.1.0.0/24' }],
+    ipAssignmentPools: [{ ipRangeStart: '10.1.0.7', ipRangeEnd: '10.1.0.7' }],
+  });
+  const [a, b, d] = [cheapIdentity(1), cheapIdentity(2), cheapIdentity(3)];
+  for (const m of [a, b]) c.member(m, { authorized: true, ipAssignments: ['10.1.0.7'] });
+  c.member(d, { authorized: true });
+  const assigned = (): unknown => c.controller.memberRecord(c.nwid, d.address)?.['ipAssignments'];
+  const ask = (): unknown => {
+    c.pass(2_000);
+    c.ask(d);
+    return assigned();
+  };
+  t.deepEqual(ask(), []);
+  c.controller.deleteMember(c.at(), c.nwid, a.address);
+  t.deepEqual(ask(), []);
+  c.member(b, { ipAssignments: [] });
+  t.deepEqual(ask(), ['10.1.0.7']);
+});
+
+test('one member more than a network may have is refused, and so is one session more', (t) => {
+  const c = new LoneController();
+  c.network({ private: false });
+  const nwid = networkIdText(c.nwid);
+  const load = (n: number): boolean => {
+    const id = addressText(cheapIdentity(n).address);
+    return c.controller.load('member', `{"id":"${id}","nwid":"${nwid}"}`);
+  };
+  for (let n = 1; n < MAX_MEMBERS_PER_NETWORK; n++) if (!load(n)) t.fail();
+  c.ask(cheapIdentity(MAX_MEMBERS_PER_NETWORK));
+  t.is(c.take()[0]?.verb, VERB.OK, 'the last one');
+  c.ask(cheapIdentity(MAX_MEMBERS_PER_NETWORK + 1));
+  t.is(errorOf(c.take()[0]), ERROR_CODE.NETWORK_ACCESS_DENIED);
+  t.is(c.controller.counters.get('controllerMembersFull'), 1);
+  for (let n = 3; n <= MAX_SESSIONS_PER_NETWORK; n++)
+    c.ask(cheapIdentity(MAX_MEMBERS_PER_NETWORK + n));
+  t.is(c.controller.counters.get('controllerSessionsFull'), 0);
+  c.take();
+  c.ask(cheapIdentity(1));
+  t.is(c.controller.counters.get('controllerSessionsFull'), 1);
+  t.deepEqual(c.take(), []);
+});
