@@ -6,6 +6,7 @@
  */
 import type { Controller } from '../controller/controller.js';
 import { type Moment, NEVER } from '../lib/time.js';
+import type { PhysicalSettings } from '../vl1/physical.js';
 import type { Message, UdpSocket, Vl1Options, Vl1Out, Vl1Upper } from '../vl1/state.js';
 import { Vl1 } from '../vl1/vl1.js';
 import type { Vl2Out } from '../vl2/context.js';
@@ -177,6 +178,12 @@ export class Node {
   ): void {
     this.#begin(at);
     this.vl1.handleSockets(sockets, localAddresses);
+  }
+
+  /** The user's settings of physical networks [4 section 9]. */
+  handlePhysical(at: Moment, settings: PhysicalSettings): void {
+    this.#begin(at);
+    this.vl1.handlePhysical(settings);
   }
 
   /** Answers a `validate` output. */

@@ -26,14 +26,30 @@ export const QUEUE_LIFE_MS = 5_000;
 export const IDENTITY_GATE_MS = 2_000;
 export const MAX_PATHS_PER_PEER = 64;
 export const HOUSEKEEPING_MS = 30_000;
+/** A configured address of a peer is tried at most this often [2 section 12.6]. */
+export const HINT_MS = 30_000;
+/** Networks of local.conf that count for MTU and trusted paths [2 section 20]. */
+export const MAX_PHYSICAL_NETS = 32;
+/** Low-bandwidth mode: ping checks and direct pushes are that much rarer [2 section 19.2]. */
+export const LOW_BANDWIDTH_PING_FACTOR = 5;
+export const LOW_BANDWIDTH_PUSH_FACTOR = 16;
 
 // ---- ours ----
 /** Incomplete packets are given up after this; peers cannot see it [2 section 4.2, ADVICE]. */
 export const REASSEMBLY_LIFE_MS = 5_000;
 /** Partly received packets held at once; 7 x 1.4 kB each. */
 export const REASSEMBLY_SLOTS = 256;
-/** Longest datagram passed on for others: what leaves here fits an Ethernet frame [2 section 2]. */
-export const MAX_RELAYED_LEN = 1_472;
+/**
+ * Longest datagrams we send: what fits an Ethernet frame of 1,500 bytes. The reference lets an MTU of
+ * up to 10,324 be configured, but cuts what it receives at 1,500 bytes, so that nothing larger ever
+ * authenticates [2 section 2].
+ */
+export const MAX_DATAGRAM_V4 = 1_472;
+export const MAX_DATAGRAM_V6 = 1_452;
+/** Longest datagram passed on for others. */
+export const MAX_RELAYED_LEN = MAX_DATAGRAM_V4;
+/** Configured addresses of one peer that are used. */
+export const MAX_HINTS = 32;
 /** Unknown endpoints of one peer that are answered with a HELLO within some 5 s. */
 export const MAX_CONFIRMATIONS = 64;
 /** Moons that one HELLO lists, so that it stays one datagram. */

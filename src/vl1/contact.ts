@@ -14,6 +14,8 @@ import { PACKET_HEAD_LEN, SOFTWARE_VERSION, VERB } from '../wire/packet.js';
 import { WORLD_MOON } from '../wire/world.js';
 import {
   CONFIRM_MS,
+  HINT_MS,
+  LOW_BANDWIDTH_PUSH_FACTOR,
   MAX_CONFIRMATIONS,
   MAX_HELLO_MOONS,
   MAX_PUSHED_ADDRESSES,
@@ -43,6 +45,19 @@ export class Contact {
   constructor(state: Vl1State, sender: Sender) {
     this.#s = state;
     this.#send = sender;
+    sender.noDirectPath = (peer) => this.#tryHint(peer);
+  }
+
+  /** Contacts one of the addresses that the user named for the peer, at random [2 section 12.6]. */
+  #tryHint(peer: Peer): void {
+    if (this.#s.now - peer.lastHintAt < HINT_MS) return;
+    const hints = this.#s.physical
+      .hints(peer.address)
+      .filter((h) => this.#s.isPathAllowed(peer.address, h));
+    const pick = hints[Math.floor(this.#s.options.jitter.next() * hints.length)];
+    if (pick === undefined) return;
+    peer.lastHintAt = this.#s.now;
+    this.hello(peer, remoteAddress(pick));
   }
 
   /** Full HELLO to an endpoint, from every socket of its family or from one. */
@@ -65,8 +80,15 @@ export class Contact {
       },
       moons,
     );
-    const id = this.#send.toEndpoint(peer.key, 0, socket, to, PACKET_HEAD_LEN + masked);
+    const through = socket ?? this.#onlySocket(to);
+    const id = this.#send.toEndpoint(peer.key, 0, through, to, PACKET_HEAD_LEN + masked);
     this.#s.expected.add(this.#s.now, id);
+  }
+
+  /** In low-bandwidth mode a HELLO leaves through one socket instead of all. */
+  #onlySocket(to: RemoteAddress): number | undefined {
+    if (!this.#s.physical.lowBandwidth) return undefined;
+    return this.#s.sockets.find((s) => s.family === to.family)?.id;
   }
 
   /** Tests an address: ECHO where the peer takes it, else HELLO [2 section 12.4]. */
@@ -137,7 +159,10 @@ export class Contact {
   }
 
   #maybePushPaths(peer: Peer, path: Path, hops: number): void {
-    const every = hops > 0 ? PUSH_RELAYED_MS : PUSH_DIRECT_MS;
+    const direct = this.#s.physical.lowBandwidth
+      ? PUSH_DIRECT_MS * LOW_BANDWIDTH_PUSH_FACTOR
+      : PUSH_DIRECT_MS;
+    const every = hops > 0 ? PUSH_RELAYED_MS : direct;
     if (this.#s.now - peer.lastPathPushAt < every) return;
     peer.lastPathPushAt = this.#s.now;
     this.pushPaths(peer, path);

@@ -11,6 +11,7 @@ import { emitPeerRecord, type PeerRecord } from '../wire/peer-record.js';
 import {
   FULL_HELLO_MS,
   HOUSEKEEPING_MS,
+  LOW_BANDWIDTH_PING_FACTOR,
   ONLINE_MS,
   PATH_HEARTBEAT_MS,
   PATH_PROBE_MS,
@@ -53,7 +54,7 @@ export class Keeper {
   run(): void {
     const now = this.#s.now;
     this.#contactUpstreams();
-    if (now - this.#pingCheckAt >= PING_CHECK_MS) {
+    if (now - this.#pingCheckAt >= this.#pingCheckMs()) {
       this.#pingCheckAt = now;
       this.#pingPeers();
     }
@@ -61,6 +62,31 @@ export class Keeper {
     if (now - this.#housekeepingAt >= HOUSEKEEPING_MS) {
       this.#housekeepingAt = now;
       this.#housekeeping();
+    }
+  }
+
+  #pingCheckMs(): number {
+    return this.#s.physical.lowBandwidth
+      ? PING_CHECK_MS * LOW_BANDWIDTH_PING_FACTOR
+      : PING_CHECK_MS;
+  }
+
+  /** We have new addresses: trusted peers are told with their next packet. */
+  pushAnew(): void {
+    for (const peer of this.#s.peers.values()) peer.lastPathPushAt = Number.NEGATIVE_INFINITY;
+  }
+
+  /**
+   * Sockets came or went: upstreams get a HELLO from all there are, so that they learn the new ones;
+   * those that lost their path with the next tick.
+   */
+  socketsChanged(): void {
+    for (const [address, up] of this.#s.topology.upstreams) {
+      const peer = this.#s.peer(address);
+      if (peer === undefined) continue;
+      peer.unansweredContacts = 0;
+      peer.lastContactAt = Number.NEGATIVE_INFINITY;
+      if (peer.slots.length > 0) this.#helloEndpoints(peer, up.endpoints);
     }
   }
 

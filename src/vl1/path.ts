@@ -6,6 +6,7 @@ import type { RemoteAddress } from '../wire/inetaddress.js';
 import { ipScope } from '../wire/inetaddress.js';
 import { DEFAULT_PHYSICAL_MTU } from '../wire/packet.js';
 import { MAX_PATHS, PATH_ALIVE_MS, PATH_PROBE_MS } from './constants.js';
+import { Physical } from './physical.js';
 
 const UNKNOWN_LATENCY = 0xffff;
 
@@ -13,7 +14,9 @@ export class Path {
   readonly socket: number;
   readonly remote: RemoteAddress;
   readonly scope: number;
-  readonly mtu = DEFAULT_PHYSICAL_MTU;
+  /** UDP payload, and id of a trusted path (0 = none), as configured for the remote address. */
+  mtu = DEFAULT_PHYSICAL_MTU;
+  trustedPathId = 0n;
   lastInAt = Number.NEGATIVE_INFINITY;
   lastOutAt = Number.NEGATIVE_INFINITY;
   /** When we first sent without hearing anything since; NEGATIVE_INFINITY when all is answered. */
@@ -36,6 +39,11 @@ export class Path {
 
   get hasLatency(): boolean {
     return this.latency !== UNKNOWN_LATENCY;
+  }
+
+  configure(physical: Physical): void {
+    this.mtu = physical.mtu(this.remote);
+    this.trustedPathId = physical.trustedPathId(this.remote);
   }
 
   isAlive(now: number): boolean {
@@ -97,6 +105,7 @@ export class Path {
 /** All registered paths, bounded. A datagram from an unknown endpoint gets an unregistered path. */
 export class PathTable {
   readonly #paths = new Map<string, Path>();
+  #physical = Physical.NONE;
 
   static key(socket: number, remote: RemoteAddress): string {
     return String.fromCharCode(socket) + remote.key;
@@ -107,7 +116,16 @@ export class PathTable {
   }
 
   findOrMake(socket: number, remote: RemoteAddress): Path {
-    return this.find(socket, remote) ?? new Path(socket, remote);
+    const known = this.find(socket, remote);
+    if (known !== undefined) return known;
+    const path = new Path(socket, remote);
+    if (this.#physical !== Physical.NONE) path.configure(this.#physical);
+    return path;
+  }
+
+  configure(physical: Physical): void {
+    this.#physical = physical;
+    for (const path of this.#paths.values()) path.configure(physical);
   }
 
   /** Keeps a path from now on. Full: the oldest registered one is forgotten. */
@@ -124,6 +142,11 @@ export class PathTable {
   /** Forgets paths that nobody uses. */
   sweep(used: ReadonlySet<Path>): void {
     for (const [key, path] of this.#paths) if (!used.has(path)) this.#paths.delete(key);
+  }
+
+  /** Forgets paths of sockets that are gone. */
+  keepSockets(ids: ReadonlySet<number>): void {
+    for (const [key, path] of this.#paths) if (!ids.has(path.socket)) this.#paths.delete(key);
   }
 
   get size(): number {

@@ -152,10 +152,14 @@ export class Peer {
     this.slots[oldest] = slot;
   }
 
+  /** Drops the paths that `keep` refuses. */
+  keepSlots(keep: (slot: PathSlot) => boolean): void {
+    for (let i = this.slots.length - 1; i >= 0; i--)
+      if (!keep(this.slots[i]!)) this.slots.splice(i, 1);
+  }
+
   dropExpired(now: number): void {
-    for (let i = this.slots.length - 1; i >= 0; i--) {
-      if (Peer.isExpired(this.slots[i]!, now)) this.slots.splice(i, 1);
-    }
+    this.keepSlots((slot) => !Peer.isExpired(slot, now));
     for (const [path, at] of this.confirmedAt) if (now - at > 5_000) this.confirmedAt.delete(path);
   }
 

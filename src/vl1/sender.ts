@@ -15,6 +15,7 @@ import {
   FLAG_FRAGMENTED,
   FRAGMENT_HEAD_LEN,
   fragmentPlan,
+  MAX_FRAGMENTS,
   MAX_PACKET_LEN,
   OFF_DEST,
   OFF_FLAGS,
@@ -24,6 +25,7 @@ import {
   packetId,
   VERB,
   writeFragmentHead,
+  writeTrustedPathId,
 } from '../wire/packet.js';
 import { MAX_TX_QUEUE, QUEUE_LIFE_MS } from './constants.js';
 import type { Path } from './path.js';
@@ -55,6 +57,8 @@ export class Sender {
   #queue: Queued[] = [];
   /** Called when a packet waits for an unknown identity. */
   whois: (address: NodeAddress) => void = () => undefined;
+  /** Called when a packet went to a known peer by other means than a path of its own, or waits. */
+  noDirectPath: (peer: Peer) => void = () => undefined;
 
   constructor(state: Vl1State) {
     this.#s = state;
@@ -119,13 +123,23 @@ export class Sender {
   /** Sends the packet being built to its destination by the best way there is, or queues it. */
   general(dest: NodeAddress): void {
     const packet = this.#buffer.subarray(0, this.#writer.pos);
-    if (dest === this.#s.self.address || this.#trySend(dest, packet)) return;
+    if (dest === this.#s.self.address) return;
+    if (this.#trySend(dest, packet)) {
+      this.#hint(dest);
+      return;
+    }
     if (this.#queue.length >= MAX_TX_QUEUE) {
       this.#queue.shift();
       this.#s.counters.add('txQueueFull');
     }
     this.#queue.push({ dest, at: this.#s.now, packet: packet.slice() });
     if (this.#s.peer(dest) === undefined) this.whois(dest);
+    else this.#hint(dest);
+  }
+
+  #hint(dest: NodeAddress): void {
+    const peer = this.#s.peer(dest);
+    if (peer !== undefined && peer.directPath(this.#s.now) === undefined) this.noDirectPath(peer);
   }
 
   /** The path for a peer's traffic: its own, else an upstream's, else whatever is left. */
@@ -145,9 +159,15 @@ export class Sender {
     const packet = this.#scratch.subarray(0, plain.length);
     packet.set(plain);
     const plan = fragmentPlan(packet.length, path.mtu);
+    if (plan.pieces >= MAX_FRAGMENTS) {
+      // No receiver takes it [2 section 4.1]; it will not get better by waiting.
+      this.#s.counters.add('txTooManyPieces');
+      return true;
+    }
     if (plan.pieces > 0) packet[OFF_FLAGS] = packet[OFF_FLAGS]! | FLAG_FRAGMENTED;
     const verb = packet[OFF_VERB]! & 0x1f;
-    this.#s.options.core.seal(peer.key, packet, peer.suite);
+    if (path.trustedPathId !== 0n) writeTrustedPathId(packet, path.trustedPathId);
+    else this.#s.options.core.seal(peer.key, packet, peer.suite);
     if (AWAITS_REPLY.has(verb)) this.#s.expected.add(this.#s.now, packetId(packet));
     path.used(this.#s.now);
     this.#transmit(path.socket, path.remote, packet.subarray(0, plan.first));

@@ -24,6 +24,7 @@ import { ExpectedReplies } from './expect.js';
 import { Reassembly } from './fragments.js';
 import { type Path, PathTable } from './path.js';
 import { Peer } from './peer.js';
+import { Physical } from './physical.js';
 import { Surface } from './surface.js';
 import { Topology } from './topology.js';
 
@@ -43,6 +44,7 @@ export type Vl1Counter =
   | 'unknownPeer'
   | 'deferredFull'
   | 'deferredExpired'
+  | 'txTooManyPieces'
   | 'txQueueFull'
   | 'txQueueExpired'
   | 'malformed'
@@ -131,6 +133,7 @@ export class Vl1State {
   readonly surface = new Surface();
   readonly counters = new Counters<Vl1Counter>();
   readonly arena: Arena;
+  physical = Physical.NONE;
   sockets: readonly UdpSocket[] = [];
   /** Interface addresses with port, to be pushed to peers. */
   localAddresses: readonly InetAddress[] = [];
@@ -217,6 +220,7 @@ export class Vl1State {
       return false;
     }
     if (!this.topology.mayBeAt(address, remote)) return false;
+    if (this.physical.isBlacklisted(address, remote)) return false;
     return !(this.upper?.isVirtualIp(remote.ip) ?? false);
   }
 

@@ -15,6 +15,7 @@ import { MAX_SURFACES, SURFACE_EXPIRY_MS } from './constants.js';
 
 interface Entry {
   readonly from: string;
+  readonly socket: number;
   readonly scope: number;
   mine: RemoteAddress;
   at: number;
@@ -52,7 +53,14 @@ export class Surface {
       old !== undefined && trusted && now - old.at < SURFACE_EXPIRY_MS && !sameIp(old.mine, mine);
     this.#entries.delete(key);
     if (moved) this.#forget(scope, from.key);
-    this.#store(key, { from: from.key, scope, mine: remoteAddress(mine), at: now, trusted });
+    this.#store(key, {
+      from: from.key,
+      socket,
+      scope,
+      mine: remoteAddress(mine),
+      at: now,
+      trusted,
+    });
     return moved ? { scope, family: mine.family as 4 | 6 } : undefined;
   }
 
@@ -80,6 +88,11 @@ export class Surface {
     for (const isFirst of [true, false])
       for (const e of entries) if (e.trusted === isFirst) seen.set(e.mine.key, e.mine);
     return [...seen.values()];
+  }
+
+  /** Forgets what was said of sockets that are gone. */
+  keepSockets(ids: ReadonlySet<number>): void {
+    for (const [k, e] of this.#entries) if (!ids.has(e.socket)) this.#entries.delete(k);
   }
 
   sweep(now: number): void {

@@ -9,13 +9,14 @@
 import { type Moment, NEVER } from '../lib/time.js';
 import type { Writer } from '../lib/writer.js';
 import { type NodeAddress, readAddress } from '../wire/address.js';
-import type { InetAddress, RemoteAddress } from '../wire/inetaddress.js';
+import { type InetAddress, type RemoteAddress, remoteAddress } from '../wire/inetaddress.js';
 import {
   FLAG_COMPRESSED,
   FLAG_FRAGMENTED,
   FRAGMENT_HEAD_LEN,
   FRAGMENT_INDICATOR,
   HOPS_MASK,
+  LAST_SUITE,
   MAX_PACKET_LEN,
   OFF_DEST,
   OFF_FLAGS,
@@ -23,6 +24,9 @@ import {
   OFF_VERB,
   PACKET_HEAD_LEN,
   packetId,
+  SUITE_TRUSTED_PATH,
+  suiteOf,
+  trustedPathIdOf,
   VERB,
   VERB_MASK,
 } from '../wire/packet.js';
@@ -33,6 +37,7 @@ import { HelloReceiver } from './hello.js';
 import { Keeper } from './keeper.js';
 import type { Path } from './path.js';
 import type { Peer } from './peer.js';
+import { Physical, type PhysicalSettings } from './physical.js';
 import { Relay } from './relay.js';
 import { Sender } from './sender.js';
 import { type UdpSocket, type Vl1Options, type Vl1Out, Vl1State, type Vl1Upper } from './state.js';
@@ -79,15 +84,29 @@ export class Vl1 {
   // ---- inputs ----
 
   handleSockets(sockets: readonly UdpSocket[], localAddresses: readonly InetAddress[]): void {
-    this.state.sockets = sockets;
-    this.state.localAddresses = localAddresses;
-    const ids = new Set(sockets.map((s) => s.id));
-    for (const peer of this.state.peers.values()) {
-      for (let i = peer.slots.length - 1; i >= 0; i--) {
-        if (!ids.has(peer.slots[i]!.path.socket)) peer.slots.splice(i, 1);
-      }
-    }
+    const s = this.state;
+    const ids = new Set(sockets.map((x) => x.id));
+    const known = new Set(s.sockets.map((x) => x.id));
+    const isNew = ids.size !== known.size || sockets.some((x) => !known.has(x.id));
+    const told = new Set(s.localAddresses.map((a) => remoteAddress(a).key));
+    s.sockets = sockets;
+    if (localAddresses.some((a) => !told.has(remoteAddress(a).key))) this.#keeper.pushAnew();
+    s.localAddresses = localAddresses;
+    if (!isNew) return;
+    s.paths.keepSockets(ids);
+    s.surface.keepSockets(ids);
+    for (const peer of s.peers.values()) peer.keepSlots((slot) => ids.has(slot.path.socket));
+    this.#keeper.socketsChanged();
     this.#tickAt = Number.NEGATIVE_INFINITY;
+  }
+
+  /** What the user says of physical networks; paths that became forbidden are dropped. */
+  handlePhysical(settings: PhysicalSettings): void {
+    const s = this.state;
+    s.physical = new Physical(settings);
+    s.paths.configure(s.physical);
+    for (const peer of s.peers.values())
+      peer.keepSlots((slot) => s.isPathAllowed(peer.address, slot.path.remote));
   }
 
   addCachedPeer(record: PeerRecord): void {
@@ -213,13 +232,13 @@ export class Vl1 {
   /** One whole packet for us, still sealed, in a buffer of our own. */
   #decode(path: Path, packet: Uint8Array): void {
     const s = this.state;
-    const suite = (packet[OFF_FLAGS]! >> 3) & 7;
+    const suite = suiteOf(packet);
     const hops = packet[OFF_FLAGS]! & HOPS_MASK;
-    if (suite === 2) {
+    if (suite === SUITE_TRUSTED_PATH && !isOfTrustedPath(path, packet)) {
       s.counters.add('trustedPathRefused');
       return;
     }
-    if (suite > 3) {
+    if (suite > LAST_SUITE) {
       s.counters.add('badSuite');
       return;
     }
@@ -247,7 +266,7 @@ export class Vl1 {
 
   #open(peer: Peer, path: Path, packet: Uint8Array, arrivedAt: number): void {
     const s = this.state;
-    if (!s.options.core.open(peer.key, packet)) {
+    if (!this.#authenticates(peer, path, packet)) {
       s.counters.add('badMac');
       return;
     }
@@ -267,6 +286,12 @@ export class Vl1 {
         packetId: id,
       });
     }
+  }
+
+  /** Packets of a trusted path carry no MAC: where they come from vouches for them. */
+  #authenticates(peer: Peer, path: Path, packet: Uint8Array): boolean {
+    if (suiteOf(packet) === SUITE_TRUSTED_PATH) return isOfTrustedPath(path, packet);
+    return this.state.options.core.open(peer.key, packet);
   }
 
   /** Undoes the compression of the payload; undefined when it is not a valid block. */
@@ -321,6 +346,11 @@ export class Vl1 {
       this.#keeper.storePeer(peer);
     }
   }
+}
+
+/** Whether the id in the MAC's place is the one configured for the sender's network. */
+function isOfTrustedPath(path: Path, packet: Uint8Array): boolean {
+  return path.trustedPathId !== 0n && trustedPathIdOf(packet) === path.trustedPathId;
 }
 
 export { NEVER };

@@ -10,6 +10,9 @@ export const FRAGMENT_HEAD_LEN = 16;
 export const MAX_PACKET_LEN = 10024;
 export const MAX_PAYLOAD_LEN = MAX_PACKET_LEN - PACKET_HEAD_LEN;
 export const DEFAULT_PHYSICAL_MTU = 1432;
+/** Bounds of a configured physical MTU [2 section 20]. */
+export const MIN_PHYSICAL_MTU = 1400;
+export const MAX_PHYSICAL_MTU = 10324;
 export const MAX_FRAGMENTS = 7;
 export const MAX_HOPS = 3;
 
@@ -65,6 +68,25 @@ export const ERROR_CODE = {
   UNWANTED_MULTICAST: 0x08,
   NETWORK_AUTHENTICATION_REQUIRED: 0x09,
 } as const;
+
+/** Suites of byte 18 that are none of the packet core's [2 section 3]. */
+export const SUITE_TRUSTED_PATH = 2;
+export const LAST_SUITE = 3;
+const SUITE_SHIFT = 3;
+
+export function suiteOf(packet: Uint8Array): number {
+  return (packet[OFF_FLAGS]! >> SUITE_SHIFT) & 7;
+}
+
+/** Marks a clear packet as one of a trusted path: the id takes the MAC's place [2 section 20]. */
+export function writeTrustedPathId(packet: Uint8Array, id: bigint): void {
+  packet[OFF_FLAGS] = (packet[OFF_FLAGS]! & FLAG_FRAGMENTED) | (SUITE_TRUSTED_PATH << SUITE_SHIFT);
+  new DataView(packet.buffer, packet.byteOffset + OFF_MAC, 8).setBigUint64(0, id);
+}
+
+export function trustedPathIdOf(packet: Uint8Array): bigint {
+  return new DataView(packet.buffer, packet.byteOffset + OFF_MAC, 8).getBigUint64(0);
+}
 
 /** Packet id as on the wire, for replies and expected-reply tables. */
 export function packetId(packet: Uint8Array): bigint {
