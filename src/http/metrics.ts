@@ -5,9 +5,49 @@
  */
 import { rename, writeFile } from 'node:fs/promises';
 import type { Service } from '../host/service.js';
+import { LATENCY_BOUNDS } from '../vl1/latency.js';
+import type { Peer } from '../vl1/peer.js';
 import { addressText, networkIdText } from '../wire/address.js';
+import { ERROR_CODE, VERB } from '../wire/packet.js';
 
 const WRITE_MS = 5_000;
+
+/** Names of packet types in the order of the reference, and their verbs. */
+const PACKET_TYPES: readonly (readonly [string, number])[] = [
+  ['nop', VERB.NOP],
+  ['error', VERB.ERROR],
+  ['ack', VERB.ACK],
+  ['qos', VERB.QOS_MEASUREMENT],
+  ['hello', VERB.HELLO],
+  ['ok', VERB.OK],
+  ['whois', VERB.WHOIS],
+  ['rendezvous', VERB.RENDEZVOUS],
+  ['frame', VERB.FRAME],
+  ['ext_frame', VERB.EXT_FRAME],
+  ['echo', VERB.ECHO],
+  ['multicast_like', VERB.MULTICAST_LIKE],
+  ['network_credentials', VERB.NETWORK_CREDENTIALS],
+  ['network_config_request', VERB.NETWORK_CONFIG_REQUEST],
+  ['network_config', VERB.NETWORK_CONFIG],
+  ['multicast_gather', VERB.MULTICAST_GATHER],
+  ['multicast_frame', VERB.MULTICAST_FRAME],
+  ['push_direct_paths', VERB.PUSH_DIRECT_PATHS],
+  ['user_message', VERB.USER_MESSAGE],
+  ['remote_trace', VERB.REMOTE_TRACE],
+  ['path_negotiation_request', VERB.PATH_NEGOTIATION_REQUEST],
+];
+
+/** The last one has no code of its own on the wire. */
+const ERROR_TYPES: readonly (readonly [string, number | undefined])[] = [
+  ['obj_not_found', ERROR_CODE.OBJ_NOT_FOUND],
+  ['unsupported_operation', ERROR_CODE.UNSUPPORTED_OPERATION],
+  ['identity_collision', ERROR_CODE.IDENTITY_COLLISION],
+  ['need_membership_certificate', ERROR_CODE.NEED_MEMBERSHIP_CERTIFICATE],
+  ['network_access_denied', ERROR_CODE.NETWORK_ACCESS_DENIED],
+  ['unwanted_multicast', ERROR_CODE.UNWANTED_MULTICAST],
+  ['authentication_required', ERROR_CODE.NETWORK_AUTHENTICATION_REQUIRED],
+  ['internal_server_error', undefined],
+];
 
 interface Sample {
   readonly labels: Readonly<Record<string, string>>;
@@ -51,6 +91,8 @@ function nodeFamilies(s: Service): string[] {
   const udp = s.udp.counters;
   const networks = [...s.links.keys()].sort((a, b) => (a < b ? -1 : 1));
   return [
+    family('zt_packet', 'counter', 'packets by type', packetTypes(s)),
+    family('zt_packet_error', 'counter', 'errors by type', errorTypes(s)),
     family(
       'zt_data',
       'counter',
@@ -67,13 +109,68 @@ function nodeFamilies(s: Service): string[] {
         value: s.node.vl2.network(nwid)?.allGroups().length ?? 0,
       })),
     ),
+    latencyFamily(s),
     family('zt_peer_path_count', 'gauge', 'paths of a peer', pathCounts(s)),
+    family('zt_peer_packets', 'counter', 'packets of a peer', peerPackets(s)),
+    family('zt_peer_packet_errors', 'counter', 'errors from a peer', peerErrors(s)),
   ];
+}
+
+function packetTypes(s: Service): Sample[] {
+  const { rx, tx } = s.node.vl1.state.traffic;
+  return PACKET_TYPES.flatMap(([packet_type, verb]) => both(rx[verb]!, tx[verb]!, { packet_type }));
+}
+
+function errorTypes(s: Service): Sample[] {
+  const { rxErrors, txErrors } = s.node.vl1.state.traffic;
+  return ERROR_TYPES.flatMap(([error_type, code]) =>
+    both(code === undefined ? 0 : rxErrors[code]!, code === undefined ? 0 : txErrors[code]!, {
+      error_type,
+    }),
+  );
+}
+
+const peersOf = (s: Service): Peer[] =>
+  [...s.node.vl1.state.peers.values()].sort((a, b) => a.address - b.address);
+
+function peerPackets(s: Service): Sample[] {
+  return peersOf(s).flatMap((p) =>
+    both(p.packetsIn, p.packetsOut, { node_id: addressText(p.address) }),
+  );
+}
+
+function peerErrors(s: Service): Sample[] {
+  return peersOf(s).map((p) => ({
+    labels: { node_id: addressText(p.address) },
+    value: p.errorsIn,
+  }));
+}
+
+/** A histogram per peer: count, sum, then the buckets, each with those below it. */
+function latencyFamily(s: Service): string {
+  const name = 'zt_peer_latency';
+  const lines = peersOf(s).flatMap((p) => {
+    const node = `node_id="${addressText(p.address)}"`;
+    const h = p.latencies;
+    let below = 0;
+    const buckets = [...LATENCY_BOUNDS, Number.POSITIVE_INFINITY].map((bound, i) => {
+      below += h.buckets[i]!;
+      const le = bound === Number.POSITIVE_INFINITY ? '+Inf' : String(bound);
+      return `${name}_bucket{le="${le}",${node}} ${metricNumber(below)}\n`;
+    });
+    return [
+      `${name}_count{${node}} ${metricNumber(h.count)}\n`,
+      `${name}_sum{${node}} ${metricNumber(h.sum)}\n`,
+      ...buckets,
+    ];
+  });
+  if (lines.length === 0) return '';
+  return `# HELP ${name} latency of a peer, in ms\n# TYPE ${name} histogram\n${lines.join('')}`;
 }
 
 function pathCounts(s: Service): Sample[] {
   const now = performance.now();
-  return [...s.node.vl1.state.peers.values()].flatMap((p) => {
+  return peersOf(s).flatMap((p) => {
     const alive = p.slots.filter((x) => x.path.isAlive(now)).length;
     const labels = { node_id: addressText(p.address) };
     return [

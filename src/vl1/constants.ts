@@ -62,6 +62,10 @@ export const EXPECT_LIFE_MS = 30_000;
 export const MAX_EXPECTED = 16_384;
 /** Known peers; the least recently heard one without role goes first. */
 export const MAX_PEERS = 65_536;
+/** A peer whose record did not change is written anew this often: files of 30 days are removed. */
+export const STORE_UNCHANGED_MS = 86_400_000;
+/** A beacon of old versions is answered at most this often, node-wide [2 section 2]. */
+export const BEACON_MS = 2_500;
 export const MAX_PATHS = 131_072;
 export const MAX_SURFACES = 256;
 /** Addresses of ours that a peer is told: it tries at most 8 of each scope and family. */
@@ -69,6 +73,8 @@ export const MAX_PUSHED_ADDRESSES = 48;
 export const MAX_INTRODUCTIONS = 65_536;
 /** Identity checks that wait for a worker, and copies of one HELLO answered after it. */
 export const MAX_VALIDATIONS = 256;
+/** Checks that the host has at once: one that runs, one that follows without a pause. */
+export const VALIDATIONS_AT_ONCE = 2;
 export const MAX_HELLO_COPIES = 8;
 /** WHOIS requests of a node in all: datagrams with invented sources must not make it flood its root. */
 export const WHOIS_PER_SEC = 200;

@@ -21,34 +21,19 @@ import {
   VERB,
 } from '../wire/packet.js';
 import { emitWorld, MAX_WORLD_LEN, type World } from '../wire/world.js';
-import {
-  IDENTITY_GATE_MS,
-  MAX_HELLO_COPIES,
-  MAX_VALIDATIONS,
-  STRANGERS_PER_SEC,
-} from './constants.js';
+import { IDENTITY_GATE_MS, MAX_HELLO_COPIES, STRANGERS_PER_SEC } from './constants.js';
 import type { Contact } from './contact.js';
 import type { Path } from './path.js';
 import { Peer } from './peer.js';
 import type { Sender } from './sender.js';
 import type { Vl1State } from './state.js';
+import { Validations } from './validations.js';
 import type { Whois } from './whois.js';
 
 /** Ours: strangers let through per /24 or /48 in IDENTITY_GATE_MS. */
 const STRANGERS_PER_PREFIX = 32;
 const PREFIX_SLOTS = 16_384;
 const NO_WORLDS = new Uint8Array(0);
-
-interface Arrival {
-  readonly path: Path;
-  readonly hops: number;
-  readonly packet: Uint8Array;
-}
-
-interface Validation {
-  readonly hello: Hello;
-  readonly arrivals: Arrival[];
-}
 
 export class HelloReceiver {
   readonly #s: Vl1State;
@@ -59,8 +44,7 @@ export class HelloReceiver {
   #prefixes: { readonly since: Float64Array; readonly count: Uint8Array } | undefined;
   #secondStart = Number.NEGATIVE_INFINITY;
   #inSecond = 0;
-  #nextWork = 1;
-  readonly #validations = new Map<number, Validation>();
+  readonly #validations = new Validations();
   /** Called when a peer was added, after it was answered. */
   peerAdded: (peer: Peer) => void = () => undefined;
 
@@ -101,7 +85,7 @@ export class HelloReceiver {
   handleClear(path: Path, hops: number, packet: Uint8Array): void {
     const hello = this.#parse(packet);
     if (hello === undefined) return;
-    const peer = this.#s.peer(hello.identity.address);
+    const peer = this.#known(hello, path);
     if (peer === undefined) {
       this.#stranger(path, hops, packet, hello);
     } else if (!equalIdentities(peer.identity, hello.identity)) {
@@ -109,6 +93,14 @@ export class HelloReceiver {
     } else if (this.#s.options.core.open(peer.key, packet)) {
       this.#accept(peer, path, hops, packet, hello);
     } else this.#s.counters.add('badMac');
+  }
+
+  /** The peer of that address: in memory, or from an earlier run, whose check is not repeated. */
+  #known(hello: Hello, path: Path): Peer | undefined {
+    const { address } = hello.identity;
+    const peer = this.#s.peer(address);
+    if (peer !== undefined || !this.#whois.isCached(address) || !this.#gate(path)) return peer;
+    return this.#whois.recall(address);
   }
 
   /** A HELLO that came encrypted from a known peer; the identity was proved by the key. */
@@ -129,8 +121,8 @@ export class HelloReceiver {
   }
 
   #stranger(path: Path, hops: number, packet: Uint8Array, hello: Hello): void {
-    const waiting = this.#waitingFor(hello);
-    if (waiting === undefined && !this.#hasRoom(path)) return;
+    const waiting = this.#validations.find(hello.identity);
+    if (waiting === undefined && !this.#gate(path)) return;
     if (waiting !== undefined && waiting.arrivals.length >= MAX_HELLO_COPIES) {
       this.#s.counters.add('helloCopies');
       return;
@@ -152,32 +144,24 @@ export class HelloReceiver {
       waiting.arrivals.push(arrival);
       return;
     }
-    const id = this.#nextWork++;
-    this.#validations.set(id, { hello, arrivals: [arrival] });
+    const result = this.#validations.add(prefixHash(path.remote.ip), hello, arrival);
+    if (result !== 'added') this.#s.counters.add('helloChecksFull');
+    this.#startValidation();
+  }
+
+  #startValidation(): void {
+    const v = this.#validations.start();
+    if (v === undefined) return;
     const binary = new Uint8Array(IDENTITY_PUBLIC_LEN);
-    emitIdentity(hello.identity, binary, 0);
-    this.#s.out.validate(id, binary);
-  }
-
-  /** May another stranger's identity be checked? */
-  #hasRoom(path: Path): boolean {
-    if (this.#validations.size < MAX_VALIDATIONS) return this.#gate(path);
-    this.#s.counters.add('helloChecksFull');
-    return false;
-  }
-
-  #waitingFor(hello: Hello): Validation | undefined {
-    for (const v of this.#validations.values()) {
-      if (equalIdentities(v.hello.identity, hello.identity)) return v;
-    }
-    return undefined;
+    emitIdentity(v.hello.identity, binary, 0);
+    this.#s.out.validate(v.id, binary);
   }
 
   /** The worker's verdict on an identity. */
   validated(id: number, ok: boolean): void {
-    const v = this.#validations.get(id);
+    const v = this.#validations.finish(id);
     if (v === undefined) return;
-    this.#validations.delete(id);
+    this.#startValidation();
     if (!ok) {
       this.#s.counters.add('helloBadIdentity');
       return;

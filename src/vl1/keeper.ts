@@ -18,10 +18,12 @@ import {
   PATH_PROVE_MS,
   PEER_ACTIVITY_MS,
   PING_CHECK_MS,
+  STORE_UNCHANGED_MS,
   UPSTREAM_HEARTBEAT_MS,
   UPSTREAM_RETRY_MS,
 } from './constants.js';
 import type { Contact } from './contact.js';
+import { UNKNOWN_LATENCY } from './latency.js';
 import type { Path } from './path.js';
 import { Peer } from './peer.js';
 import type { Relay } from './relay.js';
@@ -30,7 +32,7 @@ import type { Whois } from './whois.js';
 
 /** Unanswered contacts of an upstream before the pace drops to the reference's 5 s. */
 const FAST_RETRIES = 10;
-/** A record of a peer is rewritten at most this often. */
+/** A changed record of a peer is rewritten at most this often. */
 const STORE_EVERY_MS = 300_000;
 
 export class Keeper {
@@ -114,6 +116,7 @@ export class Keeper {
     if (path !== undefined) {
       if (now - peer.lastFullHelloAt >= FULL_HELLO_MS) {
         peer.lastFullHelloAt = now;
+        peer.latencies.observe(path.latency);
         for (const slot of peer.slots)
           if (!Peer.isExpired(slot, now)) this.#contact.contactPath(peer, slot.path, true);
       } else if (now - Math.max(path.lastInAt, path.lastOutAt) >= UPSTREAM_HEARTBEAT_MS) {
@@ -186,6 +189,7 @@ export class Keeper {
 
   #keepAlive(peer: Peer): void {
     const now = this.#s.now;
+    peer.latencies.observe(peer.directPath(now)?.latency ?? UNKNOWN_LATENCY);
     const full = now - peer.lastFullHelloAt >= FULL_HELLO_MS;
     if (full) peer.lastFullHelloAt = now;
     for (const slot of peer.slots) {
@@ -231,8 +235,7 @@ export class Keeper {
         this.#whois.addCached(recordOf(peer));
         continue;
       }
-      if (this.#s.topology.amUpstream && now - peer.lastStoredAt >= STORE_EVERY_MS)
-        this.storePeer(peer);
+      if (this.#isStoreDue(peer)) this.storePeer(peer);
       for (const slot of peer.slots) used.add(slot.path);
       for (const path of peer.confirmedAt.keys()) used.add(path);
     }
@@ -244,8 +247,16 @@ export class Keeper {
     this.#whois.sweep();
   }
 
+  /** Peers that were heard are kept as they change: a killed process leaves fresh records. */
+  #isStoreDue(peer: Peer): boolean {
+    if (peer.lastReceiveAt === Number.NEGATIVE_INFINITY) return false;
+    const age = this.#s.now - peer.lastStoredAt;
+    return age >= (peer.isChanged ? STORE_EVERY_MS : STORE_UNCHANGED_MS);
+  }
+
   /** Hands the peer's cache record to the host. */
   storePeer(peer: Peer): void {
+    peer.isChanged = false;
     peer.lastStoredAt = this.#s.now;
     this.#s.out.storePeer(peer.address, emitPeerRecord(recordOf(peer)));
   }

@@ -6,9 +6,8 @@ import type { RemoteAddress } from '../wire/inetaddress.js';
 import { ipScope } from '../wire/inetaddress.js';
 import { DEFAULT_PHYSICAL_MTU } from '../wire/packet.js';
 import { MAX_PATHS, PATH_ALIVE_MS, PATH_PROBE_MS } from './constants.js';
+import { UNKNOWN_LATENCY } from './latency.js';
 import { Physical } from './physical.js';
-
-const UNKNOWN_LATENCY = 0xffff;
 
 export class Path {
   readonly socket: number;

@@ -8,6 +8,7 @@ import type { Identity } from '../wire/identity.js';
 import { sameIp } from '../wire/inetaddress.js';
 import { PROTOCOL_VERSION_AES } from '../wire/packet.js';
 import { MAX_PATHS_PER_PEER, PATH_EXPIRY_MS, PATH_SILENT_MS, TRUST_MS } from './constants.js';
+import { LatencyHistogram } from './latency.js';
 import type { Path } from './path.js';
 
 const LONG_AGO = Number.NEGATIVE_INFINITY;
@@ -38,6 +39,13 @@ export class Peer {
   lastStoredAt = LONG_AGO;
   pushReceivedAt = LONG_AGO;
   pushCount = 0;
+  /** Authenticated packets from it, packets sealed for it, ERRORs from it. */
+  packetsIn = 0;
+  packetsOut = 0;
+  errorsIn = 0;
+  readonly latencies = new LatencyHistogram();
+  /** The cache record differs from the one last stored. */
+  isChanged = true;
   /** Contacts of an upstream that got no answer in a row. */
   unansweredContacts = 0;
   lastContactAt = LONG_AGO;
@@ -131,6 +139,7 @@ export class Peer {
   /** Learns a path that answered us [2 section 12.3, LEARN]. */
   learn(now: number, path: Path): void {
     const slot: PathSlot = { path, lastAuthAt: now };
+    this.isChanged = true;
     const stale = this.slots.findIndex(
       (s) =>
         s.path.socket === path.socket &&
@@ -164,6 +173,12 @@ export class Peer {
   }
 
   setVersion(protocol: number, major: number, minor: number, revision: number): void {
+    const isSame =
+      protocol === this.protocol &&
+      major === this.major &&
+      minor === this.minor &&
+      revision === this.revision;
+    if (!isSame) this.isChanged = true;
     this.protocol = protocol;
     this.major = major;
     this.minor = minor;

@@ -19,6 +19,8 @@ export class Relay {
   readonly #s: Vl1State;
   readonly #send: Sender;
   readonly #introducedAt = new Map<string, number>();
+  /** Takes a destination of an earlier run into memory; usable once it answered. */
+  recall: (address: NodeAddress) => void = () => undefined;
 
   constructor(state: Vl1State, sender: Sender) {
     this.#s = state;
@@ -65,8 +67,9 @@ export class Relay {
     const peer = this.#s.peer(dest);
     const direct = peer?.unexpiredPath(now);
     if (peer !== undefined && direct !== undefined) return { peer, path: direct };
+    if (peer === undefined) this.recall(dest);
     const up = this.#s.bestUpstream();
-    if (up === undefined || up.address === source || up.address === dest) return undefined;
+    if (up === undefined || up.address === source) return undefined;
     const path = up.anyPath(now);
     return path === undefined ? undefined : { peer: up, path };
   }

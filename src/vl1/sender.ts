@@ -24,6 +24,7 @@ import {
   PACKET_HEAD_LEN,
   packetId,
   VERB,
+  VERB_MASK,
   writeFragmentHead,
   writeTrustedPathId,
 } from '../wire/packet.js';
@@ -32,6 +33,8 @@ import type { Path } from './path.js';
 import type { Peer } from './peer.js';
 import type { Vl1State } from './state.js';
 
+/** Where an ERROR has its code: after the verb and packet id it is about [2 section 10.3]. */
+const OFF_ERROR_CODE = PACKET_HEAD_LEN + 9;
 /** Payloads up to this length are never compressed [1 section 6]. */
 const COMPRESS_MIN_LEN = 65;
 /** Verbs whose OK is awaited when they take the general path. */
@@ -96,6 +99,7 @@ export class Sender {
    */
   direct(peer: Peer, path: Path, suite: Suite = peer.suite): bigint {
     const packet = this.#buffer.subarray(0, this.#writer.pos);
+    this.#count(peer, packet);
     this.#s.options.core.seal(peer.key, packet, suite);
     path.sent(this.#s.now);
     this.#transmit(path.socket, path.remote, packet);
@@ -111,6 +115,7 @@ export class Sender {
     maskFrom?: number,
   ): bigint {
     const packet = this.#buffer.subarray(0, this.#writer.pos);
+    this.#count(undefined, packet);
     if (maskFrom !== undefined) this.#s.options.core.maskHello(key, packet, maskFrom);
     this.#s.options.core.seal(key, packet, suite);
     for (const s of this.#s.sockets) {
@@ -135,6 +140,11 @@ export class Sender {
     this.#queue.push({ dest, at: this.#s.now, packet: packet.slice() });
     if (this.#s.peer(dest) === undefined) this.whois(dest);
     else this.#hint(dest);
+  }
+
+  /** A packet of ours, still in clear, is about to leave. */
+  #count(peer: Peer | undefined, packet: Uint8Array): void {
+    this.#s.sent(peer, packet[OFF_VERB]! & VERB_MASK, packet[OFF_ERROR_CODE] ?? 0);
   }
 
   #hint(dest: NodeAddress): void {
@@ -165,7 +175,8 @@ export class Sender {
       return true;
     }
     if (plan.pieces > 0) packet[OFF_FLAGS] = packet[OFF_FLAGS]! | FLAG_FRAGMENTED;
-    const verb = packet[OFF_VERB]! & 0x1f;
+    const verb = packet[OFF_VERB]! & VERB_MASK;
+    this.#count(peer, packet);
     if (path.trustedPathId !== 0n) writeTrustedPathId(packet, path.trustedPathId);
     else this.#s.options.core.seal(peer.key, packet, peer.suite);
     if (AWAITS_REPLY.has(verb)) this.#s.expected.add(this.#s.now, packetId(packet));

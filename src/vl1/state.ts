@@ -17,7 +17,7 @@ import {
   SCOPE_PRIVATE,
   SCOPE_PSEUDO_PRIVATE,
 } from '../wire/inetaddress.js';
-import { PROTOCOL_VERSION_AES } from '../wire/packet.js';
+import { PROTOCOL_VERSION_AES, VERB } from '../wire/packet.js';
 import type { World } from '../wire/world.js';
 import { MAX_PEERS } from './constants.js';
 import { ExpectedReplies } from './expect.js';
@@ -27,6 +27,7 @@ import { Peer } from './peer.js';
 import { Physical } from './physical.js';
 import { Surface } from './surface.js';
 import { Topology } from './topology.js';
+import { Traffic } from './traffic.js';
 
 export type Vl1Counter =
   | 'rxDatagrams'
@@ -58,6 +59,8 @@ export type Vl1Counter =
   | 'helloCollision'
   | 'lowOrderKey'
   | 'okUnexpected'
+  | 'bondingIgnored'
+  | 'beacon'
   | 'echoGated'
   | 'whoisGated'
   | 'whoisThrottled'
@@ -132,6 +135,7 @@ export class Vl1State {
   readonly reassembly = new Reassembly();
   readonly surface = new Surface();
   readonly counters = new Counters<Vl1Counter>();
+  readonly traffic = new Traffic();
   readonly arena: Arena;
   physical = Physical.NONE;
   sockets: readonly UdpSocket[] = [];
@@ -146,6 +150,19 @@ export class Vl1State {
     this.self = options.identity;
     this.topology = new Topology(options.primitives, options.identity, options.planet);
     this.arena = new Arena(options.poison ?? false);
+  }
+
+  /** Counts an authenticated packet. */
+  received(peer: Peer, verb: number): void {
+    this.traffic.rx[verb]!++;
+    peer.packetsIn++;
+  }
+
+  /** Counts a packet as it is sealed; `code` is that of an ERROR. */
+  sent(peer: Peer | undefined, verb: number, code: number): void {
+    this.traffic.tx[verb]!++;
+    if (verb === VERB.ERROR) this.traffic.txErrors[code]!++;
+    if (peer !== undefined) peer.packetsOut++;
   }
 
   get now(): number {

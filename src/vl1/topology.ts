@@ -26,6 +26,7 @@ export class Topology {
   #upstreams = new Map<NodeAddress, Upstream>();
   #amUpstream = false;
   #allowsLoopback = false;
+  #isOnlyLoopback = false;
 
   constructor(p: Primitives, self: Identity, planet: World) {
     this.#p = p;
@@ -54,6 +55,11 @@ export class Topology {
   /** Whether a world lists loopback endpoints, so that 127/8 and ::1 may be paths [0 decision 7]. */
   get allowsLoopback(): boolean {
     return this.#allowsLoopback;
+  }
+
+  /** Whether all endpoints that the worlds list are on loopback, and there are some. */
+  get isOnlyLoopback(): boolean {
+    return this.#isOnlyLoopback;
   }
 
   get upstreams(): ReadonlyMap<NodeAddress, Upstream> {
@@ -144,10 +150,10 @@ export class Topology {
       }
     }
     this.#upstreams = new Map([...ups].sort(([a], [b]) => a - b));
-    this.#allowsLoopback = [this.#planet, ...this.#moons.values()].some((w) =>
-      w.roots.some((r) =>
-        r.endpoints.some((e) => e.family !== 0 && ipScope(e.ip) === SCOPE_LOOPBACK),
-      ),
+    const scopes = [this.#planet, ...this.#moons.values()].flatMap((w) =>
+      w.roots.flatMap((r) => r.endpoints.filter((e) => e.family !== 0).map((e) => ipScope(e.ip))),
     );
+    this.#allowsLoopback = scopes.includes(SCOPE_LOOPBACK);
+    this.#isOnlyLoopback = this.#allowsLoopback && scopes.every((s) => s === SCOPE_LOOPBACK);
   }
 }

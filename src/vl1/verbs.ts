@@ -66,6 +66,7 @@ export class VerbHandlers {
       case VERB.QOS_MEASUREMENT:
       case VERB.PATH_NEGOTIATION_REQUEST:
         // Bonding verbs of a peer that bonds; we do not [2 section 18].
+        this.#s.counters.add('bondingIgnored');
         return 'ignored';
       case VERB.FRAME:
       case VERB.EXT_FRAME:
@@ -124,8 +125,13 @@ export class VerbHandlers {
     const to = remoteAddress(r.endpoint);
     const opener = this.#s.arena.alloc(4);
     this.#s.options.entropy.fill(opener);
-    this.#send.raw(m.path.socket, to, opener, to.family === 4 ? OPENER_TTL : undefined);
-    this.#contact.contact(peer, to, m.path.socket, false);
+    // An address of the other family can not be reached from the socket the message came on.
+    const socket = m.path.remote.family === to.family ? m.path.socket : undefined;
+    for (const s of this.#s.sockets) {
+      const isMeant = socket === undefined ? s.family === to.family : s.id === socket;
+      if (isMeant) this.#send.raw(s.id, to, opener, to.family === 4 ? OPENER_TTL : undefined);
+    }
+    this.#contact.contact(peer, to, socket, false);
     return 'done';
   }
 
@@ -233,6 +239,8 @@ export class VerbHandlers {
     r.skip(8);
     const code = r.u8();
     if (r.failed) return this.#malformed();
+    this.#s.traffic.rxErrors[code]!++;
+    m.peer.errorsIn++;
     if (inReVerb === VERB.HELLO && code === ERROR_CODE.IDENTITY_COLLISION) {
       if (this.#s.topology.isUpstream(m.peer.address)) {
         this.#s.counters.add('identityCollisionReported');

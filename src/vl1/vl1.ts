@@ -31,6 +31,7 @@ import {
   VERB_MASK,
 } from '../wire/packet.js';
 import type { PeerRecord } from '../wire/peer-record.js';
+import { BEACON_MS } from './constants.js';
 import { Contact } from './contact.js';
 import type { Assembled } from './fragments.js';
 import { HelloReceiver } from './hello.js';
@@ -46,6 +47,8 @@ import { type Deferred, Whois } from './whois.js';
 
 /** How often queues and upstreams are looked at [2 section 19.2]. */
 const TICK_MS = 500;
+/** A legacy beacon: 8 bytes that do not matter, then an address [2 section 2]. */
+const BEACON_LEN = 13;
 
 export class Vl1 {
   readonly state: Vl1State;
@@ -59,6 +62,7 @@ export class Vl1 {
   readonly #rx = new Uint8Array(MAX_PACKET_LEN);
   readonly #inflated = new Uint8Array(MAX_PACKET_LEN);
   #tickAt = Number.NEGATIVE_INFINITY;
+  #beaconAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: Vl1Options, out: Vl1Out) {
     if (options.identity.privateKey === undefined)
@@ -71,6 +75,7 @@ export class Vl1 {
     this.#relay = new Relay(this.state, this.#send);
     this.#verbs = new VerbHandlers(this.state, this.#send, this.#contact, this.#whois);
     this.#keeper = new Keeper(this.state, this.#contact, this.#whois, this.#relay);
+    this.#relay.recall = (address) => this.#whois.recallAndContact(address);
     this.#verbs.identityLearned = (peer) => this.#retryFor(peer);
     this.#hello.peerAdded = (peer) => this.#retryFor(peer);
     this.#contact.pathLearned = (peer) => this.#pathLearned(peer);
@@ -125,7 +130,8 @@ export class Vl1 {
     }
     const path = s.paths.findOrMake(socket, from);
     if (path.lastInAt > Number.NEGATIVE_INFINITY) path.heard(at.mono);
-    if (bytes.length <= FRAGMENT_HEAD_LEN) s.counters.add('short');
+    if (bytes.length === BEACON_LEN) this.#beacon(path, bytes);
+    else if (bytes.length <= FRAGMENT_HEAD_LEN) s.counters.add('short');
     else if (bytes[OFF_SOURCE] === FRAGMENT_INDICATOR) this.#fragment(path, bytes);
     else if (bytes.length < PACKET_HEAD_LEN) s.counters.add('short');
     else if (bytes.length > MAX_PACKET_LEN) s.counters.add('oversize');
@@ -200,6 +206,18 @@ export class Vl1 {
 
   // ---- a datagram's way in ----
 
+  /** A beacon of an old version on our local network: a known peer gets a sign of life. */
+  #beacon(path: Path, bytes: Uint8Array): void {
+    const s = this.state;
+    s.counters.add('beacon');
+    const peer = s.peer(readAddress(bytes, OFF_DEST));
+    if (peer === undefined || s.now - this.#beaconAt < BEACON_MS) return;
+    if (!s.isPathAllowed(peer.address, path.remote)) return;
+    this.#beaconAt = s.now;
+    this.#send.begin(peer.address, VERB.NOP);
+    this.#send.direct(peer, path);
+  }
+
   #fragment(path: Path, bytes: Uint8Array): void {
     if (readAddress(bytes, OFF_DEST) !== this.state.self.address) {
       this.#relay.handle(path, bytes);
@@ -247,7 +265,7 @@ export class Vl1 {
       return;
     }
     const source = readAddress(packet, OFF_SOURCE);
-    const peer = s.peer(source);
+    const peer = s.peer(source) ?? this.#whois.recallAndContact(source);
     if (peer === undefined) {
       s.counters.add('unknownPeer');
       this.#whois.defer({
@@ -308,6 +326,7 @@ export class Vl1 {
   #dispatch(peer: Peer, path: Path, packet: Uint8Array, id: bigint): 'defer' | 'done' {
     const verb = packet[OFF_VERB]! & VERB_MASK;
     const hops = packet[OFF_FLAGS]! & HOPS_MASK;
+    this.state.received(peer, verb);
     if (verb === VERB.HELLO) {
       this.#hello.handleAuthenticated(peer, path, hops, packet);
       return 'done';
@@ -342,9 +361,7 @@ export class Vl1 {
   #pathLearned(peer: Peer): void {
     if (this.state.topology.isUpstream(peer.address)) this.#send.retry();
     else this.#send.retry(peer.address);
-    if (this.state.topology.amUpstream && peer.lastStoredAt === Number.NEGATIVE_INFINITY) {
-      this.#keeper.storePeer(peer);
-    }
+    if (peer.lastStoredAt === Number.NEGATIVE_INFINITY) this.#keeper.storePeer(peer);
   }
 }
 

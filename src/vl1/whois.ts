@@ -3,7 +3,7 @@
  * the cache of peers from earlier runs [2 section 9].
  */
 import type { NodeAddress } from '../wire/address.js';
-import { type InetAddress, remoteAddress } from '../wire/inetaddress.js';
+import { remoteAddress } from '../wire/inetaddress.js';
 import { VERB } from '../wire/packet.js';
 import type { PeerRecord } from '../wire/peer-record.js';
 import {
@@ -16,8 +16,12 @@ import {
 } from './constants.js';
 import type { Contact } from './contact.js';
 import type { Path } from './path.js';
+import type { Peer } from './peer.js';
 import type { Sender } from './sender.js';
 import type { Vl1State } from './state.js';
+
+/** Ours: addresses of a record that are tried; it may hold 64. */
+const MAX_RECALLED_ENDPOINTS = 8;
 
 export interface Deferred {
   readonly at: number;
@@ -63,7 +67,8 @@ export class Whois {
    * own waits for it: sources can be invented, so these get no more than their share.
    */
   request(address: NodeAddress, forOthers = false): void {
-    if (address === this.#s.self.address || this.#fromCache(address)) return;
+    if (address === this.#s.self.address) return;
+    if (this.recallAndContact(address) !== undefined) return;
     const asked = this.#askedAt.get(address);
     if (asked !== undefined && this.#s.now - asked < WHOIS_RETRY_MS) return;
     if (this.#askedAt.size >= MAX_PEERS || !this.#maySend(forOthers)) return;
@@ -88,19 +93,30 @@ export class Whois {
     return true;
   }
 
-  /** Takes a cached identity and tries its addresses. */
-  #fromCache(address: NodeAddress): boolean {
+  isCached(address: NodeAddress): boolean {
+    return this.#cache.has(address);
+  }
+
+  /** Takes a peer of an earlier run into memory. Its identity and version are believed. */
+  recall(address: NodeAddress): Peer | undefined {
     const record = this.#cache.get(address);
-    if (record === undefined) return false;
+    if (record === undefined) return undefined;
     this.#cache.delete(address);
     const peer = this.#s.addPeer(record.identity);
-    if (peer === undefined) return false;
     const v = record.version;
-    peer.setVersion(v.protocol, v.major, v.minor, v.revision);
-    for (const e of record.endpoints.slice(0, 8) as InetAddress[]) {
+    peer?.setVersion(v.protocol, v.major, v.minor, v.revision);
+    return peer;
+  }
+
+  /** Like `recall`, and tries the addresses at which the peer was [2 section 9.2]. */
+  recallAndContact(address: NodeAddress): Peer | undefined {
+    const endpoints = this.#cache.get(address)?.endpoints ?? [];
+    const peer = this.recall(address);
+    if (peer === undefined) return undefined;
+    for (const e of endpoints.slice(0, MAX_RECALLED_ENDPOINTS)) {
       if (this.#s.isPathAllowed(address, e)) this.#contact.hello(peer, remoteAddress(e));
     }
-    return true;
+    return peer;
   }
 
   learned(address: NodeAddress): void {

@@ -163,7 +163,6 @@ test('a peer that fell silent is known again at its next packet', (t) => {
   target.meet(peer);
   for (let i = 0; i < 1_100; i++) target.wait(500);
   t.is(target.node.vl1.peer(peer.address), undefined);
-  target.send(peer, VERB.ECHO, new Uint8Array(3));
-  const answers = target.opened(peer, target.wait(600));
+  const answers = target.opened(peer, target.send(peer, VERB.ECHO, new Uint8Array(3)));
   t.true(answers.some((p) => p.verb === VERB.OK));
 });
