@@ -86,6 +86,7 @@ suite 'vectors' node build/test/vectors/main.js
 if [ "${1:-}" != --quick ]; then
 	suite 'altered vectors noticed' node build/test/mutation/main.js
 	[ -f build/test/service/main.js ] && suite 'service records' node build/test/service/main.js
+	[ -f build/test/underlay/main.js ] && suite 'NATs and interfaces' node build/test/underlay/main.js
 	[ -f build/test/preload/main.js ] && suite 'preload' node build/test/preload/main.js
 	[ -f build/test/e2e/main.js ] && suite 'end to end' node build/test/e2e/main.js
 fi

@@ -32,6 +32,17 @@ function canBindUdp(port: number, address: string): Promise<boolean> {
   });
 }
 
+/** A port that nobody uses for UDP now. @throws PortBusyError. */
+export async function randomUdpPort(): Promise<number> {
+  for (let i = 0; i < TRIES; i++) {
+    const port = randomInt(RANDOM_FIRST, RANDOM_LAST + 1);
+    // A machine without IPv6 can bind one family only.
+    const [v4, v6] = [await canBindUdp(port, '0.0.0.0'), await canBindUdp(port, '::')];
+    if (v4 || v6) return port;
+  }
+  throw new PortBusyError('no free UDP port was found');
+}
+
 async function isFree(port: number): Promise<boolean> {
   for (const host of ['0.0.0.0', '::']) {
     if ((await canBindUdp(port, host)) && (await canBindTcp(port, host))) return true;

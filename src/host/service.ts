@@ -40,9 +40,12 @@ import { type HomeLock, lockHome } from './lock.js';
 import { errorText, type Log } from './log.js';
 import { Loop } from './loop.js';
 import { NetworkLink } from './network-link.js';
+import { physicalConf, underlaySettings } from './physical-conf.js';
+import { GatewayMapper } from './port-mapping.js';
 import { choosePort, DEFAULT_PORT } from './ports.js';
 import { readToken } from './tokens.js';
 import { Udp } from './udp.js';
+import { Underlay } from './underlay.js';
 
 export class ServiceStartError extends Error {
   readonly code = 'ERR_SERVICE_START';
@@ -56,7 +59,8 @@ export interface ServiceOptions {
   readonly log: Log;
 }
 
-const RESCAN_MS = 30_000;
+/** [4 section 2] */
+const COLLIDED_IDENTITY = 'identity.secret.saved_after_collision';
 const FAILURE_LOG_MS = 60_000;
 /** Peers that were not written anew for so long are forgotten, looked at so often [2 section 21]. */
 const PEER_FILE_LIFE_MS = 30 * 86_400_000;
@@ -78,6 +82,7 @@ export class Service {
   readonly log: Log;
   readonly node: Node;
   readonly udp: Udp;
+  readonly underlay: Underlay;
   readonly loop: Loop;
   readonly identity: Identity;
   readonly primitives: Primitives;
@@ -90,10 +95,16 @@ export class Service {
   localConf: JsonRecord;
   /** Called after local.conf changed. */
   onLocalConf: () => void = () => undefined;
+  /** Called once when our address turned out to be another node's, at once if it did already. */
+  set onIdentityLost(act: () => void) {
+    this.#onIdentityLost = act;
+    if (this.#hasLostIdentity) act();
+  }
+  #onIdentityLost: () => void = () => undefined;
+  #hasLostIdentity = false;
   readonly #confCheck: NodeJS.Timeout;
   readonly #worker: IdentityWorker;
   readonly #lock: HomeLock;
-  readonly #rescan: NodeJS.Timeout;
   readonly #prune: NodeJS.Timeout;
   #stopping: Promise<void> | undefined;
   #failureLoggedAt = Number.NEGATIVE_INFINITY;
@@ -203,9 +214,9 @@ export class Service {
       stackFailed: (nwid, e) => this.links.get(nwid)?.stackFailed(e),
       inputFailed: (e) => this.#inputFailed(e),
     });
+    this.underlay = this.#makeUnderlay();
     this.controller = new Controller();
     this.node.setController(this.controller);
-    this.#rescan = setInterval(() => this.#announceSockets(), RESCAN_MS);
     this.#prune = setInterval(() => this.#prunePeers(), PRUNE_MS);
     this.#confCheck = setInterval(() => {
       const conf = p.confFile.reload();
@@ -216,27 +227,52 @@ export class Service {
   /** Puts settings in force, as far as they are not only read at the start [4 section 9]. */
   setLocalConf(conf: JsonRecord): void {
     this.localConf = conf;
+    this.#applyPhysical();
+    this.underlay.refresh();
     this.onLocalConf();
   }
 
+  #applyPhysical(): void {
+    const conf = physicalConf(this.localConf);
+    for (const c of conf.complaints) this.log('warning', `local.conf: ${c}; ignored`);
+    this.loop.run((node, at) => node.handlePhysical(at, conf));
+  }
+
+  #makeUnderlay(): Underlay {
+    const { topology } = this.node.vl1.state;
+    return new Underlay({
+      udp: this.udp,
+      log: this.log,
+      makeMapper: (changed) =>
+        new GatewayMapper(this.log, addressText(this.identity.address), changed),
+      settings: () => underlaySettings(this.localConf),
+      loopback: () => (topology.isOnlyLoopback ? 'only' : topology.allowsLoopback ? 'also' : 'no'),
+      isVirtual: (ip) => this.node.vl2.isVirtualIp(ip),
+      isOnline: () => this.node.isOnline,
+      now: readClock,
+      announce: (sockets, addresses) =>
+        this.loop.run((node, at) => node.handleSockets(at, sockets, addresses)),
+    });
+  }
+
   async #open(port: number): Promise<void> {
+    this.#loadMoons();
+    this.#applyPhysical();
     try {
-      await this.udp.open(port);
+      await this.underlay.open(port);
     } catch (e) {
-      clearInterval(this.#rescan);
+      await this.underlay.close();
       clearInterval(this.#prune);
       clearInterval(this.#confCheck);
       throw new ServiceStartError(`UDP port ${port} can not be bound: ${errorText(e)}`);
     }
-    this.home.writeNow('zerotier-one.port', String(this.udp.port));
+    this.home.writeNow('zerotier-one.port', String(port));
     // Left behind by old versions [4 section 2].
     this.home.remove('iddb.d');
-    this.#loadMoons();
     loadController(this.home, this.controller, this.log);
     this.#prunePeers();
     await this.home.flush();
     this.#loadPeers();
-    this.#announceSockets();
     for (const nwid of this.#storedNetworks()) await this.join(nwid);
     this.loop.flush();
   }
@@ -252,12 +288,7 @@ export class Service {
 
   /** Port of UDP and of the control API. */
   get port(): number {
-    return this.udp.port;
-  }
-
-  #announceSockets(): void {
-    const local = this.udp.localAddresses(this.node.vl1.state.topology.allowsLoopback);
-    this.loop.run((node, at) => node.handleSockets(at, this.udp.sockets, local));
+    return this.underlay.ports.primary;
   }
 
   #validate(id: number, identity: Uint8Array): void {
@@ -276,6 +307,7 @@ export class Service {
     switch (o.kind) {
       case 'storeWorld':
         this.home.write(worldFile(o.world), emitWorld(o.world));
+        this.underlay.refresh();
         break;
       case 'storePeer':
         this.home.write(`peers.d/${addressText(o.address)}.peer`, o.record.slice());
@@ -294,12 +326,31 @@ export class Service {
         this.links.get(o.nwid)?.changed();
         break;
       case 'identityCollision':
-        this.log(
-          'error',
-          'a root reports that another node owns our address; stop the service, move identity.secret and identity.public away and start it again for a new one',
-        );
+        this.#identityLost();
         break;
     }
+  }
+
+  /**
+   * A root says that another node owns our address [2 section 10.3]: the identity is set aside, and
+   * whoever runs the service starts it again with a new one.
+   */
+  #identityLost(): void {
+    if (this.#hasLostIdentity) return;
+    this.#hasLostIdentity = true;
+    this.log(
+      'error',
+      `a root reports that another node owns the address ${addressText(this.identity.address)}: ` +
+        `its identity is kept as ${COLLIDED_IDENTITY}, a new one takes its place`,
+    );
+    try {
+      this.home.renameNow('identity.secret', COLLIDED_IDENTITY);
+      this.home.removeNow('identity.public');
+    } catch (e) {
+      this.log('error', `${this.home.path('identity.secret')}: ${errorText(e)}`);
+      return;
+    }
+    this.#onIdentityLost();
   }
 
   #loadMoons(): void {
@@ -393,13 +444,12 @@ export class Service {
   }
 
   async #stop(): Promise<void> {
-    clearInterval(this.#rescan);
     clearInterval(this.#prune);
     clearInterval(this.#confCheck);
     await Promise.all([...this.links.values()].map((l) => l.close()));
     this.loop.run((node, at) => node.storePeers(at));
     this.loop.close();
-    this.udp.close();
+    await this.underlay.close();
     await this.#worker.close();
     await this.home.flush();
     this.home.removeNow('zerotier-one.pid');

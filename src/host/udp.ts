@@ -1,22 +1,20 @@
 /**
- * UDP on node:dgram: one socket per address family and port. Datagrams in are handed on as they
- * come; datagrams out are copied, since the system may keep them while its buffer is full.
+ * UDP on node:dgram: one socket per local address and port. Datagrams in are handed on as they come;
+ * datagrams out are copied, since the system may keep them while its buffer is full.
+ *
+ * What is bound follows `bind`, which opens what is missing and closes what is no longer wanted;
+ * a socket's id is never used again while another one could still be meant by it.
  */
 import { createSocket, type Socket } from 'node:dgram';
-import { networkInterfaces } from 'node:os';
 import type { UdpSocket } from '../vl1/state.js';
 import {
   type InetAddress,
   inetAddress,
-  ipScope,
+  inetAddressText,
   ipText,
   parseIp,
   type RemoteAddress,
   remoteAddress,
-  SCOPE_GLOBAL,
-  SCOPE_LOOPBACK,
-  SCOPE_PRIVATE,
-  SCOPE_PSEUDO_PRIVATE,
 } from '../wire/inetaddress.js';
 import { errorText, type Log } from './log.js';
 
@@ -26,9 +24,9 @@ const SOCKET_BUFFER_LEN = 4 * 1024 * 1024;
 const MAX_QUEUED_LEN = 1024 * 1024;
 /** Ours: remote endpoints whose parsed form is kept. */
 const MAX_KNOWN = 65_536;
+/** Ids fit 16 bits, since paths are found by them. */
+const MAX_SOCKET_ID = 0xffff;
 const DEFAULT_TTL = 64;
-/** Interfaces that carry other virtual networks [2 section 12.7]. */
-const VIRTUAL_INTERFACE = /^(?:lo|zt|tun|tap)/;
 
 /**
  * Addresses here are always literal: nothing is looked up, and a datagram leaves within the call
@@ -51,10 +49,11 @@ export interface UdpCounters {
   bytesOut: number;
   sendErrors: number;
   sendQueueFull: number;
+  bindErrors: number;
 }
 
 interface Bound extends UdpSocket {
-  readonly port: number;
+  readonly local: InetAddress;
   readonly socket: Socket;
 }
 
@@ -66,10 +65,15 @@ export class Udp {
     bytesOut: 0,
     sendErrors: 0,
     sendQueueFull: 0,
+    bindErrors: 0,
   };
   readonly #log: Log;
   readonly #handler: DatagramHandler;
-  #bound: Bound[] = [];
+  readonly #bound = new Map<number, Bound>();
+  /** Addresses that could not be bound, so that it is said once. */
+  readonly #refused = new Set<string>();
+  #lastId = 0;
+  #closed = false;
   readonly #known = new Map<string, RemoteAddress>();
   readonly #texts = new Map<string, string>();
 
@@ -79,43 +83,82 @@ export class Udp {
   }
 
   get sockets(): readonly UdpSocket[] {
-    return this.#bound;
+    return [...this.#bound.values()].map(({ id, family }) => ({ id, family }));
   }
 
-  /** Port of the first socket, 0 before `open`. */
-  get port(): number {
-    return this.#bound[0]?.port ?? 0;
+  /** What is bound, in the order in which it was wanted first. */
+  get addresses(): readonly InetAddress[] {
+    return [...this.#bound.values()].map((b) => b.local);
   }
 
   /**
-   * Binds both families to `port` (0 = any). IPv6 may be missing. @throws when IPv4 can not be bound.
+   * Makes what is bound equal to `wanted`, as far as the system lets it; what it refuses is counted
+   * and said once. @returns whether anything changed.
    */
-  async open(port: number): Promise<void> {
-    const v4 = await this.#bind(1, 4, port);
-    this.#bound = [v4];
+  async bind(wanted: readonly InetAddress[]): Promise<boolean> {
+    const texts = new Set(wanted.map(inetAddressText));
+    let hasChanged = false;
+    for (const b of [...this.#bound.values()]) {
+      if (texts.has(inetAddressText(b.local))) continue;
+      b.socket.close();
+      this.#bound.delete(b.id);
+      hasChanged = true;
+    }
+    for (const text of this.#refused) if (!texts.has(text)) this.#refused.delete(text);
+    const have = new Set(this.addresses.map(inetAddressText));
+    for (const local of wanted) {
+      if (have.has(inetAddressText(local))) continue;
+      if (await this.#open(local)) hasChanged = true;
+    }
+    return hasChanged;
+  }
+
+  async #open(local: InetAddress): Promise<boolean> {
+    const text = inetAddressText(local);
     try {
-      this.#bound.push(await this.#bind(2, 6, v4.port));
+      const bound = await this.#bind(this.#freeId(), local);
+      if (this.#closed) {
+        bound.socket.close();
+        return false;
+      }
+      this.#bound.set(bound.id, bound);
+      this.#refused.delete(text);
+      return true;
     } catch (e) {
-      this.#log('info', `no UDP over IPv6: ${errorText(e)}`);
+      this.counters.bindErrors++;
+      if (!this.#refused.has(text)) this.#log('warning', `UDP ${text}: ${errorText(e)}`);
+      this.#refused.add(text);
+      return false;
     }
   }
 
-  #bind(id: number, family: 4 | 6, port: number): Promise<Bound> {
+  #freeId(): number {
+    do this.#lastId = (this.#lastId % MAX_SOCKET_ID) + 1;
+    while (this.#bound.has(this.#lastId));
+    return this.#lastId;
+  }
+
+  #bind(id: number, local: InetAddress): Promise<Bound> {
+    const family = local.family === 4 ? 4 : 6;
     const socket = createSocket({
       type: family === 4 ? 'udp4' : 'udp6',
       ipv6Only: family === 6,
       lookup: literal,
     });
     return new Promise((resolvePromise, reject) => {
-      socket.once('error', reject);
-      socket.bind({ port, address: family === 4 ? '0.0.0.0' : '::', exclusive: true }, () => {
-        socket.off('error', reject);
+      socket.once('error', (e) => {
+        socket.close();
+        reject(e);
+      });
+      socket.bind({ port: local.port, address: ipText(local.ip), exclusive: true }, () => {
+        socket.removeAllListeners('error');
         socket.on('error', () => {
           this.counters.sendErrors++;
         });
         this.#enlarge(socket);
         socket.on('message', (bytes, from) => this.#received(id, bytes, from.address, from.port));
-        resolvePromise({ id, family, port: socket.address().port, socket });
+        const { port } = socket.address();
+        resolvePromise({ id, family, local: inetAddress(local.ip, port), socket });
       });
     });
   }
@@ -160,7 +203,7 @@ export class Udp {
 
   /** Sends one datagram; `bytes` may be reused at once. Lost datagrams are counted, never thrown. */
   send(socketId: number, to: RemoteAddress, bytes: Uint8Array, ttl?: number): void {
-    const b = this.#bound.find((x) => x.id === socketId);
+    const b = this.#bound.get(socketId);
     if (b === undefined || b.family !== to.family) return;
     if (to.port === 0) {
       // node:dgram would throw.
@@ -180,28 +223,9 @@ export class Udp {
     if (ttl !== undefined) b.socket.setTTL(DEFAULT_TTL);
   }
 
-  /** Interface addresses with our port that peers may be told [2 section 12.7]. */
-  localAddresses(withLoopback: boolean): InetAddress[] {
-    const out: InetAddress[] = [];
-    for (const [name, list] of Object.entries(networkInterfaces())) {
-      const isLoopback = name.startsWith('lo');
-      if (VIRTUAL_INTERFACE.test(name) && !(isLoopback && withLoopback)) continue;
-      for (const a of list ?? []) {
-        const ip = parseIp(a.address);
-        if (ip === undefined) continue;
-        const scope = ipScope(ip);
-        const isUsable =
-          scope === SCOPE_GLOBAL || scope === SCOPE_PRIVATE || scope === SCOPE_PSEUDO_PRIVATE;
-        if (!isUsable && !(scope === SCOPE_LOOPBACK && withLoopback)) continue;
-        const b = this.#bound.find((x) => x.family === (ip.length === 4 ? 4 : 6));
-        if (b !== undefined) out.push(inetAddress(ip, b.port));
-      }
-    }
-    return out;
-  }
-
   close(): void {
-    for (const b of this.#bound) b.socket.close();
-    this.#bound = [];
+    this.#closed = true;
+    for (const b of this.#bound.values()) b.socket.close();
+    this.#bound.clear();
   }
 }

@@ -97,6 +97,7 @@ export class Routes {
       netcon: {
         version: NETCON_VERSION,
         cipher: s.node.vl1.state.options.protocol >= 12 ? 'aes' : 'salsa',
+        mapped: (s.underlay.mapper?.addresses ?? []).map(inetAddressText),
       },
       online: s.node.isOnline,
       planetWorldId: shrink(planet.id),
@@ -114,14 +115,12 @@ export class Routes {
     return {
       allowTcpFallbackRelay: false,
       forceTcpRelay: false,
-      portMappingEnabled: false,
-      secondaryPort: 0,
-      tertiaryPort: 0,
+      portMappingEnabled: true,
+      secondaryPort: s.underlay.ports.secondary,
+      tertiaryPort: s.underlay.ports.tertiary,
       ...file,
       homeDir: s.home.dir,
-      listeningOn: s.udp
-        .localAddresses(s.node.vl1.state.topology.allowsLoopback)
-        .map(inetAddressText),
+      listeningOn: s.udp.addresses.map(inetAddressText),
       primaryPort: file['primaryPort'] ?? s.port,
       softwareUpdate: 'disable',
       softwareUpdateChannel: 'release',
@@ -239,7 +238,7 @@ export class Routes {
           localPort: 0,
           localSocket: slot.path.socket,
           preferred: slot.path === best,
-          trustedPathId: 0,
+          trustedPathId: shrink(slot.path.trustedPathId),
         }),
       );
     const isKnown = p.protocol > 0;

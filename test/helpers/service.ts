@@ -120,11 +120,14 @@ export class TestService {
     home: string,
     args: readonly string[] = ['-p0'],
     env: NodeJS.ProcessEnv = process.env,
+    /** A command that runs the program it is given, as `ip netns exec NAME`. */
+    prefix: readonly string[] = [],
   ) {
     if (!existsSync(join(home, 'planet')))
       throw new Error(`${home} has no planet file: a test service must not use the built-in roots`);
     this.home = home;
-    this.child = spawn(process.execPath, [packageFile('dist/service.js'), ...args, home], {
+    const [file, ...rest] = [...prefix, process.execPath, packageFile('dist/service.js')];
+    this.child = spawn(file!, [...rest, ...args, home], {
       stdio: ['ignore', 'ignore', 'pipe'],
       env,
     });

@@ -1,5 +1,5 @@
 /** The service in the foreground: start, signals, end [4 section 3]. */
-import { errorText, stderrLog } from '../../host/log.js';
+import { errorText, type Log, stderrLog } from '../../host/log.js';
 import { Service } from '../../host/service.js';
 import { type ControlApi, startApi } from '../../http/api.js';
 
@@ -15,6 +15,38 @@ export interface RunOptions {
   readonly port: number | undefined;
 }
 
+/** One start of the service, with its API. */
+class Running {
+  readonly service: Service;
+  readonly #api: ControlApi;
+
+  private constructor(service: Service, api: ControlApi) {
+    this.service = service;
+    this.#api = api;
+  }
+
+  /** @throws what kept it. */
+  static async begin(options: RunOptions, log: Log): Promise<Running> {
+    const service = await Service.start({ ...options, log });
+    try {
+      return new Running(service, await startApi(service));
+    } catch (e) {
+      await service.stop();
+      throw e;
+    }
+  }
+
+  async end(): Promise<void> {
+    await this.#api.close();
+    await this.service.stop();
+  }
+}
+
+function fail(e: unknown): void {
+  process.stderr.write(`${errorText(e)}\n`);
+  process.exit(1);
+}
+
 /** Resolves when the service answers; it then runs until a signal. @throws what kept it. */
 export async function runService(options: RunOptions): Promise<void> {
   for (const signal of IGNORED) process.on(signal, () => undefined);
@@ -22,37 +54,30 @@ export async function runService(options: RunOptions): Promise<void> {
   // A reader of our messages that went away is no reason to end.
   process.stderr.on('error', () => undefined);
   // A signal during the start waits for its end: zerotier-one.pid is there from early on.
-  let wanted = (): void => undefined;
+  let running: Running | undefined;
   let isWanted = false;
+  const end = (): void => {
+    running?.end().then(() => process.exit(0), fail);
+    running = undefined;
+  };
   for (const signal of ENDING)
     process.on(signal, () => {
       if (isWanted) return;
       isWanted = true;
       setTimeout(() => process.exit(1), FORCED_END_MS).unref();
-      wanted();
+      end();
     });
   const log = stderrLog(process.env['NETCON_LOG'] === 'info');
-  const service = await Service.start({ ...options, log });
-  let api: ControlApi;
-  try {
-    api = await startApi(service);
-  } catch (e) {
-    await service.stop();
-    throw e;
-  }
-  wanted = (): void => {
-    stop(service, api).then(
-      () => process.exit(0),
-      (e: unknown) => {
-        process.stderr.write(`${errorText(e)}\n`);
-        process.exit(1);
-      },
-    );
+  const begin = async (): Promise<void> => {
+    const started = await Running.begin(options, log);
+    running = started;
+    // With the identity set aside, the next start makes a new one.
+    started.service.onIdentityLost = () => {
+      if (running !== started) return;
+      running = undefined;
+      started.end().then(begin).catch(fail);
+    };
+    if (isWanted) end();
   };
-  if (isWanted) wanted();
-}
-
-async function stop(service: Service, api: ControlApi): Promise<void> {
-  await api.close();
-  await service.stop();
+  await begin();
 }
