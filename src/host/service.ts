@@ -12,7 +12,13 @@ import { Node } from '../node/node.js';
 import type { NodeOutput } from '../node/outputs.js';
 import type { WasmPacketCore } from '../packetcore/core.js';
 import { loadPacketCore } from '../packetcore/load.js';
-import { addressText, type NetworkId, networkIdText, parseNetworkId } from '../wire/address.js';
+import {
+  addressText,
+  type NetworkId,
+  type NodeAddress,
+  networkIdText,
+  parseNetworkId,
+} from '../wire/address.js';
 import {
   emitIdentityText,
   type Identity,
@@ -356,13 +362,33 @@ export class Service {
   #loadMoons(): void {
     for (const name of this.home.list('moons.d')) {
       const id = /^([0-9a-fA-F]{16})\.moon$/.exec(name)?.[1];
-      const bytes = id === undefined ? undefined : this.home.readRecord(`moons.d/${name}`);
-      if (id === undefined || bytes === undefined) continue;
-      const moon = parseWorld(bytes)?.world;
-      if (moon?.type === WORLD_MOON && moon.id === BigInt(`0x${id}`))
-        this.node.vl1.state.topology.addStoredMoon(moon);
-      else this.log('warning', `moons.d/${name} is not a moon of that id; ignored`);
+      if (id !== undefined) this.#loadMoon(BigInt(`0x${id}`), name);
     }
+  }
+
+  /** @returns whether that file holds the moon, which is then in use. */
+  #loadMoon(id: bigint, name: string): boolean {
+    const bytes = this.home.readRecord(`moons.d/${name}`);
+    if (bytes === undefined) return false;
+    const moon = parseWorld(bytes)?.world;
+    if (moon?.type === WORLD_MOON && moon.id === id) {
+      this.node.vl1.state.topology.addStoredMoon(moon);
+      return true;
+    }
+    this.log('warning', `moons.d/${name} is not a moon of that id; ignored`);
+    return false;
+  }
+
+  /** Follows a moon [2 section 15.3]: from its file when it is there, else asked of the seed. */
+  orbit(id: bigint, seed: NodeAddress): void {
+    if (this.#loadMoon(id, `${moonName(id)}.moon`)) this.underlay.refresh();
+    else this.loop.run((node) => node.vl1.state.topology.want(id, seed));
+  }
+
+  deorbit(id: bigint): void {
+    this.loop.run((node) => node.vl1.state.topology.forgetMoon(id));
+    this.home.remove(`moons.d/${moonName(id)}.moon`);
+    this.underlay.refresh();
   }
 
   #prunePeers(): void {
@@ -478,8 +504,10 @@ async function takeLock(home: Home): Promise<HomeLock> {
 
 function worldFile(world: World): string {
   if (world.type === WORLD_PLANET) return 'planet';
-  return `moons.d/${world.id.toString(16).padStart(16, '0')}.moon`;
+  return `moons.d/${moonName(world.id)}.moon`;
 }
+
+const moonName = (id: bigint): string => id.toString(16).padStart(16, '0');
 
 async function loadIdentity(home: Home, p: Primitives, worker: IdentityWorker): Promise<Identity> {
   const text = home.readText('identity.secret')?.trim();

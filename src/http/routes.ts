@@ -272,7 +272,9 @@ export class Routes {
         if (held !== undefined) return json(moonRecord(held));
         const seed = Number(jsonHex(lenientRecord(r.body)['seed'], 0n) & 0xff_ffff_ffffn);
         if (seed === 0) return json({});
-        this.#s.loop.run((node) => node.vl1.state.topology.want(moonId, seed));
+        this.#s.orbit(moonId, seed);
+        const found = topology.moons.find((m) => m.id === moonId);
+        if (found !== undefined) return json(moonRecord(found));
         const waiting = {
           roots: [],
           signature: null,
@@ -283,8 +285,7 @@ export class Routes {
         return json({ id: moonId.toString(16).padStart(16, '0'), ...waiting });
       }
       case 'DELETE':
-        this.#s.loop.run((node) => node.vl1.state.topology.forgetMoon(moonId));
-        this.#s.home.remove(`moons.d/${moonId.toString(16).padStart(16, '0')}.moon`);
+        this.#s.deorbit(moonId);
         return json({ result: true });
       default:
         return NOT_FOUND;
