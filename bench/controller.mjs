@@ -86,6 +86,7 @@ class Port {
   requestIdentity() {}
   upstreams = () => [];
   bestUpstream = () => undefined;
+  directLatency = () => undefined;
 
   begin() {
     this.#w.pos = 0;

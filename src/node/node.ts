@@ -13,7 +13,7 @@ import type { Vl2Out } from '../vl2/context.js';
 import type { Network } from '../vl2/network.js';
 import type { Vl1Port, Vl2Message } from '../vl2/port.js';
 import { Vl2 } from '../vl2/vl2.js';
-import type { NetworkId } from '../wire/address.js';
+import type { NetworkId, NodeAddress } from '../wire/address.js';
 import type { InetAddress, RemoteAddress } from '../wire/inetaddress.js';
 import type { MulticastGroup } from '../wire/multicast-group.js';
 import { parsePeerRecord } from '../wire/peer-record.js';
@@ -27,6 +27,8 @@ export interface NodeOptions extends Vl1Options {
 }
 
 const VL2_TICK_MS = 500;
+/** [3 section 0] peer activity timeout. */
+const PEER_ACTIVE_MS = 500_000;
 
 export class Node {
   readonly vl1: Vl1;
@@ -121,8 +123,17 @@ export class Node {
         a === options.identity.address ? options.identity : vl1.peer(a)?.identity,
       requestIdentity: (a) => vl1.requestIdentity(a),
       upstreams: () => vl1.upstreams(),
+      directLatency: (a) => this.#directLatency(a),
       bestUpstream: () => vl1.bestUpstream(),
     };
+  }
+
+  #directLatency(address: NodeAddress): number | undefined {
+    const peer = this.vl1.peer(address);
+    const { now } = this.vl1.state;
+    if (peer === undefined || now - peer.lastReceiveAt > PEER_ACTIVE_MS) return undefined;
+    const path = peer.directPath(now);
+    return path?.hasLatency ? path.latency : undefined;
   }
 
   // ---- inputs ----

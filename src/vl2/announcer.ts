@@ -1,17 +1,11 @@
-/** Telling others which groups we listen to, and pushing our credentials [3 sections 7.4, 10.3]. */
+/** Telling others which groups we listen to, and when our credentials are due [3 sections 7.4, 10.3]. */
 
 import type { NodeAddress } from '../wire/address.js';
-import { emitCom } from '../wire/com.js';
-import {
-  capabilitySignedBytes,
-  writeCapability,
-  writeOwnership,
-  writeTag,
-} from '../wire/credentials.js';
 import type { MulticastGroup } from '../wire/multicast-group.js';
 import { MAX_PACKET_LEN, PACKET_HEAD_LEN, VERB } from '../wire/packet.js';
 import { isAdhoc } from './adhoc.js';
 import type { Vl2Context } from './context.js';
+import type { CredentialOutbox } from './credential-outbox.js';
 import type { Membership } from './membership.js';
 import type { Network } from './network.js';
 import type { Vl2Peer } from './port.js';
@@ -21,14 +15,14 @@ const ANNOUNCE_MS = 60_000;
 const PUSH_AGAIN_MS = 500_000;
 const PUSH_ON_ERROR_MS = 1_000;
 const LIKE_LEN = 18;
-/** Room kept for one credential of each kind [3 section 7.4]. */
-const ROOM = { tag: 152, ownership: 432 } as const;
 
 export class Announcer {
   readonly #c: Vl2Context;
+  readonly #outbox: CredentialOutbox;
 
-  constructor(context: Vl2Context) {
+  constructor(context: Vl2Context, outbox: CredentialOutbox) {
     this.#c = context;
+    this.#outbox = outbox;
   }
 
   /** MULTICAST_LIKE with all (or the given) groups to one node. */
@@ -116,58 +110,8 @@ export class Announcer {
   }
 
   #push(net: Network, to: NodeAddress, m: Membership): void {
-    const config = net.config;
-    if (config === undefined) return;
+    if (net.config === undefined) return;
     m.pushedAt = this.#c.now;
-    if (
-      config.com === undefined &&
-      config.tags.length + config.capabilities.length + config.ownerships.length === 0
-    )
-      return;
-    let [cap, tag, own] = [0, 0, 0];
-    let isFirst = true;
-    do {
-      const w = this.#c.port.begin(to, VERB.NETWORK_CREDENTIALS);
-      const fits = (len: number): boolean => w.pos + len < MAX_PACKET_LEN;
-      if (isFirst && config.com !== undefined) w.put(emitCom(config.com));
-      w.u8(0);
-      isFirst = false;
-      const counted = (write: () => number): void => {
-        const at = w.pos;
-        w.u16(0);
-        const n = write();
-        const end = w.pos;
-        w.pos = at;
-        w.u16(n);
-        w.pos = end;
-      };
-      counted(() => {
-        const from = cap;
-        while (cap < config.capabilities.length) {
-          const c = config.capabilities[cap]!;
-          if (!fits(capabilitySignedBytes(c).length + c.custody.length * 109 + 16)) break;
-          writeCapability(w, c);
-          cap++;
-        }
-        return cap - from;
-      });
-      counted(() => {
-        const from = tag;
-        while (tag < config.tags.length && fits(ROOM.tag)) writeTag(w, config.tags[tag++]!);
-        return tag - from;
-      });
-      w.u16(0);
-      counted(() => {
-        const from = own;
-        while (own < config.ownerships.length && fits(ROOM.ownership))
-          writeOwnership(w, config.ownerships[own++]!);
-        return own - from;
-      });
-      this.#c.port.send(to, true);
-    } while (
-      cap < config.capabilities.length ||
-      tag < config.tags.length ||
-      own < config.ownerships.length
-    );
+    this.#outbox.push(to, net.config);
   }
 }

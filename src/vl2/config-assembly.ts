@@ -1,16 +1,25 @@
-/** Reassembly of chunked configurations [3 section 5.2]: three updates at a time, least recent out. */
+/**
+ * Reassembly of chunked configurations [3 section 5.2]: three updates at a time, least recent out. Chunks
+ * are signed but never expire, and any member may pass any on, those of others' configurations too: what
+ * comes from the controller itself is never driven out by what others pass on.
+ */
 
 import { toHex } from '../lib/hex.js';
 import type { ConfigChunk } from '../wire/netconf.js';
 import { CONFIG_CAPACITY, MAX_CHUNKS } from '../wire/netconf.js';
 
 const MAX_UPDATES = 3;
+/** Ours: updates that are passed on to other members in a minute; a controller makes one a minute. */
+export const MAX_PASSED = 4;
+const PASSED_MS = 60_000;
 
 interface Update {
   readonly totalLen: number;
   /** Undefined once complete: the update is kept to know its chunks when they come again. */
   data: Uint8Array | undefined;
   readonly seen: Set<string>;
+  /** A chunk of it came from the controller itself. */
+  isDirect: boolean;
   have: number;
 }
 
@@ -21,15 +30,17 @@ export interface CompleteConfig {
 
 export class ConfigAssembly {
   readonly #updates = new Map<bigint, Update>();
+  /** Update that was passed on -> monotonic ms. */
+  readonly #passed = new Map<bigint, number>();
 
   /**
-   * One chunk whose signature was verified by the caller. @returns the whole text when this chunk
-   * completes it.
+   * One chunk whose signature was verified by the caller; `isDirect` = the controller sent it.
+   * @returns the whole text when this chunk completes it.
    */
-  add(chunk: ConfigChunk): CompleteConfig | undefined {
+  add(chunk: ConfigChunk, isDirect: boolean): CompleteConfig | undefined {
     const s = chunk.signed;
     if (s === undefined || !ConfigAssembly.isPlausible(chunk)) return undefined;
-    const update = this.#update(s.updateId, s.totalLen);
+    const update = this.#update(s.updateId, s.totalLen, isDirect);
     const data = update?.data;
     if (update === undefined || data === undefined || update.seen.size >= MAX_CHUNKS)
       return undefined;
@@ -60,19 +71,42 @@ export class ConfigAssembly {
     );
   }
 
-  #update(id: bigint, totalLen: number): Update | undefined {
+  /** Whether chunks of the update may be passed on to others: an old one, sent again, floods nobody. */
+  mayPass(now: number, updateId: bigint): boolean {
+    for (const [id, at] of this.#passed) if (now - at >= PASSED_MS) this.#passed.delete(id);
+    if (this.#passed.has(updateId)) return true;
+    if (this.#passed.size >= MAX_PASSED) return false;
+    this.#passed.set(updateId, now);
+    return true;
+  }
+
+  #update(id: bigint, totalLen: number, isDirect: boolean): Update | undefined {
     const old = this.#updates.get(id);
-    this.#updates.delete(id);
     if (old !== undefined) {
+      this.#updates.delete(id);
       this.#updates.set(id, old);
+      old.isDirect ||= isDirect;
       return old.totalLen === totalLen ? old : undefined;
     }
-    if (this.#updates.size >= MAX_UPDATES) {
-      const oldest = this.#updates.keys().next().value;
-      if (oldest !== undefined) this.#updates.delete(oldest);
-    }
-    const fresh = { totalLen, data: new Uint8Array(totalLen), seen: new Set<string>(), have: 0 };
+    if (this.#updates.size >= MAX_UPDATES && !this.#evict(isDirect)) return undefined;
+    const fresh = {
+      totalLen,
+      data: new Uint8Array(totalLen),
+      seen: new Set<string>(),
+      have: 0,
+      isDirect,
+    };
     this.#updates.set(id, fresh);
     return fresh;
+  }
+
+  /** Drops the update that is missed least: passed on by others, or complete, or the oldest. */
+  #evict(forDirect: boolean): boolean {
+    const all = [...this.#updates];
+    const victim =
+      all.find(([, u]) => !u.isDirect) ??
+      all.find(([, u]) => u.data === undefined) ??
+      (forDirect ? all[0] : undefined);
+    return victim !== undefined && this.#updates.delete(victim[0]);
   }
 }

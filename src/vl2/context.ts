@@ -22,12 +22,19 @@ export type Vl2Counter =
   | 'frameOut'
   | 'credentialsGated'
   | 'credentialRejected'
+  | 'credentialsDropped'
   | 'configRejected'
   | 'configForOther'
+  | 'configStale'
+  | 'configNotPassed'
   | 'configApplied'
   | 'requestGated'
   | 'likeRefused'
-  | 'gatherRefused';
+  | 'gatherRefused'
+  | 'listenerRefused'
+  | 'groupRefused'
+  | 'memberDropped'
+  | 'replicated';
 
 /** What the room asks of the host. */
 export interface Vl2Out {
@@ -58,8 +65,8 @@ export class Vl2Context {
   readonly port: Vl1Port;
   readonly out: Vl2Out;
   readonly networks = new Map<NetworkId, Network>();
-  readonly multicast = new MulticastTable();
   readonly counters = new Counters<Vl2Counter>();
+  readonly multicast = new MulticastTable(() => this.counters.add('listenerRefused'));
   controller: ControllerPort | undefined;
   at: Moment = { mono: 0, wall: 0 };
   /** The `o` entry of requests, e.g. `linux/x86_64`. */

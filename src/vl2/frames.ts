@@ -13,6 +13,7 @@ import { NETWORK_FLAG } from '../wire/netconf.js';
 import { ERROR_CODE, MAX_PAYLOAD_LEN, VERB } from '../wire/packet.js';
 import {
   EXT_FRAME_FLAG as EXT,
+  type MulticastFrame,
   parseExtFrame,
   parseFrame,
   parseGather,
@@ -186,17 +187,52 @@ export class Frames {
     }
     if (!isOwn && net.learnGroup(group)) this.#announcer.announceNew(net, [group]);
     if (!this.#passesOut(net, 0, info, false)) return;
-    this.#replicate(net, group, info, isOwn ? undefined : info.macSource.slice());
+    const bridgedSource = isOwn ? undefined : info.macSource.slice();
+    if (this.#isTooLong(info.frame.length, MAX_MULTICAST_FRAME_LEN)) return;
+    const replicator = this.#replicatorFor(net);
+    if (replicator === undefined) this.#replicate(net, group, info, bridgedSource, undefined);
+    else this.#sendToReplicator(net, replicator, group, info);
   }
 
-  /** Sender replication [3 section 10.4]. */
+  /** The nearest of the network's replicators; undefined when we replicate ourselves. */
+  #replicatorFor(net: Network): NodeAddress | undefined {
+    const self = this.#c.port.self.address;
+    if (net.replicators.length === 0 || net.isBridge(self) || net.isReplicator(self))
+      return undefined;
+    let nearest: NodeAddress | undefined;
+    let least = Number.POSITIVE_INFINITY;
+    for (const a of net.replicators) {
+      const latency = this.#c.port.directLatency(a) ?? Number.POSITIVE_INFINITY;
+      if (latency < least) [nearest, least] = [a, latency];
+    }
+    return nearest;
+  }
+
+  #sendToReplicator(net: Network, to: NodeAddress, group: MulticastGroup, info: FrameInfo): void {
+    this.#announcer.pushIfDue(net, to);
+    const { macSource, etherType, frame } = info;
+    const w = this.#c.port.begin(to, VERB.MULTICAST_FRAME);
+    writeMulticastFrame(w, {
+      nwid: net.nwid,
+      replicate: true,
+      com: undefined,
+      gatherLimit: 0,
+      macSource,
+      group,
+      etherType,
+      frame,
+    });
+    this.#c.port.send(to, !net.hasFlag(NETWORK_FLAG.NO_COMPRESSION));
+  }
+
+  /** Sender replication [3 section 10.4]; `origin` = whom we replicate for. */
   #replicate(
     net: Network,
     group: MulticastGroup,
     info: FrameInfo,
     bridgedSource: Uint8Array | undefined,
+    origin: NodeAddress | undefined,
   ): void {
-    if (this.#isTooLong(info.frame.length, MAX_MULTICAST_FRAME_LEN)) return;
     const c = this.#c;
     const self = c.port.self.address;
     const limit = net.config!.multicastLimit;
@@ -211,11 +247,14 @@ export class Frames {
       etherType: info.etherType,
       frame: info.frame.slice(),
     };
-    const sendTo = (to: NodeAddress): void =>
-      this.#sendMulticast(net, to, group, frame, gatherLimit, bridgedSource);
-    const served = new Set<NodeAddress>([self]);
+    const sendTo = (to: NodeAddress): void => {
+      // The network may have been left while the frame waited.
+      if (c.networks.get(net.nwid) === net)
+        this.#sendMulticast(net, to, group, frame, gatherLimit, bridgedSource);
+    };
+    const served = new Set<NodeAddress>(origin === undefined ? [self] : [self, origin]);
     let left = limit;
-    const bridges = net.bridges.filter((b) => b !== self);
+    const bridges = net.bridges.filter((b) => !served.has(b));
     for (const to of [
       ...bridges,
       ...this.#sample(
@@ -400,7 +439,7 @@ export class Frames {
         etherType: f.etherType,
         frame: f.frame,
       };
-      if (!this.#multicastToStack(net, m, info, own)) return 'trusted';
+      if (!this.#multicastToStack(net, m, f, info, own)) return 'trusted';
     }
     if (f.gatherLimit > 0) {
       this.#answerGather(m, net.nwid, f.group, f.gatherLimit, VERB.MULTICAST_FRAME);
@@ -408,7 +447,13 @@ export class Frames {
     return 'trusted';
   }
 
-  #multicastToStack(net: Network, m: Vl2Message, info: FrameInfo, own: Uint8Array): boolean {
+  #multicastToStack(
+    net: Network,
+    m: Vl2Message,
+    { group, replicate }: Pick<MulticastFrame, 'group' | 'replicate'>,
+    info: FrameInfo,
+    own: Uint8Array,
+  ): boolean {
     const src = info.macSource;
     if (
       !isMulticastMac(info.macDest) ||
@@ -418,6 +463,12 @@ export class Frames {
     ) {
       this.#c.counters.add('badSource');
       return false;
+    }
+    if (replicate && net.isReplicator(this.#c.port.self.address)) {
+      this.#c.counters.add('replicated');
+      const length = info.frame.length;
+      if (!this.#isTooLong(length, MAX_MULTICAST_FRAME_LEN))
+        this.#replicate(net, group, info, src.slice(), m.peer.address);
     }
     if (!equalBytes(src, own)) {
       if (!net.isBridge(m.peer.address)) {

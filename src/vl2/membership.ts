@@ -23,8 +23,8 @@ import type { Identity } from '../wire/identity.js';
 
 const LONG_AGO = Number.NEGATIVE_INFINITY;
 /** Ours: credentials of one kind kept per member; a controller issues at most this many. */
-const MAX_PER_KIND = 128;
-const MAX_THRESHOLDS = 512;
+export const MAX_PER_KIND = 128;
+export const MAX_THRESHOLDS = 512;
 
 export type Stored = 'new' | 'known' | 'rejected' | 'unknownSigner';
 

@@ -11,17 +11,17 @@ import { groupKey, type MulticastGroup } from '../wire/multicast-group.js';
 // [3 section 0]
 const LIKE_EXPIRY_MS = 600_000;
 const WAITING_MS = 5_000;
-const MAX_WAITING = 32;
-// Ours.
-const MAX_GROUPS = 65_536;
-const MAX_LISTENERS = 16_384;
-const MAX_LISTENERS_IN_ALL = 262_144;
+export const MAX_WAITING = 32;
+// Ours: groups, listeners of one group and in all.
+export const MAX_GROUPS = 65_536;
+export const MAX_LISTENERS = 16_384;
+export const MAX_LISTENERS_IN_ALL = 262_144;
 /** Groups of one listener: twice what one member of one network announces at most. */
-const MAX_GROUPS_OF_ONE = 8_192;
+export const MAX_GROUPS_OF_ONE = 8_192;
 /** Listeners of a group that others only told us of; a hundred times the usual multicast limit. */
-const MAX_LISTED = 4_096;
+export const MAX_LISTED = 4_096;
 /** Frames that wait for members, in all. */
-const MAX_WAITING_IN_ALL = 2_048;
+export const MAX_WAITING_IN_ALL = 2_048;
 /** The reference asks for every frame while a group is empty [3 section 10.4, ADVICE]. */
 const EMPTY_GATHER_MS = 1_000;
 const GATHER_MS = 60_000;
@@ -49,8 +49,14 @@ export class MulticastTable {
   readonly #groups = new Map<string, Group>();
   /** Listener -> number of its groups. */
   readonly #groupsOf = new Map<NodeAddress, number>();
+  readonly #refused: () => void;
   #listeners = 0;
   #waiting = 0;
+
+  /** `refused` is called for each listener for which there was no room. */
+  constructor(refused: () => void = () => undefined) {
+    this.#refused = refused;
+  }
 
   #group(key: string): Group {
     const known = this.#groups.get(key);
@@ -104,7 +110,10 @@ export class MulticastTable {
       known.listeners.set(who, now);
       return;
     }
-    if (!this.#hasRoom(key, who)) return;
+    if (!this.#hasRoom(key, who)) {
+      this.#refused();
+      return;
+    }
     const group = this.#group(key);
     group.listeners.set(who, now);
     this.#listeners++;
@@ -116,6 +125,7 @@ export class MulticastTable {
   addListed(now: number, nwid: NetworkId, g: MulticastGroup, who: NodeAddress): void {
     const size = this.#groups.get(keyOf(nwid, g))?.listeners.size ?? 0;
     if (size < MAX_LISTED) this.add(now, nwid, g, who);
+    else this.#refused();
   }
 
   #offerWaiting(now: number, group: Group, who: NodeAddress): void {

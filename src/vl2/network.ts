@@ -21,6 +21,7 @@ import {
 import { NETWORK_FLAG, NETWORK_PUBLIC, type NetworkConfig, SPECIALIST } from '../wire/netconf.js';
 import { type ConfigSso, ssoUrl } from '../wire/sso.js';
 import { ConfigAssembly } from './config-assembly.js';
+import type { Vl2Counter } from './context.js';
 import { type Copy, evaluate, type FilterInput } from './filter.js';
 import { Membership, type Stored, type Verifier } from './membership.js';
 import type { Vl1Port, Vl2Peer } from './port.js';
@@ -35,11 +36,11 @@ export type NetworkStatus =
 export type NetworkFailure = 'ACCESS_DENIED' | 'NOT_FOUND' | 'AUTHENTICATION_REQUIRED';
 
 /** Ours: members whose credentials we hold per network; the one known longest goes first. */
-const MAX_MEMBERS = 65_536;
+export const MAX_MEMBERS = 65_536;
 /** Ours: MACs learned behind bridges [3 section 9.6 advises a small bound]. */
-const MAX_BRIDGE_ROUTES = 65_536;
+export const MAX_BRIDGE_ROUTES = 65_536;
 /** Ours: groups learned behind us when we are a bridge, and subscriptions. */
-const MAX_GROUPS = 4_096;
+export const MAX_GROUPS = 4_096;
 
 export interface OutboundVerdict {
   readonly pass: boolean;
@@ -67,6 +68,7 @@ export class Network {
   readonly mac: Uint8Array;
   readonly assembly = new ConfigAssembly();
   readonly #port: Vl1Port;
+  readonly #count: (name: Vl2Counter) => void;
   readonly #members = new Map<NodeAddress, Membership>();
   readonly #bridgeRoutes = new Map<string, NodeAddress>();
   #subscriptions = new Map<string, MulticastGroup>();
@@ -85,8 +87,9 @@ export class Network {
   requestedAt = Number.NEGATIVE_INFINITY;
   announcedAt = Number.NEGATIVE_INFINITY;
 
-  constructor(port: Vl1Port, nwid: NetworkId) {
+  constructor(port: Vl1Port, nwid: NetworkId, count: (name: Vl2Counter) => void = () => undefined) {
     this.#port = port;
+    this.#count = count;
     this.nwid = nwid;
     this.controller = controllerOf(nwid);
     this.mac = memberMac(port.self.address, nwid);
@@ -124,6 +127,10 @@ export class Network {
 
   get replicators(): readonly NodeAddress[] {
     return this.#replicators;
+  }
+
+  isReplicator(address: NodeAddress): boolean {
+    return this.#replicators.includes(address);
   }
 
   isBridge(address: NodeAddress): boolean {
@@ -176,6 +183,7 @@ export class Network {
     if (this.#members.size >= MAX_MEMBERS) {
       const oldest = this.#members.keys().next().value;
       if (oldest !== undefined) this.#members.delete(oldest);
+      this.#count('memberDropped');
     }
     this.#members.set(address, fresh);
   }
@@ -225,6 +233,7 @@ export class Network {
 
   /** Replaces the stack's subscriptions. @returns the groups that are new. */
   setSubscriptions(groups: readonly MulticastGroup[]): MulticastGroup[] {
+    if (groups.length > MAX_GROUPS) this.#count('groupRefused');
     const next = new Map(groups.slice(0, MAX_GROUPS).map((g) => [groupKey(g), g]));
     const fresh = [...next].filter(([k]) => !this.#subscriptions.has(k)).map(([, g]) => g);
     this.#subscriptions = next;
@@ -234,7 +243,11 @@ export class Network {
   /** A group seen behind us as a bridge. @returns whether it is new. */
   learnGroup(g: MulticastGroup): boolean {
     const key = groupKey(g);
-    if (this.#behindUs.has(key) || this.#behindUs.size >= MAX_GROUPS) return false;
+    if (this.#behindUs.has(key)) return false;
+    if (this.#behindUs.size >= MAX_GROUPS) {
+      this.#count('groupRefused');
+      return false;
+    }
     this.#behindUs.set(key, g);
     return true;
   }

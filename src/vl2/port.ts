@@ -40,5 +40,7 @@ export interface Vl1Port {
   identityOf(address: NodeAddress): Identity | undefined;
   requestIdentity(address: NodeAddress): void;
   upstreams(): NodeAddress[];
+  /** Latency in ms of a node heard within 500 s on a direct path of known latency, else undefined. */
+  directLatency(address: NodeAddress): number | undefined;
   bestUpstream(): NodeAddress | undefined;
 }

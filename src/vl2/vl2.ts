@@ -33,12 +33,12 @@ import {
   parseLikes,
   parseOkHead,
   writeConfigRequest,
-  writeCredentials,
 } from '../wire/vl2-messages.js';
 import { adhocConfig, adhocForm, isAdhoc } from './adhoc.js';
 import { Announcer } from './announcer.js';
 import { ConfigAssembly } from './config-assembly.js';
 import { type ControllerPort, Vl2Context, type Vl2Out } from './context.js';
+import { CredentialOutbox } from './credential-outbox.js';
 import { Frames } from './frames.js';
 import type { Stored } from './membership.js';
 import { Network } from './network.js';
@@ -49,6 +49,8 @@ const BACKGROUND_MS = 5_000;
 const REFRESH_MS = 60_000;
 const CREDENTIALS_GATE_MS = 1_000;
 const SWEEP_MS = 30_000;
+/** [3 section 2.6] flag of a chunk. */
+const CHUNK_FAST_PROPAGATE = 0x01;
 /** Ours: peers whose last credentials packet is remembered. */
 const MAX_GATED_PEERS = 65_536;
 /** Ours: how soon an unanswered request of a network without configuration is repeated. */
@@ -63,6 +65,7 @@ interface Gate {
 
 export class Vl2 {
   readonly context: Vl2Context;
+  readonly #outbox: CredentialOutbox;
   readonly #announcer: Announcer;
   readonly #frames: Frames;
   readonly #credentialsAt = new Map<NodeAddress, Gate>();
@@ -73,7 +76,8 @@ export class Vl2 {
 
   constructor(port: Vl1Port, out: Vl2Out, platform: string) {
     this.context = new Vl2Context(port, out, platform);
-    this.#announcer = new Announcer(this.context);
+    this.#outbox = new CredentialOutbox(this.context);
+    this.#announcer = new Announcer(this.context, this.#outbox);
     this.#frames = new Frames(this.context, this.#announcer);
     this.#frames.offerCom = (com, from) => this.#offerCom(com, from);
   }
@@ -97,7 +101,7 @@ export class Vl2 {
     this.context.at = at;
     const known = this.context.networks.get(nwid);
     if (known !== undefined) return known;
-    const net = new Network(this.context.port, nwid);
+    const net = new Network(this.context.port, nwid, (name) => this.context.counters.add(name));
     this.context.networks.set(nwid, net);
     const config = stored === undefined || isAdhoc(nwid) ? undefined : parseNetworkConfig(stored);
     if (
@@ -114,6 +118,7 @@ export class Vl2 {
 
   /** @returns whether the network was joined. */
   leave(nwid: NetworkId): boolean {
+    this.#outbox.forget(nwid);
     return this.context.networks.delete(nwid);
   }
 
@@ -147,6 +152,7 @@ export class Vl2 {
       if (net.config === undefined && at.mono - net.requestedAt >= REQUEST_RETRY_MS)
         this.#request(net);
     }
+    this.#outbox.tick();
     if (at.mono - this.#backgroundAt >= BACKGROUND_MS) {
       this.#backgroundAt = at.mono;
       for (const net of c.networks.values()) {
@@ -281,8 +287,10 @@ export class Vl2 {
     if (this.#credentialsAt.size >= MAX_GATED_PEERS) this.#credentialsAt.clear();
     const gate: Gate = { at: isRetry ? last.at : c.now, waiting: undefined };
     this.#credentialsAt.set(m.peer.address, gate);
-    const results = this.#storeAll(m);
+    const passOn: Revocation[] = [];
+    const results = this.#storeAll(m, passOn);
     if (results === undefined) return this.#malformed();
+    this.#propagate(passOn, m.peer);
     if (results.includes('unknownSigner')) {
       gate.waiting = m.packetId;
       return 'defer';
@@ -290,7 +298,8 @@ export class Vl2 {
     return results.some((x) => x === 'new' || x === 'known') ? 'trusted' : 'done';
   }
 
-  #storeAll(m: Vl2Message): Stored[] | undefined {
+  /** `passOn` receives revocations that are new and are to reach other members. */
+  #storeAll(m: Vl2Message, passOn: Revocation[]): Stored[] | undefined {
     const all = parseCredentials(m.payload);
     if (all === undefined) return undefined;
     const put = <T extends { readonly nwid: NetworkId }>(
@@ -307,7 +316,7 @@ export class Vl2 {
         n.offer(capabilityIssuedTo(x), (r) => r.storeCapability(n.verifier(), x)),
       ),
       ...put(all.tags, (n, x) => n.offer(x.issuedTo, (r) => r.storeTag(n.verifier(), x))),
-      ...put(all.revocations, (n, x) => this.#storeRevocation(n, x, m.peer)),
+      ...put(all.revocations, (n, x) => this.#storeRevocation(n, x, passOn)),
       ...put(all.ownerships, (n, x) =>
         n.offer(x.issuedTo, (r) => r.storeOwnership(n.verifier(), x)),
       ),
@@ -342,25 +351,21 @@ export class Vl2 {
     );
   }
 
-  #storeRevocation(net: Network, r: Revocation, from: Vl2Peer): Stored {
+  #storeRevocation(net: Network, r: Revocation, passOn: Revocation[]): Stored {
     const result = net.offer(r.target, (m) => m.storeRevocation(net.verifier(), r));
-    if (result === 'new' && (r.flags & REVOCATION_FAST_PROPAGATE) !== 0n)
-      this.#propagate(net, r, from);
+    if (result === 'new' && (r.flags & REVOCATION_FAST_PROPAGATE) !== 0n) passOn.push(r);
     return result;
   }
 
-  /** Passes a revocation on to every member we know of [3 section 7.2]. */
-  #propagate(net: Network, r: Revocation, from: Vl2Peer): void {
-    for (const [to] of net.members()) {
-      if (to === from.address || to === r.signer || to === this.context.port.self.address) continue;
-      writeCredentials(this.context.port.begin(to, VERB.NETWORK_CREDENTIALS), {
-        coms: [],
-        capabilities: [],
-        tags: [],
-        revocations: [r],
-        ownerships: [],
-      });
-      this.context.port.send(to, false);
+  /** Passes revocations on to every member we know of [3 section 7.2]. */
+  #propagate(list: readonly Revocation[], from: Vl2Peer): void {
+    const self = this.context.port.self.address;
+    for (const nwid of new Set(list.map((r) => r.nwid))) {
+      const net = this.context.networks.get(nwid);
+      const own = list.filter((r) => r.nwid === nwid);
+      for (const [to] of net?.members() ?? [])
+        if (to !== from.address && to !== net?.controller && to !== self)
+          this.#outbox.pass(to, own);
     }
   }
 
@@ -409,22 +414,24 @@ export class Vl2 {
       c.counters.add('configRejected');
       return undefined;
     }
+    const isDirect = m.peer.address === net.controller;
     if (chunk.signed === undefined) {
       // The old, unsigned form is believed from the controller alone.
-      if (m.peer.address !== net.controller) {
+      if (!isDirect) {
         c.counters.add('configRejected');
         return undefined;
       }
-      const parsed = this.applyConfig(net, chunk.data.slice());
+      const parsed = this.applyConfig(net, chunk.data.slice(), isDirect);
       return parsed ? { nwid: net.nwid, updateId: m.packetId } : undefined;
     }
     if (!this.#isAuthentic(net, chunk)) {
       c.counters.add('configRejected');
       return undefined;
     }
-    const whole = net.assembly.add(chunk);
-    if ((chunk.signed.flags & 0x01) !== 0) this.#propagateChunk(net, m.peer, body);
-    if (whole === undefined || !this.applyConfig(net, whole.text)) return undefined;
+    const whole = net.assembly.add(chunk, isDirect);
+    if ((chunk.signed.flags & CHUNK_FAST_PROPAGATE) !== 0)
+      this.#propagateChunk(net, m.peer, chunk.signed.updateId, body);
+    if (whole === undefined || !this.applyConfig(net, whole.text, isDirect)) return undefined;
     return { nwid: net.nwid, updateId: whole.updateId };
   }
 
@@ -439,7 +446,11 @@ export class Vl2 {
     );
   }
 
-  #propagateChunk(net: Network, from: Vl2Peer, body: Uint8Array): void {
+  #propagateChunk(net: Network, from: Vl2Peer, updateId: bigint, body: Uint8Array): void {
+    if (!net.assembly.mayPass(this.context.now, updateId)) {
+      this.context.counters.add('configNotPassed');
+      return;
+    }
     for (const [to] of net.members()) {
       if (to === from.address || to === net.controller || to === this.context.port.self.address)
         continue;
@@ -448,8 +459,12 @@ export class Vl2 {
     }
   }
 
-  /** Parses and applies a configuration. @returns whether it parsed (even if it is for another). */
-  applyConfig(net: Network, text: Uint8Array): boolean {
+  /**
+   * Parses and applies a configuration. One that is older than the one in force counts only when the
+   * controller sent it (its clock may have been set back): signatures do not expire, so anybody can send
+   * an old one again. @returns whether it parsed (even if it was not applied).
+   */
+  applyConfig(net: Network, text: Uint8Array, isDirect = true): boolean {
     const c = this.context;
     const config = parseNetworkConfig(text);
     if (config === undefined) {
@@ -458,6 +473,10 @@ export class Vl2 {
     }
     if (config.nwid !== net.nwid || config.issuedTo !== c.port.self.address) {
       c.counters.add('configForOther');
+      return true;
+    }
+    if (!isDirect && config.timestamp < (net.config?.timestamp ?? 0n)) {
+      c.counters.add('configStale');
       return true;
     }
     const normal = emitNetworkConfig(config);

@@ -49,8 +49,13 @@ export function writeCom(w: Writer, com: Com): void {
   if (com.signer !== 0) w.put(com.signature);
 }
 
+/** Serialised length. */
+export function comLen(com: Com): number {
+  return 8 + com.qualifiers.length * QUALIFIER_LEN + (com.signer === 0 ? 0 : 96);
+}
+
 export function emitCom(com: Com): Uint8Array {
-  const w = Writer.of(8 + com.qualifiers.length * QUALIFIER_LEN + 96);
+  const w = Writer.of(comLen(com));
   writeCom(w, com);
   return w.done().slice();
 }

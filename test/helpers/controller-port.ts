@@ -56,6 +56,7 @@ export class LoneController {
       requestIdentity: () => undefined,
       upstreams: () => [],
       bestUpstream: () => undefined,
+      directLatency: () => undefined,
     };
     this.controller.attach(port, {
       store: (path, json) => {

@@ -69,6 +69,10 @@ class Port implements Vl1Port {
     return [];
   }
 
+  directLatency(): undefined {
+    return undefined;
+  }
+
   bestUpstream(): undefined {
     return undefined;
   }
