@@ -1,7 +1,8 @@
 /**
  * TCP traffic with checksums, both ends; an ordinary program that knows nothing of networks.
- *   traffic.js serve PORT
+ *   traffic.js serve PORT...
  *   traffic.js echo-test|up|down IP PORT [BYTES]      traffic.js parallel IP PORT COUNT
+ *   traffic.js reach IP PORT MS         prints `open` when an echo came back in time, else `closed`
  * A connection begins with one line: `up`, `down N`, `echo`, `slow N` or `half N`.
  *   up      the client sends until it closes its half; the server answers the SHA-256 of all of it
  *   down N  the server sends N random bytes, then their SHA-256 as a last line, and closes
@@ -155,12 +156,28 @@ async function parallel(ip: string, port: number, count: number): Promise<void> 
   console.log(`${count} connections, every SHA-256 equal`);
 }
 
+async function reach(ip: string, port: number, ms: number): Promise<void> {
+  const socket = connect({ host: ip, port });
+  const answered = new Promise<boolean>((done) => {
+    socket.on('connect', () => socket.end('echo\n'));
+    socket.on('data', () => done(true));
+    socket.on('error', () => done(false));
+    socket.on('close', () => done(false));
+    setTimeout(() => done(false), ms);
+  });
+  console.log((await answered) ? 'open' : 'closed');
+  isDone = true;
+  process.exit(0);
+}
+
 async function main(args: string[]): Promise<void> {
   const [command = '', a = '', b = '', c = '0'] = args;
   switch (command) {
     case 'serve': {
-      const server = createServer({ allowHalfOpen: true }, serve);
-      server.listen({ port: Number(a), host: '0.0.0.0', backlog: 1024 });
+      for (const port of args.slice(1)) {
+        const server = createServer({ allowHalfOpen: true }, serve);
+        server.listen({ port: Number(port), host: '::', backlog: 1024 });
+      }
       return new Promise(() => undefined);
     }
     case 'echo-test': {
@@ -174,6 +191,8 @@ async function main(args: string[]): Promise<void> {
       socket.destroy();
       return;
     }
+    case 'reach':
+      return reach(a, Number(b), Number(c));
     case 'up':
       return timed('up', Number(c), () => up(a, Number(b), Number(c)));
     case 'down':

@@ -1,31 +1,50 @@
 /**
  * A laboratory of network namespaces on one machine: nodes on a virtual switch, each a real
  * ZeroTier One or ours. Needs root, iproute2 and, for real nodes, /dev/net/tun and the binary
- * named by ZEROTIER_ONE. Everything made here is removed by `down`; nothing can leave the
- * namespaces, since none has a default route.
+ * named by ZEROTIER_ONE; nft for NATs, python3 for lossy wires, tcpdump for captures. Everything
+ * made here is removed by `down`; nothing can leave the namespaces, since none has a default route.
  *
- *        sw: bridge br0  10.9.0.254
- *      +---------+---------+--- ...
- *   node 1    node 2    node 3        10.9.0.1, .2, .3 on eth0, UDP port 9993
+ *                 sw: bridge br0
+ *      +---------+---------+-----------------+
+ *   node 1    node 2    node 3   NAT of 4: out 10.9.0.4 / in 192.168.4.1
+ *                                node 4        192.168.4.2
+ *
+ * Node <n> is 10.9.0.<n> or fd09::<n> on eth0 (behind a NAT: seen from outside), UDP port 9993.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
-import { makePlanet } from '#src/cli/planet.js';
 import { createPrimitives, nativeEntropy } from '#src/crypto/native.js';
 import { loadPacketCore } from '#src/packetcore/load.js';
 import { addressText } from '#src/wire/address.js';
 import { emitIdentityText, generateIdentity, type Identity } from '#src/wire/identity.js';
 import { parseInetAddress } from '#src/wire/inetaddress.js';
-import { emitWorld } from '#src/wire/world.js';
+import { emitWorld, signWorld, WORLD_MOON, WORLD_PLANET } from '#src/wire/world.js';
+import { Capture } from './capture.js';
+import {
+  addAddress,
+  addCable,
+  addNamespace,
+  addNat,
+  addWire,
+  BRIDGE,
+  type Conditions,
+  dropFrom,
+  dropNothing,
+  ip,
+  removeNamespace,
+  startWire,
+  writeLocalConf,
+} from './net.js';
 
 export type Kind = 'real' | 'ours';
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 export type JsonObject = { [key: string]: Json };
 
 const PORT = 9993;
+const PLANET_ID = 900_001n;
 const SERVICE = new URL('../../../dist/service.js', import.meta.url).pathname;
 export const PRELOAD = new URL('../../../dist/native/libztintercept.so', import.meta.url).pathname;
 export const SUPPORTED_VERSION = '1.14.1';
@@ -60,10 +79,6 @@ export function missing(needsTun: boolean): string | undefined {
   return undefined;
 }
 
-function ip(...args: string[]): void {
-  execFileSync('ip', args, { stdio: ['ignore', 'ignore', 'pipe'] });
-}
-
 /** Asks until `ask` answers. @throws with `what` after `ms`. */
 export async function until<T>(
   what: string,
@@ -87,7 +102,8 @@ export async function until<T>(
 export class LabNode {
   readonly lab: Lab;
   readonly name: string;
-  readonly kind: Kind;
+  /** Who runs in this home folder; changed while the node is stopped. */
+  kind: Kind;
   readonly ip: string;
   readonly identity: Identity;
   readonly home: string;
@@ -114,19 +130,12 @@ export class LabNode {
     return join(this.home, `nc_${nwid}`);
   }
 
-  /** Starts the node; resolves at once. */
-  start(settings: JsonObject = {}): void {
-    const quiet = {
-      primaryPort: PORT,
-      allowSecondaryPort: false,
-      portMappingEnabled: false,
-      allowTcpFallbackRelay: false,
-      softwareUpdate: 'disable',
-    };
-    writeFileSync(
-      join(this.home, 'local.conf'),
-      JSON.stringify({ settings: { ...quiet, ...settings } }),
-    );
+  /**
+   * Starts the node; resolves at once.
+   * @param settings of local.conf, over quiet ones. @param more other members of local.conf.
+   */
+  start(settings: JsonObject = {}, more: JsonObject = {}): void {
+    writeLocalConf(this.home, PORT, more, settings);
     const [file, args] =
       this.kind === 'real'
         ? [realNode()!, ['-U', `-p${PORT}`, this.home]]
@@ -152,16 +161,12 @@ export class LabNode {
 
   /** A process in this node's namespace, ended with the lab; its output goes to `log`. */
   spawn(command: readonly string[], env: NodeJS.ProcessEnv = {}): ChildProcess {
-    const child = spawn('ip', ['netns', 'exec', this.ns, ...command], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, ...env },
-    });
+    const child = this.lab.spawnIn(this.ns, command, env);
     const keep = (d: Buffer): void => {
       this.log = (this.log + d.toString()).slice(-20_000);
     };
-    child.stdout.on('data', keep);
-    child.stderr.on('data', keep);
-    this.lab.children.push(child);
+    child.stdout?.on('data', keep);
+    child.stderr?.on('data', keep);
     return child;
   }
 
@@ -234,15 +239,57 @@ export class LabNode {
     return (await this.api('GET', `/network/${nwid}`)) as JsonObject;
   }
 
-  /** IPv4 address once the network is OK. */
-  async ipv4(nwid: string, ms = 15_000): Promise<string> {
+  /** Addresses of a network, without their prefix lengths, once it is OK and `wanted` agrees. */
+  private async addresses(
+    nwid: string,
+    ms: number,
+    wanted: (address: string) => boolean,
+  ): Promise<string> {
     return until(`${this.name} has an address`, ms, async () => {
       const net = await this.network(nwid);
-      const list = net['assignedAddresses'] as string[];
-      const v4 = list.find((a) => !a.includes(':'));
-      return net['status'] === 'OK' && v4 !== undefined ? v4.split('/')[0] : undefined;
+      const list = (net['assignedAddresses'] as string[]).map((a) => a.split('/')[0]!);
+      return net['status'] === 'OK' ? list.find(wanted) : undefined;
     });
   }
+
+  /** IPv4 address once the network is OK. */
+  ipv4(nwid: string, ms = 15_000): Promise<string> {
+    return this.addresses(nwid, ms, (a) => !a.includes(':'));
+  }
+
+  /** IPv6 address that begins with `prefix`, once the network is OK. */
+  ipv6(nwid: string, prefix: string, ms = 15_000): Promise<string> {
+    return this.addresses(nwid, ms, (a) => a.startsWith(prefix));
+  }
+
+  /** Until the network has that status. */
+  async status(nwid: string, status: string, ms = 20_000): Promise<void> {
+    await until(`${this.name}: ${status}`, ms, async () =>
+      (await this.network(nwid))['status'] === status ? true : undefined,
+    );
+  }
+
+  /** Drops all underlay traffic from these nodes. */
+  refuse(others: readonly LabNode[]): void {
+    dropFrom(
+      this.ns,
+      others.map((n) => n.ip),
+    );
+  }
+
+  /** Takes back what `refuse` did. */
+  refuseNobody(): void {
+    dropNothing(this.ns);
+  }
+}
+
+export interface NodeSpec {
+  readonly name: string;
+  readonly kind: Kind;
+  /** Behind the NAT of the conditions. */
+  readonly inside?: boolean;
+  /** Listed in the planet; default: the first node alone. */
+  readonly root?: boolean;
 }
 
 export class Lab {
@@ -250,64 +297,111 @@ export class Lab {
   readonly prefix: string;
   readonly nodes: LabNode[] = [];
   readonly children: ChildProcess[] = [];
-  #planet: Uint8Array | undefined;
+  readonly #namespaces: string[] = [];
+  readonly #worldKey = new Uint8Array(64);
+
+  static readonly #standing = new Set<Lab>();
 
   constructor(prefix = `nct${process.pid % 10000}-`) {
     this.prefix = prefix;
+    Lab.#standing.add(this);
+    nativeEntropy.fill(this.#worldKey);
   }
 
-  /** Switch and nodes; the first node is the only root. */
-  up(nodes: readonly { readonly name: string; readonly kind: Kind }[]): void {
-    ip('netns', 'add', `${this.prefix}sw`);
-    ip('-n', `${this.prefix}sw`, 'link', 'add', 'br0', 'type', 'bridge');
-    ip('-n', `${this.prefix}sw`, 'link', 'set', 'br0', 'up');
-    for (const [i, n] of nodes.entries()) this.#addNode(n.name, n.kind, i + 1);
-    const root = this.nodes[0]!;
-    const privateKey = new Uint8Array(64);
-    nativeEntropy.fill(privateKey);
-    const key = { privateKey, publicKey: primitives.publicFromPrivate(privateKey) };
-    const endpoint = parseInetAddress(`${root.ip}/${PORT}`)!;
-    const roots = [
-      { identity: { ...root.identity, privateKey: undefined }, endpoints: [endpoint] },
-    ];
-    this.#planet = emitWorld(makePlanet(primitives, key, roots, 900_001n, BigInt(Date.now())));
-    for (const n of this.nodes) writeFileSync(join(n.home, 'planet'), this.#planet);
+  get #switch(): string {
+    return `${this.prefix}sw`;
   }
 
-  #addNode(name: string, kind: Kind, number: number): void {
-    const node = new LabNode(
-      this,
-      name,
-      kind,
-      `10.9.0.${number}`,
-      generateIdentity(primitives, nativeEntropy),
-    );
+  #namespace(ns: string): string {
+    this.#namespaces.push(ns);
+    addNamespace(ns);
+    return ns;
+  }
+
+  /** Switch, nodes and planet. */
+  async up(nodes: readonly NodeSpec[], conditions: Conditions = {}): Promise<void> {
+    this.#namespace(this.#switch);
+    ip('-n', this.#switch, 'link', 'add', BRIDGE, 'type', 'bridge');
+    ip('-n', this.#switch, 'link', 'set', BRIDGE, 'up');
+    const hasWire = (conditions.loss ?? 0) > 0 || (conditions.delayMs ?? 0) > 0;
+    const taps = [];
+    for (const [i, spec] of nodes.entries()) {
+      if (hasWire) taps.push(addWire(this.#switch, i + 1));
+      this.#addNode(spec, i + 1, conditions, hasWire ? `b${i + 1}` : BRIDGE);
+    }
+    if (hasWire) this.children.push(await startWire(this.#switch, taps, conditions));
+    const isRoot = (spec: NodeSpec, i: number): boolean => spec.root ?? i === 0;
+    const roots = this.nodes.filter((_, i) => isRoot(nodes[i]!, i));
+    this.writePlanet(roots, Date.now());
+  }
+
+  /** Signs a planet with the laboratory's key and gives it to nodes (default: all). */
+  writePlanet(
+    roots: readonly LabNode[],
+    timestamp: number,
+    to: readonly LabNode[] = this.nodes,
+  ): void {
+    const planet = this.#world(WORLD_PLANET, PLANET_ID, roots, timestamp);
+    for (const n of to) writeFileSync(join(n.home, 'planet'), planet);
+  }
+
+  /** Signs a moon with one root, whose address is its id, and gives it to nodes. Returns the id. */
+  writeMoon(root: LabNode, timestamp: number, to: readonly LabNode[]): string {
+    const moon = this.#world(WORLD_MOON, BigInt(root.identity.address), [root], timestamp);
+    const id = root.address.padStart(16, '0');
+    for (const n of to) {
+      mkdirSync(join(n.home, 'moons.d'), { recursive: true });
+      writeFileSync(join(n.home, 'moons.d', `${id}.moon`), moon);
+    }
+    return id;
+  }
+
+  #world(type: number, id: bigint, roots: readonly LabNode[], timestamp: number): Uint8Array {
+    const listed = roots.map((n) => ({
+      identity: { ...n.identity, privateKey: undefined },
+      endpoints: [parseInetAddress(`${n.ip}/${PORT}`)!],
+    }));
+    const updateKey = primitives.publicFromPrivate(this.#worldKey);
+    const world = { type, id, timestamp: BigInt(timestamp), updateKey, roots: listed };
+    return emitWorld(signWorld(primitives, world, this.#worldKey));
+  }
+
+  #addNode(spec: NodeSpec, number: number, conditions: Conditions, bridge: string): void {
+    const family = conditions.family ?? 4;
+    const address = family === 4 ? `10.9.0.${number}` : `fd09::${number}`;
+    const identity = generateIdentity(primitives, nativeEntropy);
+    const node = new LabNode(this, spec.name, spec.kind, address, identity);
     this.nodes.push(node);
     mkdirSync(node.home);
-    writeFileSync(join(node.home, 'identity.secret'), emitIdentityText(node.identity, true), {
+    writeFileSync(join(node.home, 'identity.secret'), emitIdentityText(identity, true), {
       mode: 0o600,
     });
-    writeFileSync(join(node.home, 'identity.public'), emitIdentityText(node.identity, false));
-    const port = `v${number}`;
-    ip('netns', 'add', node.ns);
-    ip(
-      'link',
-      'add',
-      'eth0',
-      'netns',
-      node.ns,
-      'type',
-      'veth',
-      'peer',
-      'name',
-      port,
-      'netns',
-      `${this.prefix}sw`,
-    );
-    ip('-n', `${this.prefix}sw`, 'link', 'set', port, 'master', 'br0', 'up');
-    ip('-n', node.ns, 'addr', 'add', `${node.ip}/24`, 'dev', 'eth0');
-    ip('-n', node.ns, 'link', 'set', 'eth0', 'up');
-    ip('-n', node.ns, 'link', 'set', 'lo', 'up');
+    writeFileSync(join(node.home, 'identity.public'), emitIdentityText(identity, false));
+    this.#namespace(node.ns);
+    if (conditions.nat !== undefined && spec.inside === true) {
+      const nat = this.#namespace(`${node.ns}-nat`);
+      addCable(nat, 'out', this.#switch, `v${number}`, bridge);
+      addAddress(nat, 'out', address, 4);
+      addNat(nat, node.ns, number, conditions.nat === 'symmetric');
+    } else {
+      addCable(node.ns, 'eth0', this.#switch, `v${number}`, bridge);
+      addAddress(node.ns, 'eth0', address, family);
+    }
+  }
+
+  /** A further namespace, removed with the laboratory. */
+  extraNamespace(name: string): string {
+    return this.#namespace(this.prefix + name);
+  }
+
+  /** A process in a namespace, ended with the laboratory; its output must be read. */
+  spawnIn(ns: string, command: readonly string[], env: NodeJS.ProcessEnv = {}): ChildProcess {
+    const child = spawn('ip', ['netns', 'exec', ns, ...command], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...env },
+    });
+    this.children.push(child);
+    return child;
   }
 
   node(name: string): LabNode {
@@ -330,36 +424,11 @@ export class Lab {
     return nwid;
   }
 
-  /** Records the switch's UDP into a pcap file until `stop` is called. */
-  async capture(file: string): Promise<{ stop(): Promise<void> }> {
-    const child = spawn(
-      'ip',
-      [
-        'netns',
-        'exec',
-        `${this.prefix}sw`,
-        'tcpdump',
-        '-i',
-        'br0',
-        '-U',
-        '-s',
-        '128',
-        '-w',
-        file,
-        'udp port 9993',
-      ],
-      { stdio: ['ignore', 'ignore', 'pipe'] },
-    );
-    this.children.push(child);
-    await new Promise<void>((done) => child.stderr.once('data', () => done()));
-    return {
-      stop: async () => {
-        await new Promise((r) => setTimeout(r, 300));
-        const gone = new Promise<void>((r) => child.once('exit', () => r()));
-        child.kill('SIGTERM');
-        await gone;
-      },
-    };
+  /** Records the switch's UDP into a file of the laboratory. */
+  async capture(name = 'capture.pcap'): Promise<Capture> {
+    const capture = await Capture.start(this.#switch, BRIDGE, PORT, join(this.dir, name));
+    this.children.push(capture.child);
+    return capture;
   }
 
   /** Ends all processes that were started here and removes namespaces and files. */
@@ -369,34 +438,16 @@ export class Lab {
     const gone = alive.map((c) => new Promise<void>((r) => c.once('exit', () => r())));
     for (const c of alive) c.kill('SIGKILL');
     await Promise.all(gone);
-    for (const ns of [...this.nodes.map((n) => n.ns), `${this.prefix}sw`]) {
-      try {
-        ip('netns', 'del', ns);
-      } catch {
-        // Never made: `up` failed before it.
-      }
-    }
+    for (const ns of this.#namespaces) removeNamespace(ns);
     rmSync(this.dir, { recursive: true, force: true });
+    Lab.#standing.delete(this);
   }
-}
 
-/** Datagrams by (source IP, cipher suite) in a capture of Ethernet frames. */
-export function countCiphers(pcap: Buffer): Map<string, Map<number, number>> {
-  const out = new Map<string, Map<number, number>>();
-  const le = pcap.readUInt32LE(0) === 0xa1b2c3d4;
-  const u32 = (at: number): number => (le ? pcap.readUInt32LE(at) : pcap.readUInt32BE(at));
-  for (let at = 24; at + 16 <= pcap.length; ) {
-    const len = u32(at + 8);
-    const f = pcap.subarray(at + 16, at + 16 + len);
-    at += 16 + len;
-    if (f.length < 14 + 20 + 8 + 28 || f.readUInt16BE(12) !== 0x0800 || f[23] !== 17) continue;
-    const udp = 14 + (f[14]! & 15) * 4 + 8;
-    if (f[udp + 13] === 0xff) continue;
-    const from = f.subarray(26, 30).join('.');
-    const suite = (f[udp + 18]! >> 3) & 7;
-    const counts = out.get(from) ?? new Map<number, number>();
-    counts.set(suite, (counts.get(suite) ?? 0) + 1);
-    out.set(from, counts);
+  /** Takes down whatever stands when the process is told to end. */
+  static downOnSignal(): void {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const)
+      process.once(signal, () => {
+        void Promise.all([...Lab.#standing].map((l) => l.down())).then(() => process.exit(1));
+      });
   }
-  return out;
 }
