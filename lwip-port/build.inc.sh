@@ -18,11 +18,12 @@ LWIP_SUITE=trixie
 LWIP_WORK=build/lwip
 LWIP_KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 
-# lwIP's own files that the port uses; timeouts.c is replaced by port_time.c.
+# lwIP's own files that the port uses; timeouts.c is replaced by port_time.c, and port_nd6.c includes
+# nd6.c.
 LWIP_CORE=(
 	def inet_chksum init ip mem memp netif pbuf raw stats tcp tcp_in tcp_out udp
 	ipv4/etharp ipv4/icmp ipv4/ip4 ipv4/ip4_addr ipv4/ip4_frag
-	ipv6/ethip6 ipv6/icmp6 ipv6/inet6 ipv6/ip6 ipv6/ip6_addr ipv6/ip6_frag ipv6/nd6
+	ipv6/ethip6 ipv6/icmp6 ipv6/inet6 ipv6/ip6 ipv6/ip6_addr ipv6/ip6_frag
 )
 
 # Prints the Debian archive's address as the machine's own apt configuration has it. $@: apt options.
@@ -153,7 +154,7 @@ lwip_compile() {
 	local tree=$1 root=$PWD out=$PWD/$LWIP_WORK/obj sources
 	local flags=(
 		-O3 -flto -msimd128 -mbulk-memory -fno-strict-aliasing -std=gnu11
-		-I"$PWD/lwip-port" -I"$(realpath "$1")/src/include"
+		-I"$PWD/lwip-port" -I"$(realpath "$1")/src/include" -I"$(realpath "$1")/src"
 	)
 	# Ours with warnings as errors. Upstream compares 16-bit values with our larger windows.
 	local quiet=(-Wno-tautological-constant-out-of-range-compare)

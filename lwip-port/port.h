@@ -78,6 +78,8 @@ void port_netif_second(void);
 int port_addr_is_local(const ip_addr_t *ip);
 /* Whether there is a way to `dest`; sets the source address to use if `src` is not NULL. */
 int port_route(const ip_addr_t *dest, ip_addr_t *src);
+/* Whether a solicitation of `neighbour`, a next hop, is to carry this address of ours as source. */
+int port_speaks_for(const ip6_addr_t *ours, const ip6_addr_t *neighbour);
 /* Whether the next hop towards `dest` has answered (or needs none). */
 int port_neighbour_known(const ip_addr_t *src, const ip_addr_t *dest);
 void port_to_endpoint(struct port_endpoint *ep, const ip_addr_t *ip, u16_t port);

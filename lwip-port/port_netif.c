@@ -170,19 +170,39 @@ static void way_direct4(const ip4_addr_t *dest, struct way *way)
 	}
 }
 
+/* Index of our address with the longest prefix over `ip`, or -1. */
+static int nearest6(const ip6_addr_t *ip)
+{
+	int best = -1;
+
+	for (u32_t i = 0; i < LWIP_IPV6_NUM_ADDRESSES; i++) {
+		if (!valid6(i) || (best >= 0 && ip6_prefix[i] <= ip6_prefix[best]))
+			continue;
+		if (prefix_match((const u8_t *)ip->addr,
+				 (const u8_t *)netif_ip6_addr(&port_main_netif, i)->addr,
+				 ip6_prefix[i]))
+			best = (int)i;
+	}
+	return best;
+}
+
 static void way_direct6(const ip6_addr_t *dest, struct way *way)
 {
-	for (u32_t i = 0; i < LWIP_IPV6_NUM_ADDRESSES; i++) {
-		if (!valid6(i) || (int)ip6_prefix[i] <= way->prefix)
-			continue;
-		if (!prefix_match((const u8_t *)dest->addr,
-				  (const u8_t *)netif_ip6_addr(&port_main_netif, i)->addr,
-				  ip6_prefix[i]))
-			continue;
-		way->netif = &port_main_netif;
-		way->prefix = ip6_prefix[i];
-		ip_addr_copy_from_ip6(way->next, *dest);
-	}
+	int i = nearest6(dest);
+
+	if (i < 0)
+		return;
+	way->netif = &port_main_netif;
+	way->prefix = ip6_prefix[i];
+	ip_addr_copy_from_ip6(way->next, *dest);
+}
+
+int port_speaks_for(const ip6_addr_t *ours, const ip6_addr_t *neighbour)
+{
+	int i = nearest6(neighbour);
+
+	/* A neighbour outside of all our prefixes, named by a route, is asked link-locally. */
+	return ours == netif_ip6_addr(&port_main_netif, i < 0 ? 0 : i);
 }
 
 static struct netif *netif_towards(const ip_addr_t *gateway)

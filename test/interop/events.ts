@@ -449,6 +449,11 @@ const bridge = story(
     await until('the peer may bridge', 20_000, async () =>
       (await peer!.network(nwid))['bridge'] === true ? true : undefined,
     );
+    // Members learn of bridges from their own configuration, pushed when the network changes.
+    await root!.api('POST', `/controller/network/${nwid}`, { name: 'bridged' });
+    await until('we know of the bridge', 20_000, async () =>
+      (await us!.network(nwid))['name'] === 'bridged' ? true : undefined,
+    );
     const device = String((await peer!.network(nwid))['portDeviceName']);
     const host = lab.extraNamespace('host');
     ip('-n', peer!.ns, 'link', 'add', 'br1', 'type', 'bridge');

@@ -14,6 +14,7 @@ import {
   expectClean,
   type Frame,
   ip4,
+  ip6,
   on,
   Peer,
   pattern,
@@ -517,6 +518,31 @@ test('IPv6: 1 MB each way', (t) => {
   t.deepEqual(world.b.tcpNames(server.peer.handle!)?.local, on(B6, 80));
   expectClean(t, world, client, server.peer, server);
 });
+
+for (const [prefixLen, a, b] of [
+  [40, 'fcf3:c554:67b5:8ad7:74a5::1', 'fcf3:c554:67bd:9c28:aa24::1'],
+  [88, 'fd05:c554:c6f6:0:a199:93b5:8ad7:74a5', 'fd05:c554:c6f6:0:a199:93bd:9c28:aa24'],
+] as const) {
+  test(`IPv6: a peer on the link by a prefix of ${prefixLen} bits`, (t) => {
+    const world = new World();
+    for (const [stack, text] of [
+      [world.a, a],
+      [world.b, b],
+    ] as const) {
+      stack.configure(world.at, {
+        mtu: 2800,
+        addresses: [{ ip: ip6(text), prefixLen }],
+        routes: [],
+      });
+      world.drain(stack);
+    }
+    const server = new Server(world, world.b, any(80), { each: (p) => p.send(100, 'shutdown') });
+    const client = new Peer(world, world.a).connect(on(ip6(b), 80));
+    client.send(100, 'shutdown');
+    t.true(world.run(() => client.hasFin && server.peers[0]?.hasFin === true));
+    expectClean(t, world, client, server.peer, server);
+  });
+}
 
 test('an IPv4-mapped destination is an IPv4 connection', (t) => {
   const world = new World();
