@@ -85,6 +85,8 @@ export class Network {
   /** Monotonic ms of the last configuration that changed something. */
   updatedAt = Number.NEGATIVE_INFINITY;
   requestedAt = Number.NEGATIVE_INFINITY;
+  /** A credential of ours was revoked and the controller has not answered a request since. */
+  isDoubtful = false;
   announcedAt = Number.NEGATIVE_INFINITY;
 
   constructor(port: Vl1Port, nwid: NetworkId, count: (name: Vl2Counter) => void = () => undefined) {
@@ -141,6 +143,7 @@ export class Network {
   setConfig(at: Moment, config: NetworkConfig, fresh: boolean): void {
     this.#config = config;
     this.#failure = undefined;
+    if (fresh) this.isDoubtful = false;
     this.ssoRequired = undefined;
     if (fresh) this.updatedAt = at.mono;
     this.#localTags = new Map(config.tags.map((t) => [t.id, t]));
@@ -167,6 +170,7 @@ export class Network {
 
   fail(failure: NetworkFailure): void {
     this.#failure = failure;
+    this.isDoubtful = false;
   }
 
   // ---- members ----

@@ -149,8 +149,8 @@ export class Vl2 {
     const c = this.context;
     c.at = at;
     for (const net of c.networks.values()) {
-      if (net.config === undefined && at.mono - net.requestedAt >= REQUEST_RETRY_MS)
-        this.#request(net);
+      const isWaiting = net.config === undefined || net.isDoubtful;
+      if (isWaiting && at.mono - net.requestedAt >= REQUEST_RETRY_MS) this.#request(net);
     }
     this.#outbox.tick();
     if (at.mono - this.#backgroundAt >= BACKGROUND_MS) {
@@ -353,8 +353,19 @@ export class Vl2 {
 
   #storeRevocation(net: Network, r: Revocation, passOn: Revocation[]): Stored {
     const result = net.offer(r.target, (m) => m.storeRevocation(net.verifier(), r));
+    if (result === 'new' && r.target === this.context.port.self.address) this.#askAnew(net);
     if (result === 'new' && (r.flags & REVOCATION_FAST_PROPAGATE) !== 0n) passOn.push(r);
     return result;
+  }
+
+  /**
+   * A credential of ours was revoked: the controller says at once what is left of our membership.
+   * The reference learns it with its next request, up to 60 s later [3 section 12.4].
+   */
+  #askAnew(net: Network): void {
+    net.isDoubtful = true;
+    const waited = this.context.now - net.requestedAt;
+    if (waited >= REQUEST_RETRY_MS) this.#request(net);
   }
 
   /** Passes revocations on to every member we know of [3 section 7.2]. */

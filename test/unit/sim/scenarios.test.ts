@@ -174,7 +174,10 @@ test('a private member is denied, then authorised without a restart, then revoke
     'credentials are pushed with the first frame',
   );
   authorise(a, false);
-  world.run(2_000);
+  t.true(
+    world.run(2_000, () => status(a) === 'ACCESS_DENIED'),
+    'the revocation makes the member ask at once',
+  );
   a.sendFrame(nwid, b, frame(2));
   world.run(6_000);
   t.is(b.frames.length, 1, 'a revoked member is refused');
