@@ -1,7 +1,8 @@
 /** Telling others which groups we listen to, and when our credentials are due [3 sections 7.4, 10.3]. */
 
 import type { NodeAddress } from '../wire/address.js';
-import type { MulticastGroup } from '../wire/multicast-group.js';
+import { BROADCAST_GROUP, type MulticastGroup } from '../wire/multicast-group.js';
+import { NETWORK_FLAG } from '../wire/netconf.js';
 import { MAX_PACKET_LEN, PACKET_HEAD_LEN, VERB } from '../wire/packet.js';
 import { isAdhoc } from './adhoc.js';
 import type { Vl2Context } from './context.js';
@@ -78,8 +79,14 @@ export class Announcer {
   /** The part of the background pass [3 section 10.3]. */
   background(net: Network): void {
     const now = this.#c.now;
+    const hasBroadcast = net.hasFlag(NETWORK_FLAG.BROADCAST);
     const first = now - net.announcedAt >= ANNOUNCE_MS ? this.#keepers(net) : [];
     if (first.length > 0) net.announcedAt = now;
+    else if (hasBroadcast && !net.hasAnnouncedBroadcast) {
+      // It comes with the configuration, often just after the first announcement.
+      for (const to of this.#keepers(net)) this.like(net, to, [BROADCAST_GROUP]);
+    }
+    net.hasAnnouncedBroadcast = hasBroadcast;
     for (const to of first) this.like(net, to);
     for (const [address, m] of net.members()) {
       if (this.#isDue(m) && !first.includes(address) && this.#isAllowed(net, address))

@@ -88,6 +88,8 @@ export class Network {
   /** A credential of ours was revoked and the controller has not answered a request since. */
   isDoubtful = false;
   announcedAt = Number.NEGATIVE_INFINITY;
+  /** Whether the broadcast group was announced to upstreams and controller. */
+  hasAnnouncedBroadcast = false;
 
   constructor(port: Vl1Port, nwid: NetworkId, count: (name: Vl2Counter) => void = () => undefined) {
     this.#port = port;

@@ -635,8 +635,7 @@ class Scenario {
         this.#bench.leave(step.u64('networkId'));
         break;
       case 'background':
-        this.#bench.background();
-        break;
+        return this.#background(step);
       case 'retryQueuedPackets':
         this.#bench.retryQueued();
         break;
@@ -660,6 +659,25 @@ class Scenario {
         throw new Error(`no such step: ${action}`);
     }
     return [];
+  }
+
+  /** The broadcast group is announced with the first pass after its configuration, not up to 60 s later. */
+  #background(step: Case): Expected[] {
+    const late = this.#bench.node.vl2
+      .networks()
+      .filter((n) => n.hasFlag(NETWORK_FLAG.BROADCAST) && !n.hasAnnouncedBroadcast);
+    this.#bench.background();
+    const announced = expectedSends(step).filter((p) => p.verb === VERB.MULTICAST_LIKE);
+    return late.flatMap((n) => {
+      const payload = `${networkIdText(n.nwid)}ffffffffffff00000000`;
+      if (announced.some((p) => p.payload.startsWith(networkIdText(n.nwid)))) return [];
+      return ['controller', 'root'].map((to) => ({
+        to,
+        verb: VERB.MULTICAST_LIKE,
+        payload,
+        compressed: false,
+      }));
+    });
   }
 
   #subscription(step: Case, isNew: boolean): void {
