@@ -13,6 +13,7 @@ import { missing, Net, type Node } from './net.js';
 
 const tally = new Tally('underlay');
 const WEB_PORT = '8080';
+const PAGE = 'a page of b\n';
 /** Nothing but the primary port. */
 const PLAIN: JsonRecord = {
   settings: { allowSecondaryPort: false, portMappingEnabled: false },
@@ -70,10 +71,11 @@ async function meet(
   const { nwid, ipOf } = await network(net);
   const server = ['python3', '-m', 'http.server', WEB_PORT];
   net.spawn(net.b, server, net.b.onNetwork(nwid));
-  const url = `http://${ipOf(net.b)}:${WEB_PORT}/nat1`;
+  writeFileSync(join(net.dir, 'page'), PAGE);
+  const url = `http://${ipOf(net.b)}:${WEB_PORT}/page`;
   const fetchOnce = (): void => {
     const text = net.a.run(['curl', '-sS', '-m', '5', url], net.a.onNetwork(nwid));
-    assert.match(text, /table inet filter/);
+    assert.equal(text, PAGE);
   };
   await until('a page over the network', 20_000, () => {
     fetchOnce();
@@ -129,6 +131,22 @@ async function mapping(net: Net, pmp: boolean): Promise<void> {
   } finally {
     await end();
   }
+}
+
+/** The leaves have sockets of IPv6 alone. */
+async function ipv6(net: Net): Promise<void> {
+  net.plug(net.a, 'p3', 'fd99::1/64');
+  net.plug(net.b, 'p4', 'fd99::2/64');
+  const only = (address: string): JsonRecord => ({
+    settings: { ...(PLAIN['settings'] as JsonRecord), bind: [address] },
+  });
+  await meet(net, { root: PLAIN, a: only('fd99::1'), b: only('fd99::2') });
+  await until('direct paths', 20_000, () => {
+    return (
+      net.a.paths(net.b).includes('fd99::2/9993') && net.b.paths(net.a).includes('fd99::1/9993')
+    );
+  });
+  assert.deepEqual(net.a.paths(net.root), ['fd99::10/9993']);
 }
 
 async function ports(net: Net): Promise<void> {
@@ -222,6 +240,7 @@ const SCENARIOS: readonly (readonly [string, (net: Net) => Promise<void>])[] = [
   ['two leaves behind symmetric NATs stay relayed and lose nothing', relaying],
   ['a port mapped by PCP is reached from behind a symmetric NAT', (n) => mapping(n, true)],
   ['a port mapped by UPnP is reached from behind a symmetric NAT', (n) => mapping(n, false)],
+  ['a network over IPv6 alone', ipv6],
   ['two ports of one node are two paths', ports],
   ['an address that changes is noticed', addressChange],
   ['where to bind follows local.conf while the service runs', liveSettings],

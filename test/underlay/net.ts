@@ -220,8 +220,11 @@ export class Net {
     ip('-n', node.ns, 'route', 'replace', 'default', 'via', gateway);
   }
 
-  addAddress(node: Node, address: string): void {
-    ip('-n', node.ns, 'addr', 'add', address, 'dev', 'eth0');
+  /** A second cable, from a leaf to the switch, with an address. */
+  plug(node: Node, port: string, address: string): void {
+    const name = node.ns.slice(this.prefix.length);
+    this.#wire(name, 'eth1', 'sw', port);
+    this.#address(name, 'eth1', address);
   }
 
   /** Sets the router up anew, without port mapping; forgets what it had translated. */

@@ -1,0 +1,121 @@
+/**
+ * What of VL1 only a real node can confirm: `ZEROTIER_ONE=... node build/test/interop/vl1.js`. A real
+ * root and controller, one real member and one of ours, in namespaces.
+ */
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Tally } from '../helpers/tally.js';
+import {
+  countCiphers,
+  type JsonObject,
+  Lab,
+  type LabNode,
+  missing,
+  realNode,
+  until,
+} from '../lab/lab.js';
+
+const tally = new Tally('interop vl1');
+const PINGS = 10;
+const TRUSTED_ID = 101;
+/** Packets of a trusted path: neither sealed nor authenticated. */
+const SUITE_TRUSTED = 2;
+
+interface Members {
+  readonly lab: Lab;
+  readonly real: LabNode;
+  readonly ours: LabNode;
+  readonly oursIp: string;
+}
+
+async function withMembers(
+  settings: JsonObject,
+  run: (m: Members) => Promise<void>,
+): Promise<void> {
+  const lab = new Lab();
+  try {
+    lab.up([
+      { name: 'root', kind: 'real' },
+      { name: 'real', kind: 'real' },
+      { name: 'ours', kind: 'ours' },
+    ]);
+    const [root, real, ours] = lab.nodes as [LabNode, LabNode, LabNode];
+    for (const n of lab.nodes) n.start(settings);
+    for (const n of lab.nodes)
+      await until(`${n.name} online`, 60_000, async () => (await n.isOnline()) || undefined);
+    const nwid = await lab.createNetwork(root, 0xa1, { private: false });
+    for (const n of [real, ours]) await n.api('POST', `/network/${nwid}`, {});
+    await real.ipv4(nwid, 60_000);
+    await run({ lab, real, ours, oursIp: await ours.ipv4(nwid, 60_000) });
+  } finally {
+    await lab.down();
+  }
+}
+
+const ping = async (m: Members): Promise<void> => {
+  const out = await m.real.run(['ping', '-c', String(PINGS), '-i', '0.3', m.oursIp]);
+  assert.match(out.toString(), new RegExp(`${PINGS} received`));
+};
+
+async function paths(from: LabNode, to: LabNode): Promise<JsonObject[]> {
+  return ((await from.api('GET', `/peer/${to.address}`)) as JsonObject)['paths'] as JsonObject[];
+}
+
+async function ports(): Promise<void> {
+  await withMembers({ allowSecondaryPort: true, portMappingEnabled: true }, async (m) => {
+    await ping(m);
+    for (const [from, to] of [
+      [m.real, m.ours],
+      [m.ours, m.real],
+      [m.ours, m.lab.nodes[0]!],
+      [m.lab.nodes[0]!, m.ours],
+    ] as const)
+      await until(`three paths of ${from.name}`, 30_000, async () =>
+        (await paths(from, to)).length === 3 ? true : undefined,
+      );
+  });
+}
+
+async function trustedPath(): Promise<void> {
+  await withMembers({}, async (m) => {
+    const physical = Object.fromEntries(
+      [m.real, m.ours].map((n) => [`${n.ip}/32`, { trustedPathId: TRUSTED_ID }]),
+    );
+    for (const n of [m.real, m.ours]) {
+      const file = join(n.home, 'local.conf');
+      const conf = JSON.parse(readFileSync(file, 'utf8')) as JsonObject;
+      writeFileSync(file, JSON.stringify({ ...conf, physical }));
+    }
+    for (const [from, to] of [
+      [m.real, m.ours],
+      [m.ours, m.real],
+    ] as const)
+      await until(`${from.name} trusts the path`, 40_000, async () => {
+        await ping(m);
+        const [path] = await paths(from, to);
+        return path?.['trustedPathId'] === TRUSTED_ID ? true : undefined;
+      });
+    const file = join(m.lab.dir, 'trusted.pcap');
+    const capture = await m.lab.capture(file);
+    await ping(m);
+    await capture.stop();
+    const ciphers = countCiphers(readFileSync(file));
+    for (const n of [m.real, m.ours])
+      assert.ok((ciphers.get(n.ip)?.get(SUITE_TRUSTED) ?? 0) >= PINGS, `in clear from ${n.name}`);
+  });
+}
+
+const CHECKS: readonly (readonly [string, () => Promise<void>])[] = [
+  ['with three ports each, real and ours have a path per socket', ports],
+  ['a trusted path carries packets in clear both ways', trustedPath],
+];
+
+const why =
+  missing(true) ??
+  (realNode() === undefined ? 'set ZEROTIER_ONE to a ZeroTier One 1.14.1' : undefined);
+for (const [title, run] of CHECKS) {
+  if (why === undefined) await tally.check(title, run);
+  else tally.skip(title, why);
+}
+tally.finish();
