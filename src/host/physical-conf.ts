@@ -19,6 +19,11 @@ export interface UnderlaySettings {
   readonly bind: readonly Uint8Array[];
   readonly interfacePrefixBlacklist: readonly string[];
   readonly blacklist: readonly IpPrefix[];
+  readonly allowTcpRelay: boolean;
+  /** No UDP at all. */
+  readonly forceTcpRelay: boolean;
+  /** Undefined = the built-in one. */
+  readonly tcpRelay: InetAddress | undefined;
 }
 
 export interface PhysicalConf extends PhysicalSettings {
@@ -101,6 +106,12 @@ function portOf(v: JsonValue | undefined): number | undefined {
   return port === 0 ? undefined : port;
 }
 
+/** `ip/port` of an IPv4 address. */
+function relayOf(v: JsonValue | undefined): InetAddress | undefined {
+  const a = typeof v === 'string' ? parseInetAddress(v) : undefined;
+  return a?.family === 4 && a.port !== 0 ? a : undefined;
+}
+
 export function underlaySettings(conf: JsonRecord): UnderlaySettings {
   const s = settingsOf(conf);
   return {
@@ -113,5 +124,8 @@ export function underlaySettings(conf: JsonRecord): UnderlaySettings {
       .filter((ip) => ip !== undefined) as Uint8Array[],
     interfacePrefixBlacklist: texts(s['interfacePrefixBlacklist']).filter((p) => p !== ''),
     blacklist: physicalConf(conf).blacklist,
+    allowTcpRelay: jsonBool(s['allowTcpFallbackRelay'], true),
+    forceTcpRelay: jsonBool(s['forceTcpRelay'], false),
+    tcpRelay: relayOf(s['tcpFallbackRelay']),
   };
 }

@@ -25,6 +25,7 @@ import {
   parseIdentityText,
   validateIdentity,
 } from '../wire/identity.js';
+import { inetAddress } from '../wire/inetaddress.js';
 import { PROTOCOL_VERSION_AES, PROTOCOL_VERSION_SALSA } from '../wire/packet.js';
 import {
   defaultPlanet,
@@ -49,6 +50,7 @@ import { NetworkLink } from './network-link.js';
 import { physicalConf, underlaySettings } from './physical-conf.js';
 import { GatewayMapper } from './port-mapping.js';
 import { choosePort, DEFAULT_PORT } from './ports.js';
+import { RELAY_SOCKET, TcpRelay } from './tcp-relay.js';
 import { readToken } from './tokens.js';
 import { Udp } from './udp.js';
 import { Underlay } from './underlay.js';
@@ -66,6 +68,8 @@ export interface ServiceOptions {
 }
 
 /** [4 section 2] */
+/** Belongs to the built-in planet: a universe of one's own never speaks to it [2 section 18]. */
+const BUILT_IN_RELAY = inetAddress(Uint8Array.of(204, 80, 128, 1), 443);
 const COLLIDED_IDENTITY = 'identity.secret.saved_after_collision';
 const FAILURE_LOG_MS = 60_000;
 /** Peers that were not written anew for so long are forgotten, looked at so often [2 section 21]. */
@@ -251,6 +255,13 @@ export class Service {
       log: this.log,
       makeMapper: (changed) =>
         new GatewayMapper(this.log, addressText(this.identity.address), changed),
+      makeRelay: (changed) =>
+        new TcpRelay(
+          this.log,
+          (d) => this.loop.handleDatagram(RELAY_SOCKET, d.from, d.bytes),
+          changed,
+        ),
+      builtInRelay: () => (topology.planet.id === defaultPlanet().id ? BUILT_IN_RELAY : undefined),
       settings: () => underlaySettings(this.localConf),
       loopback: () => (topology.isOnlyLoopback ? 'only' : topology.allowsLoopback ? 'also' : 'no'),
       isVirtual: (ip) => this.node.vl2.isVirtualIp(ip),

@@ -17,6 +17,7 @@ import {
   remoteAddress,
 } from '../wire/inetaddress.js';
 import { errorText, type Log } from './log.js';
+import { isRelayable, RELAY_SOCKET, type TcpRelay } from './tcp-relay.js';
 
 /** Ours: bytes asked of the kernel per socket; it grants what its limits allow. */
 const SOCKET_BUFFER_LEN = 4 * 1024 * 1024;
@@ -27,6 +28,7 @@ const MAX_KNOWN = 65_536;
 /** Ids fit 16 bits, since paths are found by them. */
 const MAX_SOCKET_ID = 0xffff;
 const DEFAULT_TTL = 64;
+const MIN_PACKET_LEN = 16;
 
 /**
  * Addresses here are always literal: nothing is looked up, and a datagram leaves within the call
@@ -50,6 +52,9 @@ export interface UdpCounters {
   sendErrors: number;
   sendQueueFull: number;
   bindErrors: number;
+  /** To and from global IPv4 addresses: whether UDP comes back at all. */
+  globalIn: number;
+  globalOut: number;
 }
 
 interface Bound extends UdpSocket {
@@ -66,12 +71,15 @@ export class Udp {
     sendErrors: 0,
     sendQueueFull: 0,
     bindErrors: 0,
+    globalIn: 0,
+    globalOut: 0,
   };
   readonly #log: Log;
   readonly #handler: DatagramHandler;
   readonly #bound = new Map<number, Bound>();
   /** Addresses that could not be bound, so that it is said once. */
   readonly #refused = new Set<string>();
+  #relay: TcpRelay | undefined;
   #lastId = 0;
   #closed = false;
   readonly #known = new Map<string, RemoteAddress>();
@@ -82,8 +90,15 @@ export class Udp {
     this.#handler = handler;
   }
 
+  /** What the node can send through. */
   get sockets(): readonly UdpSocket[] {
-    return [...this.#bound.values()].map(({ id, family }) => ({ id, family }));
+    const all: UdpSocket[] = [...this.#bound.values()].map(({ id, family }) => ({ id, family }));
+    return this.#relay?.isOpen === true ? [...all, { id: RELAY_SOCKET, family: 4 }] : all;
+  }
+
+  /** Where datagrams of the socket RELAY_SOCKET go. */
+  setRelay(relay: TcpRelay): void {
+    this.#relay = relay;
   }
 
   /** What is bound, in the order in which it was wanted first. */
@@ -176,7 +191,10 @@ export class Udp {
     this.counters.datagramsIn++;
     this.counters.bytesIn += bytes.length;
     const from = this.#intern(address, port);
-    if (from !== undefined) this.#handler(id, from, bytes);
+    if (from === undefined) return;
+    // The 4 bytes that open a NAT come from anybody and prove nothing.
+    if (bytes.length >= MIN_PACKET_LEN && isRelayable(from)) this.counters.globalIn++;
+    this.#handler(id, from, bytes);
   }
 
   #intern(address: string, port: number): RemoteAddress | undefined {
@@ -203,6 +221,10 @@ export class Udp {
 
   /** Sends one datagram; `bytes` may be reused at once. Lost datagrams are counted, never thrown. */
   send(socketId: number, to: RemoteAddress, bytes: Uint8Array, ttl?: number): void {
+    if (socketId === RELAY_SOCKET) {
+      this.#relay?.send(to, bytes);
+      return;
+    }
     const b = this.#bound.get(socketId);
     if (b === undefined || b.family !== to.family) return;
     if (to.port === 0) {
@@ -216,6 +238,7 @@ export class Udp {
     }
     this.counters.datagramsOut++;
     this.counters.bytesOut += bytes.length;
+    if (isRelayable(to)) this.counters.globalOut++;
     if (ttl !== undefined) b.socket.setTTL(ttl);
     b.socket.send(Buffer.from(bytes), to.port, this.#text(to), (e) => {
       if (e !== null) this.counters.sendErrors++;

@@ -17,6 +17,7 @@ import { errorText, type Log } from './log.js';
 import type { UnderlaySettings } from './physical-conf.js';
 import type { PortMapper } from './port-mapping.js';
 import { randomUdpPort } from './ports.js';
+import { RelayPolicy, type TcpRelay } from './tcp-relay.js';
 import type { Udp } from './udp.js';
 
 /** Ours: how often interfaces are looked at; one look costs some 0.1 ms. */
@@ -33,6 +34,9 @@ export interface UnderlayHost {
   readonly log: Log;
   /** Makes the mapper when port mapping is on for the first time. */
   makeMapper(changed: () => void): PortMapper;
+  makeRelay(changed: () => void): TcpRelay;
+  /** The relay that the planet's owner runs, if any. */
+  builtInRelay(): InetAddress | undefined;
   settings(): UnderlaySettings;
   /** Whether the worlds in use have roots on loopback, or no others. */
   loopback(): InterfaceRules['loopback'];
@@ -47,6 +51,8 @@ export class Underlay {
   readonly #timer: NodeJS.Timeout;
   #ports = { primary: 0, secondary: 0, tertiary: 0 };
   #mapper: PortMapper | undefined;
+  readonly #relay: TcpRelay;
+  readonly #relayPolicy: RelayPolicy;
   #local: readonly Uint8Array[] = [];
   #boundFor = '';
   #announced = '';
@@ -60,6 +66,9 @@ export class Underlay {
     this.#h = host;
     this.#polledAt = host.now();
     this.#onlineAt = this.#polledAt.mono;
+    this.#relayPolicy = new RelayPolicy(this.#polledAt.mono);
+    this.#relay = host.makeRelay(() => void this.#next(async () => this.#announce()));
+    host.udp.setRelay(this.#relay);
     this.#timer = setInterval(() => this.#next(() => this.#poll()), INTERFACE_POLL_MS);
   }
 
@@ -69,6 +78,10 @@ export class Underlay {
 
   get mapper(): PortMapper | undefined {
     return this.#mapper;
+  }
+
+  get relay(): TcpRelay {
+    return this.#relay;
   }
 
   /** Binds for the first time. @throws when there are addresses and none of them can be bound. */
@@ -85,7 +98,9 @@ export class Underlay {
     if (s.secondaryPort !== undefined || s.tertiaryPort !== undefined)
       this.#h.log('warning', 'secondary or tertiary port set by hand: this can cause NAT problems');
     await this.#next(() => this.#rebind());
-    if (this.#local.length === 0) this.#h.log('warning', 'no local address to bind; looking on');
+    if (s.forceTcpRelay) this.#followRelay(this.#h.now().mono);
+    else if (this.#local.length === 0)
+      this.#h.log('warning', 'no local address to bind; looking on');
     else if (!this.#h.udp.addresses.some((a) => a.port === primary))
       throw new Error(`no local address can be bound`);
     this.#followMapping();
@@ -113,6 +128,19 @@ export class Underlay {
     if (slept || now.mono - this.#onlineAt >= OFFLINE_NEW_PORT_MS) await this.#newSecondary(now);
     await this.#rebind();
     this.#followMapping();
+    if (slept) this.#relayPolicy.woke(now.mono);
+    this.#followRelay(now.mono);
+  }
+
+  /** Opens the relay while UDP does not come back, or when nothing else is wanted. */
+  #followRelay(now: number): void {
+    const s = this.#h.settings();
+    const { globalIn, globalOut } = this.#h.udp.counters;
+    const isBlocked = this.#relayPolicy.decide(now, globalIn, globalOut);
+    const server = s.tcpRelay ?? this.#h.builtInRelay();
+    const isWanted = s.forceTcpRelay || (s.allowTcpRelay && isBlocked);
+    if (server !== undefined && isWanted) this.#relay.open(now, server);
+    else this.#relay.close();
   }
 
   /** NATs forget or confuse mappings: another port gets a new one. */
@@ -124,6 +152,7 @@ export class Underlay {
 
   #addresses(): readonly Uint8Array[] {
     const s = this.#h.settings();
+    if (s.forceTcpRelay) return [];
     if (s.bind.length > 0) return s.bind.slice(0, MAX_LOCAL_ADDRESSES);
     return this.#interfaceAddresses(s);
   }
@@ -207,6 +236,7 @@ export class Underlay {
     this.#closed = true;
     clearInterval(this.#timer);
     await this.#turn;
+    this.#relay.close();
     await this.#mapper?.close();
     this.#h.udp.close();
   }

@@ -89,16 +89,15 @@ export function metricsText(s: Service): string {
 
 function nodeFamilies(s: Service): string[] {
   const udp = s.udp.counters;
+  const tcp = s.underlay.relay.counters;
   const networks = [...s.links.keys()].sort((a, b) => (a < b ? -1 : 1));
   return [
     family('zt_packet', 'counter', 'packets by type', packetTypes(s)),
     family('zt_packet_error', 'counter', 'errors by type', errorTypes(s)),
-    family(
-      'zt_data',
-      'counter',
-      'bytes of datagrams',
-      both(udp.bytesIn, udp.bytesOut, { protocol: 'udp' }),
-    ),
+    family('zt_data', 'counter', 'bytes of datagrams', [
+      ...both(udp.bytesIn, udp.bytesOut, { protocol: 'udp' }),
+      ...both(tcp.bytesIn, tcp.bytesOut, { protocol: 'tcp' }),
+    ]),
     family('zt_num_networks', 'gauge', 'joined networks', plain(networks.length)),
     family(
       'zt_network_multicast_groups_subscribed',

@@ -3,6 +3,7 @@
 import { parseLocalConf, settingsOf } from '../host/local-conf.js';
 import type { LocalSettings } from '../host/network-link.js';
 import type { Service } from '../host/service.js';
+import { RELAY_SOCKET } from '../host/tcp-relay.js';
 import { NETCON_VERSION } from '../host/version.js';
 import { toHex } from '../lib/hex.js';
 import {
@@ -44,6 +45,8 @@ const VERSION_FIELDS: JsonRecord = {
   versionBuild: 0,
 };
 
+/** The socket number by which programs know the TCP relay [4 section 7.4]. */
+const RELAY_SHOWN_AS = 0xffff_ffff_ffff_ffffn;
 /** Indentation of local.conf when we write it [4 section 7.7]. */
 const LOCAL_CONF_INDENT = '    ';
 
@@ -103,7 +106,7 @@ export class Routes {
       planetWorldId: shrink(planet.id),
       planetWorldTimestamp: shrink(planet.timestamp),
       publicIdentity: emitIdentityText(s.identity, false),
-      tcpFallbackActive: false,
+      tcpFallbackActive: s.underlay.relay.isOpen,
       ...VERSION_FIELDS,
     };
   }
@@ -113,7 +116,7 @@ export class Routes {
     const file = settingsOf(s.localConf);
     const surfaces = s.node.vl1.state.surface.addresses().map(inetAddressText);
     return {
-      allowTcpFallbackRelay: false,
+      allowTcpFallbackRelay: true,
       forceTcpRelay: false,
       portMappingEnabled: true,
       secondaryPort: s.underlay.ports.secondary,
@@ -236,7 +239,7 @@ export class Routes {
           lastReceive: toWall(slot.path.lastInAt),
           lastSend: toWall(slot.path.lastOutAt),
           localPort: 0,
-          localSocket: slot.path.socket,
+          localSocket: slot.path.socket === RELAY_SOCKET ? RELAY_SHOWN_AS : slot.path.socket,
           preferred: slot.path === best,
           trustedPathId: shrink(slot.path.trustedPathId),
         }),
@@ -248,7 +251,7 @@ export class Routes {
       latency: best?.hasLatency ? best.latency : -1,
       paths,
       role: state.topology.role(p.address),
-      tunneled: false,
+      tunneled: this.#s.underlay.relay.isOpen,
       version: isKnown ? `${p.major}.${p.minor}.${p.revision}` : '-1.-1.-1',
       versionMajor: isKnown ? p.major : -1,
       versionMinor: isKnown ? p.minor : -1,

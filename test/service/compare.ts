@@ -30,10 +30,8 @@ const VOLATILE: Readonly<Record<string, (v: JsonValue) => boolean>> = {
   stableEndpoints: (v) => isAddressList(v) && (v as JsonValue[]).length > 0,
   // What the operating system subscribed to when the configuration last changed.
   multicastSubscriptions: (v) => Array.isArray(v) && v.every((g) => isRecord(g) && 'adi' in g),
-  // DEVIATIONS: the device is the door of the network; relay and port mapping are not built.
+  // DEVIATIONS: the device is the door of the network.
   portDeviceName: (v) => typeof v === 'string' && v !== '',
-  allowTcpFallbackRelay: (v) => typeof v === 'boolean',
-  portMappingEnabled: (v) => typeof v === 'boolean',
 };
 
 /** Ours alone, left out of comparison. */

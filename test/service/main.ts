@@ -55,8 +55,9 @@ const PARTS_OF_GROUPS = ['http-peer-moon', 'cli-peer-moon'];
 const NOT_REPLAYED: Readonly<Record<string, string>> = {
   'cli-bond': 'multipath is not built; the texts are in cli-scripted-service',
   'http-bond': 'multipath is not built',
-  'cli-tcp-relay': 'the TCP relay is not built; the texts are in cli-scripted-service',
-  'http-tcp-relay': 'the TCP relay is not built',
+  'cli-tcp-relay': 'needs a relay between namespaces; the texts are in cli-scripted-service',
+  'http-tcp-relay':
+    'needs a relay between namespaces: test/underlay; its frames: test/unit/host/tcp-relay',
   'cli-port-error': 'ours has no network device that could fail',
   'cli-network-2': 'waits for refreshes of a minute; denial is tested in the interop suite',
   'http-network-2': 'waits for refreshes of a minute; denial is tested in the interop suite',

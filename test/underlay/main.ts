@@ -7,12 +7,13 @@ import type { JsonRecord } from '#src/lib/json.js';
 import { loadPacketCore } from '#src/packetcore/load.js';
 import { SOFTWARE_VERSION } from '#src/wire/packet.js';
 import { emitPeerRecord } from '#src/wire/peer-record.js';
-import { testIdentity } from '../helpers/service.js';
+import { packageFile, testIdentity } from '../helpers/service.js';
 import { Tally } from '../helpers/tally.js';
 import { missing, Net, type Node } from './net.js';
 
 const tally = new Tally('underlay');
 const WEB_PORT = '8080';
+const RELAY_PORT = '4443';
 const PAGE = 'a page of b\n';
 /** Nothing but the primary port. */
 const PLAIN: JsonRecord = {
@@ -133,6 +134,28 @@ async function mapping(net: Net, pmp: boolean): Promise<void> {
   }
 }
 
+/** A leaf without UDP, then with it again. */
+async function tcpRelay(net: Net): Promise<void> {
+  net.nat(1, 'port-preserving');
+  net.nat(2, 'port-preserving');
+  net.dropUdp(1);
+  const relay = packageFile('build/test/underlay/relay.js');
+  net.spawn(net.root, [process.execPath, relay, '99.7.0.10', RELAY_PORT], {});
+  const settings = { forceTcpRelay: true, tcpFallbackRelay: `99.7.0.10/${RELAY_PORT}` };
+  const isActive = (): boolean => net.a.record('/status')['tcpFallbackActive'] === true;
+  const fetchOnce = await meet(net, { root: PLAIN, a: { settings }, b: PLAIN });
+  assert.ok(isActive());
+  assert.deepEqual(net.a.settings()['listeningOn'], []);
+  for (let i = 0; i < 3; i++) fetchOnce();
+  net.nat(1, 'port-preserving');
+  net.a.api('/config/settings', { forceTcpRelay: false });
+  await until('UDP is used again', 20_000, () => {
+    fetchOnce();
+    const paths = net.a.record(`/peer/${net.root.address}`)['paths'] as JsonRecord[];
+    return !isActive() && paths.length > 0 && paths.every((p) => Number(p['localSocket']) < 1e6);
+  });
+}
+
 /** The leaves have sockets of IPv6 alone. */
 async function ipv6(net: Net): Promise<void> {
   net.plug(net.a, 'p3', 'fd99::1/64');
@@ -240,6 +263,7 @@ const SCENARIOS: readonly (readonly [string, (net: Net) => Promise<void>])[] = [
   ['two leaves behind symmetric NATs stay relayed and lose nothing', relaying],
   ['a port mapped by PCP is reached from behind a symmetric NAT', (n) => mapping(n, true)],
   ['a port mapped by UPnP is reached from behind a symmetric NAT', (n) => mapping(n, false)],
+  ['a network over the TCP relay, where UDP is dropped', tcpRelay],
   ['a network over IPv6 alone', ipv6],
   ['two ports of one node are two paths', ports],
   ['an address that changes is noticed', addressChange],

@@ -234,6 +234,12 @@ export class Net {
     ip('netns', 'exec', `${this.prefix}r${n}`, 'nft', '-f', file);
   }
 
+  /** Lets no UDP through a router any more, until `nat` sets it up again. */
+  dropUdp(n: number): void {
+    const rule = ['insert', 'rule', 'inet', 'filter', 'forward', 'meta', 'l4proto', 'udp', 'drop'];
+    ip('netns', 'exec', `${this.prefix}r${n}`, 'nft', ...rule);
+  }
+
   rules(n: number): string {
     return execFileSync('ip', ['netns', 'exec', `${this.prefix}r${n}`, 'nft', 'list', 'ruleset'], {
       encoding: 'utf8',
