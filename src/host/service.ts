@@ -267,6 +267,7 @@ export class Service {
       isVirtual: (ip) => this.node.vl2.isVirtualIp(ip),
       isOnline: () => this.node.isOnline,
       now: readClock,
+      woke: () => this.loop.run((node, at) => node.handleWake(at)),
       announce: (sockets, addresses) =>
         this.loop.run((node, at) => node.handleSockets(at, sockets, addresses)),
     });

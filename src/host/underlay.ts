@@ -43,6 +43,7 @@ export interface UnderlayHost {
   isVirtual(ip: Uint8Array): boolean;
   isOnline(): boolean;
   now(): Moment;
+  woke(): void;
   announce(sockets: readonly UdpSocket[], addresses: readonly InetAddress[]): void;
 }
 
@@ -128,7 +129,10 @@ export class Underlay {
     if (slept || now.mono - this.#onlineAt >= OFFLINE_NEW_PORT_MS) await this.#newSecondary(now);
     await this.#rebind();
     this.#followMapping();
-    if (slept) this.#relayPolicy.woke(now.mono);
+    if (slept) {
+      this.#relayPolicy.woke(now.mono);
+      this.#h.woke();
+    }
     this.#followRelay(now.mono);
   }
 

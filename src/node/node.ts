@@ -191,6 +191,12 @@ export class Node {
     this.vl1.handleSockets(sockets, localAddresses);
   }
 
+  /** The machine slept. */
+  handleWake(at: Moment): void {
+    this.#begin(at);
+    this.vl1.handleWake();
+  }
+
   /** The user's settings of physical networks [4 section 9]. */
   handlePhysical(at: Moment, settings: PhysicalSettings): void {
     this.#begin(at);

@@ -105,6 +105,12 @@ export class Vl1 {
     this.#tickAt = Number.NEGATIVE_INFINITY;
   }
 
+  /** The machine slept: what NATs knew of us is gone, so upstreams are greeted at once. */
+  handleWake(): void {
+    this.#keeper.socketsChanged();
+    this.#tickAt = Number.NEGATIVE_INFINITY;
+  }
+
   /** What the user says of physical networks; paths that became forbidden are dropped. */
   handlePhysical(settings: PhysicalSettings): void {
     const s = this.state;

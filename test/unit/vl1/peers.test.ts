@@ -139,6 +139,16 @@ test('worlds are attached as long as the answer stays one datagram', (t) => {
   t.true(rounds > 1 && wanted.length === 0, `${rounds} HELLOs`);
 });
 
+test('after a sleep upstreams are greeted at once', (t) => {
+  const target = new Target(1);
+  target.meet(root, endpoint(0));
+  target.wait(600);
+  const greeted = (out: readonly NodeOutput[]): number =>
+    target.opened(root, out).filter((p) => p.verb === VERB.HELLO).length;
+  t.is(greeted(target.wait(600)), 0);
+  t.is(greeted(target.input((at) => target.node.handleWake(at))), 1);
+});
+
 test('sockets that go take their paths with them; upstreams are greeted from new ones', (t) => {
   const target = new Target(1);
   target.meet(root, endpoint(0));
