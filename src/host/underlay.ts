@@ -99,7 +99,7 @@ export class Underlay {
     if (s.secondaryPort !== undefined || s.tertiaryPort !== undefined)
       this.#h.log('warning', 'secondary or tertiary port set by hand: this can cause NAT problems');
     await this.#next(() => this.#rebind());
-    if (s.forceTcpRelay) this.#followRelay(this.#h.now().mono);
+    if (s.forceTcpRelay) this.#forceRelay(s);
     else if (this.#local.length === 0)
       this.#h.log('warning', 'no local address to bind; looking on');
     else if (!this.#h.udp.addresses.some((a) => a.port === primary))
@@ -145,6 +145,12 @@ export class Underlay {
     const isWanted = s.forceTcpRelay || (s.allowTcpRelay && isBlocked);
     if (server !== undefined && isWanted) this.#relay.open(now, server);
     else this.#relay.close();
+  }
+
+  #forceRelay(s: UnderlaySettings): void {
+    if ((s.tcpRelay ?? this.#h.builtInRelay()) === undefined)
+      this.#h.log('warning', 'forceTcpRelay without tcpFallbackRelay: nothing is sent at all');
+    this.#followRelay(this.#h.now().mono);
   }
 
   /** NATs forget or confuse mappings: another port gets a new one. */
