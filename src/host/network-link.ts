@@ -67,6 +67,31 @@ export function stackConfigOf(
   };
 }
 
+/**
+ * Whether local policy lets us use an assigned address or route target [3 section 11.4]; `only` = the
+ * networks that `allowManaged` is limited to, none = no limit.
+ */
+export function isManagedAllowed(
+  settings: Readonly<LocalSettings>,
+  only: readonly InetAddress[],
+  a: InetAddress,
+): boolean {
+  if (!settings.allowManaged) return false;
+  const inList = only.some((n) => a.port >= n.port && ipInPrefix(a.ip, n.ip, n.port));
+  if (only.length > 0 && !inList) return false;
+  if (a.port === 0) return settings.allowDefault;
+  switch (ipScope(a.ip)) {
+    case SCOPE_GLOBAL:
+      return settings.allowGlobal;
+    case SCOPE_PRIVATE:
+    case SCOPE_SHARED:
+    case SCOPE_PSEUDO_PRIVATE:
+      return true;
+    default:
+      return false;
+  }
+}
+
 export class NetworkLink {
   readonly nwid: NetworkId;
   readonly settings: LocalSettings = {
@@ -164,7 +189,9 @@ export class NetworkLink {
       addresses: [],
       routes: [],
     };
-    this.#stackConfig = stackConfigOf(config, (a) => this.#isAllowed(a));
+    this.#stackConfig = stackConfigOf(config, (a) =>
+      isManagedAllowed(this.settings, this.managedOnly, a),
+    );
     // A stack that failed is replaced soon, and then configured.
     if (this.#rebuild !== undefined) return;
     try {
@@ -172,24 +199,6 @@ export class NetworkLink {
       this.#service.loop.regroup(this.nwid);
     } catch (e) {
       this.stackFailed(e);
-    }
-  }
-
-  /** Whether local policy lets us use an assigned address or route target [3 section 11.4]. */
-  #isAllowed(a: InetAddress): boolean {
-    if (!this.settings.allowManaged) return false;
-    const inList = this.managedOnly.some((n) => a.port >= n.port && ipInPrefix(a.ip, n.ip, n.port));
-    if (this.managedOnly.length > 0 && !inList) return false;
-    if (a.port === 0) return this.settings.allowDefault;
-    switch (ipScope(a.ip)) {
-      case SCOPE_GLOBAL:
-        return this.settings.allowGlobal;
-      case SCOPE_PRIVATE:
-      case SCOPE_SHARED:
-      case SCOPE_PSEUDO_PRIVATE:
-        return true;
-      default:
-        return false;
     }
   }
 

@@ -18,7 +18,10 @@ import { SPECIALIST } from '#src/wire/netconf.js';
 import { VERB } from '#src/wire/packet.js';
 import {
   parseGather,
+  parseGatherResult,
   parseMulticastFrame,
+  parseOkHead,
+  writeGather,
   writeLike,
   writeMulticastFrame,
 } from '#src/wire/vl2-messages.js';
@@ -152,6 +155,26 @@ test('controller and anchors are asked for members of a group, once each', (t) =
     [],
     'an empty group is asked for once a second',
   );
+});
+
+test('a gather is answered in one datagram, with as many members as it takes', (t) => {
+  for (const [known, listed] of [
+    [273, 273],
+    [274, 274],
+    [275, 274],
+  ] as const) {
+    const target = joined([]);
+    const { multicast } = target.node.vl2.context;
+    for (let i = 0; i < known; i++) multicast.add(target.now, nwid, GROUP, 1_000 + i);
+    const ask = payload((w) =>
+      writeGather(w, { nwid, group: GROUP, limit: 70_000, com: undefined }),
+    );
+    const out = target.send(member, VERB.MULTICAST_GATHER, ask);
+    const ok = target.opened(member, out).find((p) => p.verb === VERB.OK)!;
+    const result = parseGatherResult(parseOkHead(ok.payload)!.body, false)!;
+    t.deepEqual([result.totalKnown, result.members.length], [known, listed]);
+    t.is(new Set(result.members).size, listed);
+  }
 });
 
 const group = (i: number): MulticastGroup => ({
