@@ -99,7 +99,7 @@ function parseIpv4(text: string): Uint8Array | undefined {
 function parseIpv6(text: string): Uint8Array | undefined {
   const halves = text.split('::');
   if (halves.length > 2) return undefined;
-  const groups = halves.map((h) => expandGroups(h));
+  const groups = halves.map((h, i) => expandGroups(h, i === halves.length - 1));
   const [left, right] = groups;
   if (left === undefined || (halves.length === 2 && right === undefined)) return undefined;
   const have = left.length + (right?.length ?? 0);
@@ -113,14 +113,14 @@ function parseIpv6(text: string): Uint8Array | undefined {
   return out;
 }
 
-/** Words of one side of `::`; a dotted tail counts as two words. Undefined when malformed. */
-function expandGroups(text: string): number[] | undefined {
+/** Words of one side of `::`; a dotted tail of the last side counts as two. Undefined when malformed. */
+function expandGroups(text: string, isLast: boolean): number[] | undefined {
   if (text === '') return [];
   const words: number[] = [];
   const parts = text.split(':');
   for (const [i, p] of parts.entries()) {
     if (p.includes('.')) {
-      const v4 = i === parts.length - 1 ? parseIpv4(p) : undefined;
+      const v4 = isLast && i === parts.length - 1 ? parseIpv4(p) : undefined;
       if (v4 === undefined) return undefined;
       words.push((v4[0]! << 8) | v4[1]!, (v4[2]! << 8) | v4[3]!);
     } else if (/^[0-9a-fA-F]{1,4}$/.test(p)) words.push(Number.parseInt(p, 16));
