@@ -12,6 +12,7 @@ usage: ./build.sh [--force] [--no-install] TARGET...
   lwip        the TCP/IP stack, dist/wasm/lwip.wasm (lwIP from Debian's source package, Emscripten)
   intercept   the preload library, dist/native/libztintercept.so and .a (C, node-gyp)
   ts          the service and command lines, dist/ (TypeScript)
+  tests       the tests, build/test (TypeScript)
   test        all, then every test that needs nothing but this machine
   check       all, then format, lint, types, unit tests and vectors
   clean       removes dist/ and build/ but for downloads
@@ -43,7 +44,7 @@ for arg in "$@"; do
 		;;
 	--force) force=1 ;;
 	--no-install) install=0 ;;
-	all | wasm | lwip | intercept | ts | test | check | clean) targets+=("$arg") ;;
+	all | wasm | lwip | intercept | ts | tests | test | check | clean) targets+=("$arg") ;;
 	*)
 		usage >&2
 		die "unknown target or option: $arg"

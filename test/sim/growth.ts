@@ -42,6 +42,7 @@ export interface GrowthCost {
 
 const START_LIMIT_MS = 300_000;
 const TALK_MS = 120_000;
+const SETTLE_MS = 10_000;
 const WARM_MS = 240_000;
 const COOL_MS = 300_000;
 const IDLE_MS = 300_000;
@@ -145,31 +146,58 @@ function restartRoot(world: World): number[] {
   return [...back.values()];
 }
 
-export function grow(nodes: number, seed: number): GrowthRow {
-  const wallFrom = performance.now();
-  const heapFrom = heapBytes();
+export interface Start {
+  readonly world: World;
+  readonly nwid: bigint;
+  readonly onlineMedianMs: number;
+  readonly onlineLastMs: number;
+  readonly addressLastMs: number;
+}
+
+/** The first act: all start and join in one instant. */
+export function growStart(nodes: number, seed: number): Start {
   const world = new World({ seed, nodes, homes: homes(seed, nodes), link: delays(seed) });
   const members = world.nodes.slice(1);
   const startAt = world.now;
   world.start();
   const nwid = createNetwork(world);
   joinAll(world, nwid, members, START_LIMIT_MS);
-  const addressLastMs = Math.round(world.now - startAt);
+  const online = members.map((n) => n.firstOnlineAt! - startAt);
+  return {
+    world,
+    nwid,
+    onlineMedianMs: quantile(online, 0.5),
+    onlineLastMs: Math.round(Math.max(...online)),
+    addressLastMs: Math.round(world.now - startAt),
+  };
+}
 
+/** Each member finds its neighbour and talks to it for a while. */
+function talk(world: World, nwid: bigint): { first: number[]; relayedPercent: number } {
+  const members = world.nodes.slice(1);
   const talks = new Talks(world, nwid);
   for (let i = 0; i + 1 < members.length; i += 2)
     talks.start(members[i]!, members[i + 1]!, 1_000, true);
-  const talkAt = world.now;
+  const from = world.now;
   world.run(TALK_MS);
   must(
     talks.all.every((t) => t.firstEchoAt !== undefined),
     'some found nobody',
   );
-  const first = talks.all.map((t) => t.firstEchoAt! - talkAt);
   const relayed = talks.all.filter((t) => !t.a.isDirectTo(t.b) || !t.b.isDirectTo(t.a)).length;
-
   for (const t of talks.all) t.stop();
-  world.run(10_000);
+  return {
+    first: talks.all.map((t) => t.firstEchoAt! - from),
+    relayedPercent: Math.round((1_000 * relayed) / talks.all.length) / 10,
+  };
+}
+
+export function grow(nodes: number, seed: number): GrowthRow {
+  const wallFrom = performance.now();
+  const heapFrom = heapBytes();
+  const { world, nwid, onlineMedianMs, onlineLastMs, addressLastMs } = growStart(nodes, seed);
+  const { first, relayedPercent } = talk(world, nwid);
+  world.run(SETTLE_MS);
   const warm = measure(world, WARM_MS);
   world.run(COOL_MS);
   const cpuFrom = process.cpuUsage();
@@ -177,19 +205,17 @@ export function grow(nodes: number, seed: number): GrowthRow {
   const cpu = process.cpuUsage(cpuFrom);
   const kib = (heapBytes() - heapFrom) / nodes / 1024;
   const back = restartRoot(world);
-
-  const online = members.map((n) => n.firstOnlineAt! - startAt);
   return {
     nodes,
-    onlineMedianMs: quantile(online, 0.5),
-    onlineLastMs: Math.round(Math.max(...online)),
+    onlineMedianMs,
+    onlineLastMs,
     addressLastMs,
     firstEchoMedianMs: quantile(first, 0.5),
     firstEchoLastMs: Math.round(Math.max(...first)),
-    relayedPairsPercent: Math.round((1_000 * relayed) / talks.all.length) / 10,
-    warmPerHour: Math.round(warm.sent / members.length),
-    idlePerHour: Math.round(idle.sent / members.length),
-    idleBytesPerHour: Math.round(idle.bytes / members.length),
+    relayedPairsPercent: relayedPercent,
+    warmPerHour: Math.round(warm.sent / (nodes - 1)),
+    idlePerHour: Math.round(idle.sent / (nodes - 1)),
+    idleBytesPerHour: Math.round(idle.bytes / (nodes - 1)),
     rootSentPerHour: Math.round(idle.rootSent),
     rootReceivedPerHour: Math.round(idle.rootReceived),
     rootRestartMedianMs: quantile(back, 0.5),

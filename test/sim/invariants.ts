@@ -21,8 +21,8 @@ import {
 
 /** Largest UDP payload that leaves a node [2 section 2]. */
 const MAX_DATAGRAM_LEN = 1_472;
-/** Packets remembered at once; an id that returns later than that is not noticed. */
-const MAX_REMEMBERED = 100_000;
+/** Packets of one generation; two are remembered, an id that returns later is not noticed. */
+const GENERATION = 50_000;
 
 /** A cheap sum of a packet without its hop count, which relays change. */
 function digest(bytes: Uint8Array): number {
@@ -35,7 +35,8 @@ function digest(bytes: Uint8Array): number {
 }
 
 export class Invariants {
-  readonly #seen = new Map<string, number>();
+  #seen = new Map<string, number>();
+  #seenBefore = new Map<string, number>();
 
   datagram(self: number, to: RemoteAddress, bytes: Uint8Array): void {
     if (bytes.length > MAX_DATAGRAM_LEN) throw new Error(`a datagram of ${bytes.length} bytes`);
@@ -49,10 +50,13 @@ export class Invariants {
     if (head.readUIntBE(OFF_SOURCE, 5) !== self) return;
     const key = head.toString('latin1', 0, OFF_DEST + 5) + self;
     const sum = digest(bytes);
-    const before = this.#seen.get(key);
+    const before = this.#seen.get(key) ?? this.#seenBefore.get(key);
     if (before !== undefined && before !== sum)
       throw new Error(`two packets of ${self.toString(16)} with one id`);
-    if (this.#seen.size >= MAX_REMEMBERED) this.#seen.delete(this.#seen.keys().next().value!);
+    if (this.#seen.size >= GENERATION) {
+      this.#seenBefore = this.#seen;
+      this.#seen = new Map();
+    }
     this.#seen.set(key, sum);
   }
 

@@ -10,16 +10,18 @@ export function joinAll(
   nodes: readonly SimNode[],
   withinMs = 30_000,
 ): void {
-  for (const n of nodes) n.join(nwid);
   const waiting = new Set(nodes);
-  world.run(withinMs, () => {
-    for (const n of waiting) {
-      if (n.ipv4(nwid) === undefined) continue;
-      n.subscribe(nwid);
+  for (const n of nodes) {
+    const look = (): void => {
+      if (!waiting.has(n) || n.ipv4(nwid) === undefined) return;
       waiting.delete(n);
-    }
-    return waiting.size === 0;
-  });
+      n.subscribe(nwid);
+    };
+    n.onNetworkChanged = look;
+    n.join(nwid);
+    look();
+  }
+  world.run(withinMs, () => waiting.size === 0);
   if (waiting.size > 0) throw new Error(`${waiting.size} of ${nodes.length} got no address`);
 }
 

@@ -72,6 +72,8 @@ export class SimNode {
   readonly frames: SeenFrame[] = [];
   /** Takes frames instead of `frames`. */
   onFrame: ((f: SeenFrame) => void) | undefined;
+  /** Called after a network of this node changed. */
+  onNetworkChanged: ((nwid: NetworkId) => void) | undefined;
   readonly stored = new Map<string, Uint8Array | string>();
   readonly joined = new Set<NetworkId>();
   readonly #groups = new Map<NetworkId, readonly MulticastGroup[]>();
@@ -295,6 +297,9 @@ export class SimNode {
         break;
       case 'validate':
         this.#validate(o.id, o.identity.slice());
+        break;
+      case 'networkChanged':
+        later.push(() => this.onNetworkChanged?.(o.nwid));
         break;
       case 'storePeer':
         this.stored.set(`peer/${addressText(o.address)}`, o.record.slice());
