@@ -26,7 +26,6 @@ import { emitIdentity, IDENTITY_SECRET_LEN, parseIdentity } from '#src/wire/iden
 import { readInetAddress, writeInetAddress } from '#src/wire/inetaddress.js';
 import {
   emitNetworkConfig,
-  type NetworkConfig,
   parseConfigChunk,
   parseMetadata,
   parseNetworkConfig,
@@ -89,14 +88,6 @@ function codec<T>(
 
 const big = (write: (w: Parameters<Parameters<typeof payload>[0]>[0]) => void): Uint8Array =>
   payload(write);
-
-/** Single sign-on of version 1 is read for its address and not written. */
-function withoutSso(b: Uint8Array): NetworkConfig | undefined {
-  const c = parseNetworkConfig(b);
-  return c === undefined || c.sso.version === 0n
-    ? c
-    : { ...c, sso: { ...c.sso, authenticationUrl: '' } };
-}
 
 export const CODECS: readonly Codec[] = [
   codec(
@@ -162,7 +153,7 @@ export const CODECS: readonly Codec[] = [
   codec('OK', parseOkHead),
   codec('ERROR', parseErrorHead),
   codec('NETWORK_CONFIG', parseConfigChunk),
-  codec('configuration', withoutSso, emitNetworkConfig),
+  codec('configuration', parseNetworkConfig, emitNetworkConfig),
   codec('metadata', parseMetadata),
   codec('COM', withReader(readCom), (v: Com) => emitCom(v)),
   codec('capability', withReader(readCapability), (v) => big((w) => writeCapability(w, v))),
