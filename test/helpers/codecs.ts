@@ -26,6 +26,7 @@ import { emitIdentity, IDENTITY_SECRET_LEN, parseIdentity } from '#src/wire/iden
 import { readInetAddress, writeInetAddress } from '#src/wire/inetaddress.js';
 import {
   emitNetworkConfig,
+  type NetworkConfig,
   parseConfigChunk,
   parseMetadata,
   parseNetworkConfig,
@@ -88,6 +89,12 @@ function codec<T>(
 
 const big = (write: (w: Parameters<Parameters<typeof payload>[0]>[0]) => void): Uint8Array =>
   payload(write);
+
+/** Single sign-on of a version that nobody knows is written as none. */
+function knownSso(b: Uint8Array): NetworkConfig | undefined {
+  const c = parseNetworkConfig(b);
+  return c === undefined || c.sso.version <= 1n ? c : { ...c, sso: { ...c.sso, version: 0n } };
+}
 
 export const CODECS: readonly Codec[] = [
   codec(
@@ -153,7 +160,7 @@ export const CODECS: readonly Codec[] = [
   codec('OK', parseOkHead),
   codec('ERROR', parseErrorHead),
   codec('NETWORK_CONFIG', parseConfigChunk),
-  codec('configuration', parseNetworkConfig, emitNetworkConfig),
+  codec('configuration', knownSso, emitNetworkConfig),
   codec('metadata', parseMetadata),
   codec('COM', withReader(readCom), (v: Com) => emitCom(v)),
   codec('capability', withReader(readCapability), (v) => big((w) => writeCapability(w, v))),

@@ -31,8 +31,8 @@ const dictionary: Target = {
   files: ['wire/dictionary.js'],
   plant: {
     file: 'wire/dictionary.js',
-    find: 'if (this.#len + entry.length > this.#maxLen)',
-    replace: 'if (false)',
+    find: 'if (need > this.#maxLen)\n            return false;',
+    replace: '',
   },
   maxLen: 4_000,
   tokens: tokens('\nk0=', '\\0', '\\e', '=', 'ffffffffffffffff'),

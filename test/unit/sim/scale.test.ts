@@ -8,8 +8,12 @@ import { MD_FILE, readScale, renderScale } from '../../sim/report.js';
 const scale = readScale();
 const HINT = 'a change of behaviour: look at it, then `npm run sim -- --sizes 10,30,200 --accept`';
 
-/** What a run must repeat: all but its cost. */
-const repeated = ({ cost: _cost, ...row }: GrowthRow): Omit<GrowthRow, 'cost'> => row;
+/** What a run must repeat: its figures, not its cost nor every byte of its trace. */
+const repeated = ({
+  cost: _cost,
+  hash: _hash,
+  ...row
+}: GrowthRow): Omit<GrowthRow, 'cost' | 'hash'> => row;
 
 const committed = (nodes: number): GrowthRow => {
   const row = scale.growth.find((r) => r.nodes === nodes);
