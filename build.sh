@@ -11,6 +11,7 @@ usage: ./build.sh [--force] [--no-install] TARGET...
   wasm        the packet core, dist/wasm/packetcore.wasm (AssemblyScript)
   lwip        the TCP/IP stack, dist/wasm/lwip.wasm (lwIP from Debian's source package, Emscripten)
   intercept   the preload library, dist/native/libztintercept.so and .a (C, node-gyp)
+  native      the addon, dist/native/netcon_io.node (C, node-gyp)
   ts          the service and command lines, dist/ (TypeScript)
   tests       the tests, build/test (TypeScript)
   test        all, then every test that needs nothing but this machine
@@ -44,7 +45,7 @@ for arg in "$@"; do
 		;;
 	--force) force=1 ;;
 	--no-install) install=0 ;;
-	all | wasm | lwip | intercept | ts | tests | test | check | clean) targets+=("$arg") ;;
+	all | wasm | lwip | intercept | native | ts | tests | test | check | clean) targets+=("$arg") ;;
 	*)
 		usage >&2
 		die "unknown target or option: $arg"
@@ -59,6 +60,8 @@ done
 . lwip-port/build.inc.sh
 # shellcheck source=intercept/build.inc.sh
 . intercept/build.inc.sh
+# shellcheck source=native/build.inc.sh
+. native/build.inc.sh
 
 # ---- what the machine must have ----
 
@@ -139,6 +142,12 @@ target_intercept() {
 	step intercept dist/native/libztintercept.so "$(hash_of intercept) $(node --version)" build_intercept
 }
 
+target_native() {
+	need_npm_packages
+	need_packages 'the addon' "${INTERCEPT_DEBIAN_PACKAGES[@]}"
+	step native dist/native/netcon_io.node "$(hash_of native) $(node --version)" build_native
+}
+
 compile_ts() { node_modules/.bin/tsc -p .; }
 compile_tests() { node_modules/.bin/tsc -p test; }
 
@@ -155,11 +164,12 @@ target_all() {
 	target_wasm
 	target_lwip
 	target_intercept
+	target_native
 	target_ts
 }
 
 target_clean() {
-	rm -rf dist build/keys build/ts build/test build/intercept
+	rm -rf dist build/keys build/ts build/test build/intercept build/native
 }
 
 need_node

@@ -61,11 +61,11 @@ locked() {
 }
 
 c_format() {
-	clang-format --dry-run -Werror intercept/*.[ch] lwip-port/*.[ch] lwip-port/arch/*.h examples/*.c \
+	clang-format --dry-run -Werror intercept/*.[ch] native/*.[ch] lwip-port/*.[ch] lwip-port/arch/*.h examples/*.c \
 		test/preload/probes/*.c
 }
 
-scripts() { shellcheck -x build.sh .ci/run test/*.sh intercept/*.sh wasm/*.sh lwip-port/*.sh; }
+scripts() { shellcheck -x build.sh .ci/run test/*.sh intercept/*.sh native/*.sh wasm/*.sh lwip-port/*.sh; }
 
 if locked clang-format clang-format --version; then
 	suite 'format of C' c_format
