@@ -134,6 +134,7 @@ export class Loop {
       for (const [nwid, link] of this.#links) busy = this.#flushLink(at, nwid, link) || busy;
       if (!busy) break;
     }
+    this.#udp.flush();
     for (const link of this.#links.values()) if (link.dirty) this.kick();
     this.#arm(at);
   }

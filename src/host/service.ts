@@ -46,6 +46,7 @@ import { cipherSetting, LOCAL_CONF_CHECK_MS, LocalConfFile, primaryPort } from '
 import { type HomeLock, lockHome } from './lock.js';
 import { errorText, type Log } from './log.js';
 import { Loop } from './loop.js';
+import { loadNative } from './native.js';
 import { NetworkLink } from './network-link.js';
 import { physicalConf, underlaySettings } from './physical-conf.js';
 import { GatewayMapper } from './port-mapping.js';
@@ -53,6 +54,9 @@ import { choosePort, DEFAULT_PORT } from './ports.js';
 import { RELAY_SOCKET, TcpRelay } from './tcp-relay.js';
 import { readToken } from './tokens.js';
 import { Udp } from './udp.js';
+import { openDgram } from './udp-dgram.js';
+import { openNative } from './udp-native.js';
+import type { OpenSocket } from './udp-socket.js';
 import { Underlay } from './underlay.js';
 
 export class ServiceStartError extends Error {
@@ -215,7 +219,7 @@ export class Service {
     this.localConf = p.localConf;
     this.#worker = p.worker;
     this.#lock = p.lock;
-    this.udp = new Udp(this.log, (socket, from, bytes) =>
+    this.udp = new Udp(this.log, openSockets(this.log), (socket, from, bytes) =>
       this.loop.handleDatagram(socket, from, bytes),
     );
     this.loop = new Loop(this.node, this.udp, {
@@ -493,6 +497,15 @@ export class Service {
     this.home.removeNow('zerotier-one.pid');
     await this.#lock.release();
   }
+}
+
+/** The addon's sockets, or node:dgram's where it is missing or NETCON_IO=dgram says so. */
+function openSockets(log: Log): OpenSocket {
+  const isWanted = process.env['NETCON_IO'] !== 'dgram';
+  const native = isWanted ? loadNative() : 'NETCON_IO=dgram';
+  if (typeof native !== 'string') return openNative(native);
+  log(isWanted ? 'warning' : 'info', `UDP without the addon, which is slower: ${native}`);
+  return openDgram;
 }
 
 /** Every node has them, whether it controls networks or not [4 section 2]. */
