@@ -72,6 +72,14 @@ const SWEEP_MS = 30_000;
 export const MAX_MEMBERS_PER_NETWORK = 100_000;
 /** Ours: as many may be remembered as online. */
 export const MAX_SESSIONS_PER_NETWORK = 100_000;
+/**
+ * Ours: after these times a revocation is told again, since nobody acknowledges it and a member that
+ * missed it lets the removed one in until its certificate ends, half an hour later. With one packet of
+ * ten lost, one member of a thousand misses all three.
+ */
+const REVOCATION_REPEAT_MS: readonly number[] = [2_000, 8_000];
+/** Ours: revocations that wait to be told again; the oldest gives way, and is counted. */
+export const MAX_REPEATS = 1_024;
 /** Ours: configurations (at some 0.5 ms) and revocation packets (at some 20 us) of one turn. */
 export const PUSHES_PER_TURN = 16;
 export const REVOCATIONS_PER_TURN = 128;
@@ -82,7 +90,8 @@ export type ControllerCounter =
   | 'controllerSessionsFull'
   | 'controllerConfigSent'
   | 'controllerRevocationSent'
-  | 'controllerRevocationDropped';
+  | 'controllerRevocationDropped'
+  | 'controllerRepeatDropped';
 
 export interface ControllerOut {
   /** Writes (or with undefined deletes, a folder with all in it) `controller.d/<path>`. */
@@ -108,6 +117,14 @@ function authenticationData(): Uint8Array {
   return out;
 }
 
+interface Repeat {
+  readonly net: NetworkState;
+  readonly revocation: Revocation;
+  readonly round: number;
+  /** Monotonic ms. */
+  readonly dueAt: number;
+}
+
 export class Controller implements ControllerPort {
   readonly #networks = new Map<NetworkId, NetworkState>();
   #port!: Vl1Port;
@@ -117,6 +134,8 @@ export class Controller implements ControllerPort {
     send: (to, list) => this.#sendRevocations(to, list),
     dropped: (n) => this.counters.add('controllerRevocationDropped', n),
   });
+  /** Revocations that will be told once more, in no order; at most MAX_REPEATS. */
+  #repeats: Repeat[] = [];
   /** Members whose configuration is to be pushed; each is built from what holds when its turn comes. */
   readonly #pushes = new Map<NetworkState, Set<NodeAddress>>();
   #ssoCheckedAt = Number.NEGATIVE_INFINITY;
@@ -545,9 +564,36 @@ export class Controller implements ControllerPort {
   #revoke(at: Moment, net: NetworkState, target: NodeAddress): void {
     const online = this.#online(at, net);
     if (online.length === 0) return;
-    const [self, others] = [online.filter((a) => a === target), online.filter((a) => a !== target)];
-    const key = networkIdText(net.nwid);
-    this.#revoker.add(key, this.#revocation(at, net.nwid, target), [...self, ...others]);
+    const revocation = this.#revocation(at, net.nwid, target);
+    this.#tell(net, revocation, online);
+    this.#repeats.push({ net, revocation, round: 0, dueAt: at.mono + REVOCATION_REPEAT_MS[0]! });
+    if (this.#repeats.length > MAX_REPEATS) {
+      this.#repeats.shift();
+      this.counters.add('controllerRepeatDropped');
+    }
+  }
+
+  /** Queues a revocation for members, its target first. */
+  #tell(net: NetworkState, r: Revocation, online: readonly NodeAddress[]): void {
+    const others = online.filter((a) => a !== r.target);
+    const first = online.length > others.length ? [r.target] : [];
+    this.#revoker.add(networkIdText(net.nwid), r, [...first, ...others]);
+  }
+
+  /** Nobody acknowledges a revocation: each is told again to those who are online then. */
+  #repeatRevocations(at: Moment): void {
+    const due = this.#repeats.filter((x) => at.mono >= x.dueAt);
+    if (due.length === 0) return;
+    this.#repeats = this.#repeats.filter((x) => at.mono < x.dueAt);
+    for (const { net, revocation, round } of due) {
+      const member = net.members.get(revocation.target);
+      const isBack = member !== undefined && jsonBool(member['authorized'], false);
+      if (isBack || this.#networks.get(net.nwid) !== net) continue;
+      this.#tell(net, revocation, this.#online(at, net));
+      const wait = REVOCATION_REPEAT_MS[round + 1];
+      if (wait !== undefined)
+        this.#repeats.push({ net, revocation, round: round + 1, dueAt: at.mono + wait });
+    }
   }
 
   /** Voids the certificates of all members of a network that is no more. */
@@ -586,6 +632,7 @@ export class Controller implements ControllerPort {
   handleTimeout(at: Moment): void {
     if (at.mono - this.#ssoCheckedAt >= SSO_CHECK_MS) this.#checkSignOns(at);
     if (at.mono - this.#sweptAt >= SWEEP_MS) this.#sweep(at);
+    this.#repeatRevocations(at);
     this.#work(at);
   }
 
@@ -593,7 +640,8 @@ export class Controller implements ControllerPort {
   deadline(): number {
     if (this.#networks.size === 0 && this.#revoker.deadline === NEVER) return NEVER;
     const work = this.#pushes.size > 0 ? Number.NEGATIVE_INFINITY : this.#revoker.deadline;
-    return Math.min(work, this.#ssoCheckedAt + SSO_CHECK_MS, this.#sweptAt + SWEEP_MS);
+    const repeat = this.#repeats.reduce((soonest, x) => Math.min(soonest, x.dueAt), NEVER);
+    return Math.min(work, repeat, this.#ssoCheckedAt + SSO_CHECK_MS, this.#sweptAt + SWEEP_MS);
   }
 
   #checkSignOns(at: Moment): void {

@@ -21,6 +21,11 @@ const TAG = 1000;
 const CAPABILITY = 1;
 /** A refused port never answers; this long is waited for it. */
 const REFUSED_MS = 1_500;
+/** On a lossy wire a SYN or its answer may have to be sent three times. */
+const LOSSY_REFUSED_MS = 4_000;
+const PATIENCE_MS = 20_000;
+/** A push that the reference's controller lost is healed by the member's next request, within a minute. */
+const LOSSY_PATIENCE_MS = 90_000;
 
 export interface PairOptions {
   readonly isLossy: boolean;
@@ -250,10 +255,15 @@ export class Pair {
     await this.#controller.api('POST', `/controller/network/${path}`, body);
   }
 
+  get #patience(): number {
+    return this.#options.isLossy ? LOSSY_PATIENCE_MS : PATIENCE_MS;
+  }
+
   async #reachBoth(port: number): Promise<readonly [boolean, boolean]> {
+    const ms = this.#options.isLossy ? LOSSY_REFUSED_MS : REFUSED_MS;
     return Promise.all([
-      this.#reach(this.#us, this.#theirs.v4, port, REFUSED_MS),
-      this.#reach(this.#peer, this.#ours.v4, port, REFUSED_MS),
+      this.#reach(this.#us, this.#theirs.v4, port, ms),
+      this.#reach(this.#peer, this.#ours.v4, port, ms),
     ]);
   }
 
@@ -265,7 +275,7 @@ export class Pair {
   ): Promise<void> {
     await until(
       `${when}: port ${port} from us ${fromUs}, from the peer ${fromPeer}`,
-      20_000,
+      this.#patience,
       async () => {
         const [a, b] = await this.#reachBoth(port);
         return a === fromUs && b === fromPeer ? true : undefined;
@@ -307,7 +317,7 @@ export class Pair {
         this.#set(`${nwid}/member/${n.address}`, { authorized });
       for (const n of [this.#peer, this.#us]) {
         await n.api('POST', `/network/${nwid}`, {});
-        await n.status(nwid, 'ACCESS_DENIED');
+        await n.status(nwid, 'ACCESS_DENIED', this.#patience);
         await authorize(n, true);
       }
       const ip = await this.#us.ipv4(nwid, 40_000);
@@ -317,7 +327,7 @@ export class Pair {
       for (const n of [this.#us, this.#peer]) {
         const from = performance.now();
         await authorize(n, false);
-        await until(`pings end after ${n.name} is removed`, 20_000, async () =>
+        await until(`pings end after ${n.name} is removed`, this.#patience, async () =>
           this.#peer.run(['ping', '-c', '2', '-i', '0.2', '-W', '1', ip]).then(
             () => undefined,
             () => true,
@@ -325,9 +335,9 @@ export class Pair {
         );
         out.push(`${n.name} silent within ${((performance.now() - from) / 1000).toFixed(1)} s`);
         // The reference learns of it with its next request, up to a minute later.
-        if (n.kind === 'ours') await n.status(nwid, 'ACCESS_DENIED');
+        if (n.kind === 'ours') await n.status(nwid, 'ACCESS_DENIED', this.#patience);
         await authorize(n, true);
-        await n.status(nwid, 'OK', 40_000);
+        await n.status(nwid, 'OK', 90_000);
         await this.#answers(ip);
       }
       for (const n of [this.#peer, this.#us]) await n.api('DELETE', `/network/${nwid}`);
@@ -361,7 +371,7 @@ export class Pair {
         ] as const) {
           await this.#set(this.#nwid, { name, mtu, routes });
           for (const n of [this.#us, this.#peer])
-            await until(`${n.name} has ${name}`, 20_000, async () => {
+            await until(`${n.name} has ${name}`, this.#patience, async () => {
               const net = await n.network(this.#nwid);
               const count = (net['routes'] as unknown[]).length;
               return net['name'] === name && net['mtu'] === mtu && count === 3 ? true : undefined;

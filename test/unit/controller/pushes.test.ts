@@ -2,6 +2,7 @@
 import test from 'ava';
 import {
   MAX_MEMBERS_PER_NETWORK,
+  MAX_REPEATS,
   MAX_SESSIONS_PER_NETWORK,
   PUSHES_PER_TURN,
   REVOCATIONS_PER_TURN,
@@ -92,18 +93,56 @@ test('what is revoked within a second reaches a recipient in packets that its ga
   const [watcher, ...others] = members;
   const gone = others.slice(0, MAX_IN_PACKET + 2);
   for (const m of gone) c.member(m, { authorized: false });
-  c.pass(10 * SPACING_MS);
-  const got = c.take().filter((p) => p.dest === watcher!.address);
+  c.pass(1.5 * SPACING_MS);
+  const soon = c.take().filter((p) => p.dest === watcher!.address);
+  t.deepEqual(
+    soon.map((p) => revoked(p).length),
+    [1, MAX_IN_PACKET],
+    'the first at once, then a full packet',
+  );
+  c.pass(30_000);
+  const got = [...soon, ...c.take().filter((p) => p.dest === watcher!.address)];
   for (let i = 1; i < got.length; i++) t.true(got[i]!.at - got[i - 1]!.at >= SPACING_MS);
+  const told = got.flatMap(revoked);
+  for (const m of gone)
+    t.is(told.filter((a) => a === m.address).length, 3, 'nobody acknowledges: told three times');
+});
+
+test('a revocation is told again after 2 and 8 s, unless the member was authorised meanwhile', (t) => {
+  const c = new LoneController();
+  c.network();
+  const [a, b] = online(c, 2);
+  const times = (): number[] =>
+    c
+      .take()
+      .filter((p) => revoked(p).length > 0 && p.dest === b!.address)
+      .map((p) => p.at);
+  c.member(a!, { authorized: false });
+  const first = times();
+  t.is(first.length, 1);
+  c.pass(20_000);
   t.deepEqual(
-    got.map((p) => revoked(p).length),
-    [1, MAX_IN_PACKET, 1],
-    'the first at once, then a full packet, then what is left',
+    times().map((at) => Math.round((at - first[0]!) / 1_000)),
+    [2, 10],
   );
-  t.deepEqual(
-    got.flatMap(revoked),
-    gone.map((m) => m.address),
-  );
+  c.member(a!, { authorized: true });
+  c.member(a!, { authorized: false });
+  c.pass(100);
+  t.is(times().length, 1);
+  c.member(a!, { authorized: true });
+  c.pass(20_000);
+  t.deepEqual(times(), []);
+});
+
+test('at most MAX_REPEATS revocations wait to be told again', (t) => {
+  const c = new LoneController();
+  c.network();
+  const [a] = online(c, 2);
+  for (let i = 0; i <= MAX_REPEATS; i++) {
+    c.member(a!, { authorized: true });
+    c.member(a!, { authorized: false });
+  }
+  t.is(c.controller.counters.get('controllerRepeatDropped'), 1);
 });
 
 test('a deleted network costs one packet per online member, its own revocation first', (t) => {
