@@ -103,9 +103,18 @@ export class Engine {
     } catch (e) {
       return e instanceof Error ? (e.stack ?? e.message) : String(e);
     }
-    const took = performance.now() - started;
+    let took = performance.now() - started;
+    // A busy machine makes anything slow: what counts then is the CPU time of the same input.
+    if (took > SLOW_MS) took = this.#cpuMs(input);
     this.slowestMs = Math.max(this.slowestMs, took);
-    return took > SLOW_MS ? `one execution took ${Math.round(took)} ms` : undefined;
+    return took > SLOW_MS ? `one execution took ${Math.round(took)} ms of CPU` : undefined;
+  }
+
+  #cpuMs(input: Uint8Array): number {
+    const before = process.cpuUsage();
+    this.#target.run(input);
+    const used = process.cpuUsage(before);
+    return (used.user + used.system) / 1_000;
   }
 
   #try(input: Uint8Array): Crash | undefined {

@@ -1,7 +1,8 @@
 /**
  * One fuzzing process: worker.js TARGET[,TARGET...] SECONDS SEED [plant]. Installs the counting loader,
  * loads the families of its targets and runs the targets in turn, a slice each, until their time is
- * up. Prints one JSON line per finding and one per target at the end. Exit code 1 after a finding.
+ * up. Prints one JSON line per finding, one per target at the end, and one after each slice as a sign
+ * of life. Exit code 1 after a finding.
  */
 import { createHash } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -62,6 +63,7 @@ function slice(run: Running, ms: number): boolean {
     for (let i = 0; i < BATCH && crash === undefined; i++) crash = run.engine.step();
   }
   run.usedMs += performance.now() - started;
+  console.log('{"alive":true}');
   if (crash === undefined) return true;
   report(run, crash);
   return plant === undefined && run.findings < MAX_FINDINGS;
