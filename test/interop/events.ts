@@ -9,55 +9,20 @@ import {
   type Json,
   type JsonObject,
   type Kind,
-  Lab,
+  type Lab,
   type LabNode,
   type NodeSpec,
   until,
 } from '../lab/lab.js';
 import { addAddress, addCable, inside, ip } from '../lab/net.js';
-import { check, expect, scenarioFailed } from './rows.js';
+import { expect } from './rows.js';
+import { realPorts, trustedPaths } from './sockets.js';
+import { online, startAll, story } from './story.js';
 
-const GROUP = 'events';
 const HELPER = new URL('./traffic.js', import.meta.url).pathname;
 const PORT = 9200;
 /** A leaf of ours is back at a restarted root within this (0-architecture, decision 10). */
 const RETURN_MS = 10_000;
-
-type Run = (what: string, run: () => Promise<string>) => Promise<void>;
-
-/** Builds a laboratory, runs a story in it, and takes it down. */
-function story(
-  name: string,
-  nodes: readonly NodeSpec[],
-  tell: (lab: Lab, row: Run) => Promise<void>,
-): readonly [string, () => Promise<void>] {
-  return [
-    name,
-    async () => {
-      const lab = new Lab();
-      try {
-        await lab.up(nodes);
-        await tell(lab, (what, run) => check(GROUP, name, what, run));
-      } catch (e) {
-        scenarioFailed(GROUP, name, lab, e);
-      } finally {
-        await lab.down();
-      }
-    },
-  ];
-}
-
-async function online(...nodes: LabNode[]): Promise<void> {
-  for (const n of nodes)
-    await until(`${n.name} online`, 30_000, async () => ((await n.isOnline()) ? true : undefined));
-}
-
-async function startAll(lab: Lab): Promise<void> {
-  lab.nodes[0]!.start();
-  await online(lab.nodes[0]!);
-  for (const n of lab.nodes.slice(1)) n.start();
-  await online(...lab.nodes);
-}
 
 /** All named nodes join a public network of a controller. */
 async function joinAll(
@@ -514,4 +479,6 @@ export const eventScenarios: readonly (readonly [string, () => Promise<void>])[]
   planetUpdate,
   bridge,
   adhoc,
+  realPorts,
+  trustedPaths,
 ];

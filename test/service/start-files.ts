@@ -37,8 +37,8 @@ async function compareOnce(lab: Lab, mapping: Mapping, r: ServiceRecord): Promis
 // ---- service-misc ----
 
 const MISC_SKIPPED: Readonly<Record<string, string>> = {
-  'peer-trusted-path': 'needs a second machine: test/interop/vl1, test/underlay',
-  'status-physical-virtual': 'needs a second machine: test/interop/vl1, test/underlay',
+  'peer-trusted-path': 'needs a second machine: test/interop/sockets, test/underlay',
+  'status-physical-virtual': 'needs a second machine: test/interop/sockets, test/underlay',
   'stderr-trustedpaths': 'the old trustedpaths file is not read: local.conf has them',
   'empty-token-query-no-value': 'the reference lets it in; ours makes a token [4 section 13, 3]',
   'token-header-plain': 'percent-decoding of tokens: test/unit/http/access.test.ts',
