@@ -80,6 +80,12 @@ export const MAX_SESSIONS_PER_NETWORK = 100_000;
 const REVOCATION_REPEAT_MS: readonly number[] = [2_000, 8_000];
 /** Ours: revocations that wait to be told again; the oldest gives way, and is counted. */
 export const MAX_REPEATS = 1_024;
+/**
+ * Ours: a pushed configuration that was not acknowledged for so long is pushed again, so often. The
+ * reference leaves losses to the member's next request, up to 60 s later [3 section 5.1].
+ */
+export const PUSH_AGAIN_MS = 2_000;
+export const MAX_PUSH_ROUNDS = 2;
 /** Ours: configurations (at some 0.5 ms) and revocation packets (at some 20 us) of one turn. */
 export const PUSHES_PER_TURN = 16;
 export const REVOCATIONS_PER_TURN = 128;
@@ -117,6 +123,15 @@ function authenticationData(): Uint8Array {
   return out;
 }
 
+interface Unacknowledged {
+  readonly net: NetworkState;
+  readonly address: NodeAddress;
+  readonly updateId: bigint;
+  /** Monotonic ms. */
+  readonly dueAt: number;
+  readonly round: number;
+}
+
 interface Repeat {
   readonly net: NetworkState;
   readonly revocation: Revocation;
@@ -134,10 +149,12 @@ export class Controller implements ControllerPort {
     send: (to, list) => this.#sendRevocations(to, list),
     dropped: (n) => this.counters.add('controllerRevocationDropped', n),
   });
+  /** Pushes whose acknowledgement is awaited, by time; each leaves after PUSH_AGAIN_MS. */
+  readonly #unacknowledged: Unacknowledged[] = [];
   /** Revocations that will be told once more, in no order; at most MAX_REPEATS. */
   #repeats: Repeat[] = [];
   /** Members whose configuration is to be pushed; each is built from what holds when its turn comes. */
-  readonly #pushes = new Map<NetworkState, Set<NodeAddress>>();
+  readonly #pushes = new Map<NetworkState, Map<NodeAddress, number>>();
   #ssoCheckedAt = Number.NEGATIVE_INFINITY;
   #sweptAt = Number.NEGATIVE_INFINITY;
 
@@ -313,7 +330,10 @@ export class Controller implements ControllerPort {
       this.#port.send(m.peer.address, false);
       return;
     }
-    for (const body of this.#chunks(nwid, answer.config)) {
+    // An answer is as good as the push that may still be open.
+    const session = net?.sessions.get(m.peer.address);
+    if (session !== undefined) session.pushed = undefined;
+    for (const body of this.#chunks(nwid, answer.config, this.#updateId())) {
       this.#port
         .begin(m.peer.address, VERB.OK)
         .u8(VERB.NETWORK_CONFIG_REQUEST)
@@ -463,9 +483,13 @@ export class Controller implements ControllerPort {
     return new DataView(b.buffer).getBigUint64(0);
   }
 
-  /** Chunk bodies of one update; its id is never 0. */
-  #chunks(nwid: NetworkId, text: Uint8Array): Uint8Array[] {
-    const updateId = this.#random64() | (1n << 56n);
+  /** An update id is never 0. */
+  #updateId(): bigint {
+    return this.#random64() | (1n << 56n);
+  }
+
+  /** Chunk bodies of one update. */
+  #chunks(nwid: NetworkId, text: Uint8Array, updateId: bigint): Uint8Array[] {
     return emitConfigChunks(nwid, text, updateId, (b) => this.#sign(b));
   }
 
@@ -475,10 +499,10 @@ export class Controller implements ControllerPort {
     return s !== undefined && at.mono - s.requestedAt < ONLINE_MS;
   }
 
-  #queuePush(net: NetworkState, address: NodeAddress): void {
+  #queuePush(net: NetworkState, address: NodeAddress, round = 0): void {
     const waiting = this.#pushes.get(net);
-    if (waiting === undefined) this.#pushes.set(net, new Set([address]));
-    else waiting.add(address);
+    if (waiting === undefined) this.#pushes.set(net, new Map([[address, round]]));
+    else waiting.set(address, Math.min(round, waiting.get(address) ?? round));
   }
 
   /** One turn of what waits for members. */
@@ -486,23 +510,45 @@ export class Controller implements ControllerPort {
     this.#revoker.run(at.mono, REVOCATIONS_PER_TURN);
     let left = PUSHES_PER_TURN;
     for (const [net, waiting] of this.#pushes) {
-      for (const address of waiting) {
+      for (const [address, round] of waiting) {
         if (left <= 0) return;
         waiting.delete(address);
-        if (this.#pushMember(at, net, address)) left--;
+        if (this.#pushMember(at, net, address, round)) left--;
       }
       this.#pushes.delete(net);
     }
   }
 
   /** Builds and sends the configuration anew, if the member is online and was served before. */
-  #pushMember(at: Moment, net: NetworkState, address: NodeAddress): boolean {
+  #pushMember(at: Moment, net: NetworkState, address: NodeAddress, round: number): boolean {
     const s = net.sessions.get(address);
     if (s?.metadata === undefined || s.identity === undefined || !this.#isOnline(at, s))
       return false;
     if (!this.#refresh(at, net, s.identity, s.metadata)) return false;
     s.servedAt = at.mono;
+    const updateId = s.pushed;
+    const dueAt = at.mono + PUSH_AGAIN_MS;
+    if (updateId !== undefined) this.#unacknowledged.push({ net, address, updateId, dueAt, round });
     return true;
+  }
+
+  handleAcknowledgement(nwid: NetworkId, from: NodeAddress, updateId: bigint): void {
+    const s = this.#networks.get(nwid)?.sessions.get(from);
+    if (s?.pushed === updateId) s.pushed = undefined;
+  }
+
+  /** Pushes again, built anew, what was not acknowledged in time. */
+  #pushAgain(at: Moment): void {
+    let n = 0;
+    // In the order of their times, as the wait is the same for all.
+    for (const { net, address, updateId, dueAt, round } of this.#unacknowledged) {
+      if (at.mono < dueAt) break;
+      n++;
+      const isOpen =
+        this.#networks.get(net.nwid) === net && net.sessions.get(address)?.pushed === updateId;
+      if (isOpen && round < MAX_PUSH_ROUNDS) this.#queuePush(net, address, round + 1);
+    }
+    this.#unacknowledged.splice(0, n);
   }
 
   /** An internal refresh [3 section 12.2]: pushed when the member may have it, silent otherwise. */
@@ -526,7 +572,10 @@ export class Controller implements ControllerPort {
       this.#out.applyLocal(at, net.nwid, text);
       return true;
     }
-    for (const body of this.#chunks(net.nwid, text)) {
+    const updateId = this.#updateId();
+    const session = net.sessions.get(to.address);
+    if (session !== undefined) session.pushed = updateId;
+    for (const body of this.#chunks(net.nwid, text, updateId)) {
       this.#port.begin(to.address, VERB.NETWORK_CONFIG).put(body);
       this.#port.send(to.address, true);
     }
@@ -633,6 +682,7 @@ export class Controller implements ControllerPort {
     if (at.mono - this.#ssoCheckedAt >= SSO_CHECK_MS) this.#checkSignOns(at);
     if (at.mono - this.#sweptAt >= SWEEP_MS) this.#sweep(at);
     this.#repeatRevocations(at);
+    this.#pushAgain(at);
     this.#work(at);
   }
 
@@ -641,7 +691,14 @@ export class Controller implements ControllerPort {
     if (this.#networks.size === 0 && this.#revoker.deadline === NEVER) return NEVER;
     const work = this.#pushes.size > 0 ? Number.NEGATIVE_INFINITY : this.#revoker.deadline;
     const repeat = this.#repeats.reduce((soonest, x) => Math.min(soonest, x.dueAt), NEVER);
-    return Math.min(work, repeat, this.#ssoCheckedAt + SSO_CHECK_MS, this.#sweptAt + SWEEP_MS);
+    const again = this.#unacknowledged[0]?.dueAt ?? NEVER;
+    return Math.min(
+      work,
+      repeat,
+      again,
+      this.#ssoCheckedAt + SSO_CHECK_MS,
+      this.#sweptAt + SWEEP_MS,
+    );
   }
 
   #checkSignOns(at: Moment): void {

@@ -15,6 +15,8 @@ export interface Session {
   servedAt: number;
   metadata: Metadata | undefined;
   identity: Identity | undefined;
+  /** Update id of the last pushed configuration until the member acknowledges it. */
+  pushed: bigint | undefined;
 }
 
 export class NetworkState {
@@ -119,6 +121,7 @@ export class NetworkState {
       servedAt: Number.NEGATIVE_INFINITY,
       metadata: undefined,
       identity: undefined,
+      pushed: undefined,
     };
     this.sessions.set(address, fresh);
     return fresh;

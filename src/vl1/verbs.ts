@@ -189,6 +189,10 @@ export class VerbHandlers {
         return this.#okHello(m, r.rest());
       case VERB.WHOIS:
         return this.#okWhois(m, r.rest());
+      case VERB.ECHO:
+        // Ours are empty; with a body it is about a pushed configuration [2 section 10.3].
+        if (r.rest().length === 0) return 'done';
+        return this.#s.upper?.handleMessage(this.#s.at, m) ?? 'done';
       case VERB.NETWORK_CONFIG_REQUEST:
       case VERB.MULTICAST_GATHER:
       case VERB.MULTICAST_FRAME:

@@ -57,6 +57,8 @@ export interface ControllerPort {
   handleRequest(at: Moment, message: Vl2Message, nwid: NetworkId, metadata: Uint8Array): void;
   /** Whether the controller sent this peer a configuration of the network in the last 180 s. */
   served(at: Moment, nwid: NetworkId, address: NodeAddress): boolean;
+  /** A member has a configuration that was pushed to it [3 section 5.2]. */
+  handleAcknowledgement(nwid: NetworkId, from: NodeAddress, updateId: bigint): void;
   /** Our own membership of a network of our own. */
   requestLocal(at: Moment, nwid: NetworkId): void;
 }

@@ -413,6 +413,13 @@ export class Vl2 {
       this.#chunk(m, ok.body);
       return 'done';
     }
+    if (ok.inReVerb === VERB.ECHO) {
+      const r = new Reader(ok.body);
+      const [nwid, updateId] = [r.u64(), r.u64()];
+      if (r.failed) return this.#malformed();
+      this.context.controller?.handleAcknowledgement(nwid, m.peer.address, updateId);
+      return 'done';
+    }
     return this.#frames.handleGatherResult(m, ok.body, ok.inReVerb);
   }
 

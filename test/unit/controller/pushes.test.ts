@@ -2,16 +2,25 @@
 import test from 'ava';
 import {
   MAX_MEMBERS_PER_NETWORK,
+  MAX_PUSH_ROUNDS,
   MAX_REPEATS,
   MAX_SESSIONS_PER_NETWORK,
+  PUSH_AGAIN_MS,
   PUSHES_PER_TURN,
   REVOCATIONS_PER_TURN,
 } from '#src/controller/controller.js';
 import { MAX_IN_PACKET, SPACING_MS } from '#src/controller/revoker.js';
 import { addressText, networkIdText } from '#src/wire/address.js';
 import type { Identity } from '#src/wire/identity.js';
+import { parseConfigChunk } from '#src/wire/netconf.js';
 import { ERROR_CODE, VERB } from '#src/wire/packet.js';
-import { cheapIdentity, errorOf, LoneController, revoked } from '../../helpers/controller-port.js';
+import {
+  cheapIdentity,
+  errorOf,
+  LoneController,
+  revoked,
+  type SentPacket,
+} from '../../helpers/controller-port.js';
 
 /** Members that were authorised and have asked. */
 function online(c: LoneController, count: number, settings = {}): Identity[] {
@@ -56,6 +65,45 @@ test('two changes while a push waits make one push', (t) => {
   for (const p of c.take()) counts.set(p.dest, (counts.get(p.dest) ?? 0) + 1);
   t.is(counts.size, PUSHED);
   t.deepEqual([...new Set(counts.values())], [1]);
+});
+
+test('a push that is not acknowledged is made again, twice; an acknowledged one is not', (t) => {
+  const c = new LoneController();
+  c.network();
+  const [a, b] = online(c, 2);
+  c.network({ name: 'changed' });
+  const first = c.take();
+  t.deepEqual(
+    first.map((p) => p.dest),
+    [a!.address, b!.address],
+  );
+  const idOf = (p: SentPacket): bigint => parseConfigChunk(p.payload)!.signed!.updateId;
+  c.controller.handleAcknowledgement(c.nwid, a!.address, idOf(first[0]!));
+  c.controller.handleAcknowledgement(c.nwid, b!.address, idOf(first[1]!) + 1n);
+  c.pass(20_000);
+  const again = c.take();
+  t.deepEqual(
+    again.map((p) => [p.dest, p.at - first[1]!.at]),
+    [
+      [b!.address, PUSH_AGAIN_MS],
+      [b!.address, 2 * PUSH_AGAIN_MS],
+    ],
+  );
+  t.is(MAX_PUSH_ROUNDS, 2);
+  t.not(idOf(again[0]!), idOf(first[1]!), 'built anew');
+});
+
+test('a request that is answered closes what a push left open', (t) => {
+  const c = new LoneController();
+  c.network();
+  const [a] = online(c, 1);
+  c.network({ name: 'changed' });
+  c.take();
+  c.pass(1_100);
+  c.ask(a!);
+  t.is(c.take().length, 1);
+  c.pass(20_000);
+  t.deepEqual(c.take(), []);
 });
 
 test('members that have not asked for 120 s are not pushed to', (t) => {
