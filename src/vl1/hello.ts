@@ -6,10 +6,16 @@
  * reference, whose gate drops the second newcomer of a /24 for 2 s (and so delays it by 5 s), a
  * small number per prefix is let through [2 section 16.2, ADVICE].
  */
+import type { PeerKey } from '../crypto/api.js';
 import { Writer } from '../lib/writer.js';
 import { readAddress } from '../wire/address.js';
 import { type Hello, parseHello, parseHelloTail, writeOkHello } from '../wire/hello.js';
-import { emitIdentity, equalIdentities, IDENTITY_PUBLIC_LEN } from '../wire/identity.js';
+import {
+  emitIdentity,
+  equalIdentities,
+  IDENTITY_PUBLIC_LEN,
+  type Identity,
+} from '../wire/identity.js';
 import { prefixHash, remoteAddress } from '../wire/inetaddress.js';
 import {
   DEFAULT_PHYSICAL_MTU,
@@ -127,15 +133,9 @@ export class HelloReceiver {
       this.#s.counters.add('helloCopies');
       return;
     }
-    const agreed = this.#s.options.primitives.agree(
-      this.#s.self.privateKey!,
-      hello.identity.publicKey,
-    );
-    if (agreed === undefined) {
-      this.#s.counters.add('lowOrderKey');
-      return;
-    }
-    if (!this.#s.options.core.open(this.#s.options.core.makeKey(agreed), packet)) {
+    const key = waiting?.key ?? this.#agree(hello.identity);
+    if (key === undefined) return;
+    if (!this.#s.options.core.open(key, packet)) {
       this.#s.counters.add('badMac');
       return;
     }
@@ -144,9 +144,18 @@ export class HelloReceiver {
       waiting.arrivals.push(arrival);
       return;
     }
-    const result = this.#validations.add(prefixHash(path.remote.ip), hello, arrival);
+    const result = this.#validations.add(prefixHash(path.remote.ip), hello, key, arrival);
     if (result !== 'added') this.#s.counters.add('helloChecksFull');
     this.#startValidation();
+  }
+
+  /** The key with somebody who is no peer; undefined for keys of low order. */
+  #agree(identity: Identity): PeerKey | undefined {
+    const { primitives, core } = this.#s.options;
+    const agreed = primitives.agree(this.#s.self.privateKey!, identity.publicKey);
+    if (agreed !== undefined) return core.makeKey(agreed);
+    this.#s.counters.add('lowOrderKey');
+    return undefined;
   }
 
   #startValidation(): void {
@@ -180,15 +189,8 @@ export class HelloReceiver {
   /** Another identity claims the address of a known peer: tell it so, with its own key. */
   #collision(path: Path, packet: Uint8Array, hello: Hello): void {
     if (!this.#gate(path)) return;
-    const agreed = this.#s.options.primitives.agree(
-      this.#s.self.privateKey!,
-      hello.identity.publicKey,
-    );
-    if (agreed === undefined) {
-      this.#s.counters.add('lowOrderKey');
-      return;
-    }
-    const key = this.#s.options.core.makeKey(agreed);
+    const key = this.#agree(hello.identity);
+    if (key === undefined) return;
     if (!this.#s.options.core.open(key, packet)) {
       this.#s.counters.add('badMac');
       return;

@@ -3,6 +3,7 @@
  * and takes turns between source prefixes; when the table is full, the prefix with the most waiting
  * gives way to one with fewer. So whoever fills it from some prefixes cannot keep others out.
  */
+import type { PeerKey } from '../crypto/api.js';
 import type { Hello } from '../wire/hello.js';
 import { equalIdentities, type Identity } from '../wire/identity.js';
 import { MAX_VALIDATIONS, VALIDATIONS_AT_ONCE } from './constants.js';
@@ -18,6 +19,8 @@ export interface Arrival {
 export interface Validation {
   readonly id: number;
   readonly hello: Hello;
+  /** Agreed with the first copy: further ones, true or not, cost one MAC. */
+  readonly key: PeerKey;
   readonly arrivals: Arrival[];
 }
 
@@ -44,14 +47,19 @@ export class Validations {
   }
 
   /** @returns whether it was taken, and whether another one had to go for it. */
-  add(prefix: number, hello: Hello, arrival: Arrival): 'added' | 'displaced' | 'refused' {
+  add(
+    prefix: number,
+    hello: Hello,
+    key: PeerKey,
+    arrival: Arrival,
+  ): 'added' | 'displaced' | 'refused' {
     let result: 'added' | 'displaced' = 'added';
     if (this.size >= MAX_VALIDATIONS) {
       if (!this.#displace(this.#waiting.get(prefix)?.length ?? 0)) return 'refused';
       result = 'displaced';
     }
     const list = this.#waiting.get(prefix);
-    const v = { id: this.#nextId++, hello, arrivals: [arrival] };
+    const v = { id: this.#nextId++, hello, key, arrivals: [arrival] };
     if (list === undefined) this.#waiting.set(prefix, [v]);
     else list.push(v);
     this.#size++;

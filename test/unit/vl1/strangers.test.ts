@@ -1,5 +1,6 @@
 /** HELLOs of nodes that are not in memory: checks, their queue, peers of earlier runs, collisions. */
 import test from 'ava';
+import type { PeerKey } from '#src/crypto/api.js';
 import type { NodeOutput } from '#src/node/outputs.js';
 import {
   IDENTITY_GATE_MS,
@@ -55,29 +56,31 @@ const oks = (target: Target, to: Identity, out: readonly NodeOutput[]) =>
   target.opened(to, out).filter((p) => p.verb === VERB.OK && p.payload[0] === VERB.HELLO);
 
 const aPath = {} as Path;
+const aKey = {} as PeerKey;
 const arrival = { path: aPath, hops: 0, packet: new Uint8Array(0) };
 const someHello = (n: number): Hello => ({ identity: forged(n) }) as Hello;
 
 test('a newcomer of a quiet prefix finds a place in a table that others filled', (t) => {
   const v = new Validations();
-  for (let i = 0; i < MAX_VALIDATIONS; i++) t.is(v.add(i % 4, someHello(i), arrival), 'added');
+  for (let i = 0; i < MAX_VALIDATIONS; i++)
+    t.is(v.add(i % 4, someHello(i), aKey, arrival), 'added');
   t.is(v.size, MAX_VALIDATIONS);
-  t.is(v.add(9, someHello(1_000), arrival), 'displaced');
+  t.is(v.add(9, someHello(1_000), aKey, arrival), 'displaced');
   t.is(v.size, MAX_VALIDATIONS);
   t.not(v.find(forged(1_000)), undefined);
-  t.is(v.add(0, someHello(1_001), arrival), 'refused', 'a prefix that has as many as any');
+  t.is(v.add(0, someHello(1_001), aKey, arrival), 'refused', 'a prefix that has as many as any');
 });
 
 test('a table of one check per prefix takes no more', (t) => {
   const v = new Validations();
-  for (let i = 0; i < MAX_VALIDATIONS; i++) v.add(i, someHello(i), arrival);
-  t.is(v.add(MAX_VALIDATIONS, someHello(1_000), arrival), 'refused');
+  for (let i = 0; i < MAX_VALIDATIONS; i++) v.add(i, someHello(i), aKey, arrival);
+  t.is(v.add(MAX_VALIDATIONS, someHello(1_000), aKey, arrival), 'refused');
 });
 
 test('prefixes take turns, and the host has few checks at once', (t) => {
   const v = new Validations();
-  for (let i = 0; i < 50; i++) v.add(1, someHello(i), arrival);
-  v.add(2, someHello(100), arrival);
+  for (let i = 0; i < 50; i++) v.add(1, someHello(i), aKey, arrival);
+  v.add(2, someHello(100), aKey, arrival);
   const started = Array.from({ length: VALIDATIONS_AT_ONCE }, () => v.start()!);
   t.is(v.start(), undefined);
   const addresses = started.map((x) => x.hello.identity.address);
@@ -202,4 +205,30 @@ test('only an upstream can say that our address is another’s', (t) => {
   t.false(told(peer));
   target.know(poolIdentity(0));
   t.true(told(poolIdentity(0)));
+});
+
+test('copies of a HELLO whose check is due cost no further key agreement, genuine or not', (t) => {
+  const root = new Target(1, true);
+  const { options } = root.node.vl1.state;
+  let agreements = 0;
+  Object.defineProperty(options, 'primitives', {
+    value: {
+      ...options.primitives,
+      agree: (...keys: Parameters<typeof primitives.agree>) => {
+        agreements++;
+        return primitives.agree(...keys);
+      },
+    },
+  });
+  hello(root, peer, at(1));
+  t.is(agreements, 1);
+  const seal = root.seal.bind(root);
+  root.seal = (...args) => {
+    const [packet] = seal(...args);
+    packet![packet!.length - 1]! ^= 1;
+    return [packet!];
+  };
+  for (let i = 0; i < 1_000; i++) hello(root, peer, at(i));
+  t.is(root.node.vl1.state.counters.get('badMac'), 1_000);
+  t.is(agreements, 1);
 });
