@@ -42,6 +42,18 @@ static void on_teardown(void *data)
 	end(data);
 }
 
+/*
+ * What a callback throws is an uncaught exception, as with Node.js's own handles. Left pending it
+ * would keep all further callbacks from running and come out of whatever call is made next.
+ */
+static void tell_exception(napi_env env)
+{
+	napi_value error;
+
+	if (napi_get_and_clear_last_exception(env, &error) == napi_ok)
+		napi_fatal_exception(env, error);
+}
+
 static void on_events(uv_poll_t *handle, int status, int events)
 {
 	struct watch *w = handle->data;
@@ -53,7 +65,9 @@ static void on_events(uv_poll_t *handle, int status, int events)
 	if (napi_get_reference_value(w->env, w->callback, &callback) == napi_ok &&
 	    napi_get_reference_value(w->env, w->self, &self) == napi_ok) {
 		arg = from_int(w->env, status < 0 ? status : events);
-		napi_make_callback(w->env, w->context, self, callback, 1, &arg, NULL);
+		if (napi_make_callback(w->env, w->context, self, callback, 1, &arg, NULL) ==
+		    napi_pending_exception)
+			tell_exception(w->env);
 	}
 	napi_close_handle_scope(w->env, scope);
 }

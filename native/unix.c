@@ -88,6 +88,9 @@ static napi_value peerName(napi_env env, napi_callback_info info)
 	n = len > offsetof(struct sockaddr_un, sun_path)
 		    ? len - offsetof(struct sockaddr_un, sun_path)
 		    : 0;
+	/* A path that fills its field is told one byte longer than the field. */
+	if (n > sizeof(un.sun_path))
+		n = sizeof(un.sun_path);
 	if (n > into.len)
 		n = into.len;
 	memcpy(into.data, un.sun_path, n);

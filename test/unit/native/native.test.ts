@@ -109,6 +109,48 @@ print(os.getpid(), flush=True)
   t.is(io.receive(fd, into, NONE), 0, 'the peer is gone');
 });
 
+test('a peer bound to a path that fills the whole field has that path as its name', async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'netcon-'));
+  t.teardown(() => rmSync(dir, { recursive: true }));
+  const path = `${dir}/`.padEnd(108, 'x');
+  const listener = io.listenRecords(Buffer.from(`\0netcon-long-${process.pid}`), 1);
+  t.teardown(() => io.close(listener));
+  const script = `
+import ctypes, socket
+s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+name = (socket.AF_UNIX).to_bytes(2, "little") + b"${path}"
+assert ctypes.CDLL(None).bind(s.fileno(), name, len(name)) == 0
+s.connect("\\0netcon-long-${process.pid}")
+`;
+  execFileSync('python3', ['-c', script]);
+  const fd = io.accept(listener);
+  t.teardown(() => io.close(fd));
+  const name = new Uint8Array(128);
+  t.is(io.peerName(fd, name), 108);
+  t.is(Buffer.from(name.subarray(0, 108)).toString(), path);
+});
+
+test('what the callback of a watch throws is an uncaught exception, and the watch goes on', (t) => {
+  const addon = new URL('../../../../dist/native/netcon_io.node', import.meta.url).pathname;
+  const script = `
+    const io = require(${JSON.stringify(addon)});
+    const said = [];
+    process.on('uncaughtException', (e) => said.push(e.message));
+    const fds = new Uint32Array(2);
+    io.pair(fds);
+    const poll = new io.Poll(fds[1], () => {
+      said.push('called');
+      if (said.length === 1) throw new Error('thrown');
+      poll.close();
+      console.log(said.join());
+    });
+    poll.start(1);
+    io.send(fds[0], Uint8Array.of(1), -1);
+  `;
+  const out = execFileSync(process.execPath, ['-e', script], { encoding: 'utf8', timeout: 20_000 });
+  t.is(out.trim(), 'called,thrown,called');
+});
+
 test('a watch tells readable and writable, and nothing after close', async (t) => {
   const [a, b] = pair(t);
   t.is(await event(a, READABLE | WRITABLE), WRITABLE);
