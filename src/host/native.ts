@@ -15,7 +15,10 @@ export const ROW_ADDRESS_LEN = 16;
 /** Messages of one `udpReceive` or `udpSend` at most. */
 export const BATCH_MAX = 64;
 
-/** Watches a descriptor, which stays the caller's, until `close`. */
+/**
+ * Watches a descriptor, which stays the caller's, until `close`. An error of the descriptor (the
+ * callback gets a number below 0) ends the watch until the next `start`.
+ */
 export interface NativePoll {
   /** @param events READABLE, WRITABLE or both. */
   start(events: number): number;

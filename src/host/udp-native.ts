@@ -116,8 +116,9 @@ class NativeSocket implements DatagramSocket {
 
   #wake(events: number): void {
     if (events < 0) {
-      // The descriptor is in an error state; the next call tells and clears it.
-      this.#counters.sendErrors++;
+      // An error of the socket ended the watch: receiving tells and clears it.
+      this.#receive();
+      if (!this.#isClosed) this.#watch();
       return;
     }
     if ((events & WRITABLE) !== 0 && this.#isBlocked) {
@@ -184,30 +185,24 @@ class NativeSocket implements DatagramSocket {
     this.#append(to, bytes);
     this.flush();
     this.#io.udpTtl(this.#fd, this.#family, DEFAULT_TTL);
+    if (this.#rows === 0) return;
+    // It does not wait: later it would leave with another hop limit.
+    this.#rows = 0;
+    this.#bytes = 0;
+    this.#counters.sendQueueFull++;
   }
 
   flush(): void {
     if (this.#isBlocked || this.#isClosed) return;
     let first = 0;
     while (first < this.#rows) {
-      const rc = this.#io.udpSend(
-        this.#fd,
-        this.#out,
-        this.#table,
-        this.#addresses,
-        first,
-        this.#rows - first,
-        this.#hasSegmentation ? 1 : 0,
-      );
+      const rc = this.#sendFrom(first);
       if (rc > 0) first += rc;
       else if (rc === EAGAIN || rc === ENOBUFS) {
         this.#keep(first);
         this.#isBlocked = true;
         this.#watch();
         return;
-      } else if (this.#hasSegmentation && (rc === EINVAL || rc === EIO)) {
-        // A device or an old kernel that can not: without, the datagram may still go.
-        this.#hasSegmentation = false;
       } else {
         this.#counters.sendErrors++;
         first++;
@@ -215,6 +210,30 @@ class NativeSocket implements DatagramSocket {
     }
     this.#rows = 0;
     this.#bytes = 0;
+  }
+
+  /**
+   * A device or an old kernel that can not segment refuses with EINVAL or EIO, but so does an address
+   * that nothing can be sent to: segmentation is given up only when the datagram goes without.
+   */
+  #sendFrom(first: number): number {
+    const rc = this.#try(first, this.#rows - first, this.#hasSegmentation);
+    if (!this.#hasSegmentation || (rc !== EINVAL && rc !== EIO)) return rc;
+    const alone = this.#try(first, 1, false);
+    if (alone > 0) this.#hasSegmentation = false;
+    return alone;
+  }
+
+  #try(first: number, count: number, segments: boolean): number {
+    return this.#io.udpSend(
+      this.#fd,
+      this.#out,
+      this.#table,
+      this.#addresses,
+      first,
+      count,
+      segments ? 1 : 0,
+    );
   }
 
   /** Moves the rows from `first` on to the front. */
@@ -229,6 +248,8 @@ class NativeSocket implements DatagramSocket {
   }
 
   close(): void {
+    // The descriptor's number may be another file's by now.
+    if (this.#isClosed) return;
     this.flush();
     this.#isClosed = true;
     this.#poll.close();
