@@ -1,6 +1,7 @@
 /**
  * Addresses of this machine that peers may be sent to [2 section 12.7, 4 section 11]. Node.js tells
- * neither of changes nor of IPv6 flags: the list is polled, and the flags come from /proc.
+ * neither of changes nor of IPv6 flags: the list is polled, and the flags come from /proc. Our own
+ * virtual addresses are on no interface; what a controller assigns has no say in what is bound.
  */
 import { readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
@@ -34,8 +35,6 @@ export interface InterfaceRules {
   readonly blacklist: readonly IpPrefix[];
   /** Loopback as well, or nothing else: worlds with roots on loopback [0 decision 7]. */
   readonly loopback: 'no' | 'also' | 'only';
-  /** Addresses of our own virtual networks. */
-  isVirtual(ip: Uint8Array): boolean;
 }
 
 /** IPv6 addresses, as text, that must not be bound, of the text of /proc/net/if_inet6. */
@@ -73,8 +72,7 @@ function isUsable(name: string, ip: Uint8Array, rules: InterfaceRules): boolean 
   if (scope !== SCOPE_GLOBAL && scope !== SCOPE_PRIVATE && scope !== SCOPE_PSEUDO_PRIVATE)
     return false;
   if (rules.namePrefixes.some((p) => name.startsWith(p))) return false;
-  if (rules.blacklist.some((p) => ipInPrefix(ip, p.ip, p.bits))) return false;
-  return !rules.isVirtual(ip);
+  return !rules.blacklist.some((p) => ipInPrefix(ip, p.ip, p.bits));
 }
 
 /** fe80::1 counts as loopback in paths, but needs a zone to be bound. */

@@ -268,7 +268,6 @@ export class Service {
       builtInRelay: () => (topology.planet.id === defaultPlanet().id ? BUILT_IN_RELAY : undefined),
       settings: () => underlaySettings(this.localConf),
       loopback: () => (topology.isOnlyLoopback ? 'only' : topology.allowsLoopback ? 'also' : 'no'),
-      isVirtual: (ip) => this.node.vl2.isVirtualIp(ip),
       isOnline: () => this.node.isOnline,
       now: readClock,
       woke: () => this.loop.run((node, at) => node.handleWake(at)),

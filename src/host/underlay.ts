@@ -40,7 +40,6 @@ export interface UnderlayHost {
   settings(): UnderlaySettings;
   /** Whether the worlds in use have roots on loopback, or no others. */
   loopback(): InterfaceRules['loopback'];
-  isVirtual(ip: Uint8Array): boolean;
   isOnline(): boolean;
   now(): Moment;
   woke(): void;
@@ -172,7 +171,6 @@ export class Underlay {
       namePrefixes: s.interfacePrefixBlacklist,
       blacklist: s.blacklist,
       loopback: this.#h.loopback(),
-      isVirtual: (ip) => this.#h.isVirtual(ip),
     });
   }
 

@@ -238,6 +238,8 @@ export class Vl1State {
     }
     if (!this.topology.mayBeAt(address, remote)) return false;
     if (this.physical.isBlacklisted(address, remote)) return false;
+    // A world names this address: no controller's assignment can cut us off from our roots.
+    if (this.topology.isPinned(address)) return true;
     return !(this.upper?.isVirtualIp(remote.ip) ?? false);
   }
 

@@ -86,6 +86,11 @@ export class Topology {
     return up.endpoints.some((e) => sameIp(e, at));
   }
 
+  /** Whether an upstream can only be at the stable endpoints that worlds list. */
+  isPinned(address: NodeAddress): boolean {
+    return (this.#upstreams.get(address)?.endpoints.length ?? 0) > 0;
+  }
+
   /** Offers a world received from an upstream or seed. @returns whether it was taken. */
   offer(world: World): boolean {
     if (world.type === WORLD_PLANET) {

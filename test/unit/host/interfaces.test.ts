@@ -28,7 +28,7 @@ const MACHINE = [
 ];
 
 function usable(rules: Partial<InterfaceRules>, all = MACHINE, flags = ''): string[] {
-  const none = { namePrefixes: [], blacklist: [], loopback: 'no', isVirtual: () => false } as const;
+  const none = { namePrefixes: [], blacklist: [], loopback: 'no' } as const;
   return usableAddresses(all, unusableIpv6(flags), { ...none, ...rules }).map(ipText);
 }
 
@@ -41,11 +41,10 @@ test('loopback is bound where a world has roots there, alone where it has no oth
   t.deepEqual(usable({ loopback: 'only' }), ['127.0.0.1', '::1']);
 });
 
-test('interfaces by prefix, networks and our own virtual networks are left out', (t) => {
+test('interfaces by prefix and networks are left out', (t) => {
   t.deepEqual(usable({ namePrefixes: ['eth', 'x'] }), ['99.1.1.1']);
   const blacklist = [{ ip: parseIp('10.0.0.0')!, bits: 8 }];
   t.false(usable({ blacklist }).includes('10.1.2.3'));
-  t.false(usable({ isVirtual: (ip) => ip[0] === 192 }).includes('192.168.3.4'));
 });
 
 test('temporary, tentative, deprecated and duplicate IPv6 addresses are not used', (t) => {

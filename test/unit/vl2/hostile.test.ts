@@ -5,12 +5,13 @@ import { memberMac } from '#src/wire/address.js';
 import { type Com, writeCom } from '#src/wire/com.js';
 import { CREDENTIAL, type Revocation, revocationSignedBytes } from '#src/wire/credentials.js';
 import type { Identity } from '#src/wire/identity.js';
+import { inetAddress } from '#src/wire/inetaddress.js';
 import { BROADCAST_MAC, type MulticastGroup } from '#src/wire/multicast-group.js';
 import { MAX_MTU } from '#src/wire/netconf.js';
 import { MAX_PAYLOAD_LEN, VERB } from '#src/wire/packet.js';
 import { ACCEPT_ALL, RULE, type Rule } from '#src/wire/rules.js';
 import { type Credentials, writeCredentials } from '#src/wire/vl2-messages.js';
-import { networkOf, payload, Target, transmits } from '../../sim/attack.js';
+import { endpoint, networkOf, payload, Target, transmits } from '../../sim/attack.js';
 import { poolIdentity, primitives } from '../../sim/world.js';
 
 const controller = poolIdentity(2);
@@ -176,4 +177,15 @@ test('no member fills the table of multicast groups alone', (t) => {
   t.true(table.waitingCount < 3_000);
   table.sweep(700_000);
   t.deepEqual([table.groupCount, table.listenerCount, table.waitingCount], [0, 0, 0]);
+});
+
+test('a controller that assigns all of IPv4 cuts nobody off from the roots', (t) => {
+  const root = poolIdentity(0);
+  const target = new Target(1);
+  const addresses = [0, 128].map((a) => inetAddress(Uint8Array.of(a, 0, 0, 1), 1));
+  target.configure(controller, nwid, { addresses });
+  target.meet(root, endpoint(0));
+  t.is(target.node.vl1.peer(root.address)!.slots.length, 1);
+  t.true(target.node.isOnline);
+  t.throws(() => target.meet(member), { message: /did not confirm/ }, 'others are relayed');
 });
