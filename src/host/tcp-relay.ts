@@ -91,13 +91,18 @@ export class FrameReader {
   }
 }
 
-/** Greetings, frames without an address and those of IPv6, which cannot be answered, are nothing. */
+/**
+ * Greetings, frames without an address and those of IPv6, which cannot be answered, are nothing. Nor
+ * is what claims to come from elsewhere than the Internet: a server does not speak for our own networks,
+ * some of which may be trusted by their addresses.
+ */
 function parseFrame(payload: Buffer): RelayedDatagram | undefined {
   if (payload.length === GREETING_LEN || payload.length < IPV4_HEAD_LEN || payload[0] !== 4)
     return undefined;
   const from = remoteAddress(
     inetAddress(new Uint8Array(payload.subarray(1, 5)), payload.readUInt16BE(5)),
   );
+  if (!isRelayable(from)) return undefined;
   return { from, bytes: new Uint8Array(payload.subarray(IPV4_HEAD_LEN)) };
 }
 

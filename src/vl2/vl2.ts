@@ -544,9 +544,9 @@ export class Vl2 {
   }
 
   #fail(net: Network, failure: 'ACCESS_DENIED' | 'NOT_FOUND' | 'AUTHENTICATION_REQUIRED'): void {
-    if (net.status === failure) return;
+    const before = net.status;
     net.fail(failure);
-    this.context.out.networkChanged(net.nwid);
+    if (before !== failure) this.context.out.networkChanged(net.nwid);
   }
 
   /** [3 section 2.9], code 0x09. */

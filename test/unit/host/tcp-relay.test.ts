@@ -66,6 +66,11 @@ test('frames of IPv6, without an address and too short ones are left out; rubbis
   t.throws(() => reader.push(Uint8Array.of(0x16, 3, 3, 0, 4, 0)), { instanceOf: RelayFrameError });
 });
 
+test('a server does not speak for addresses of private networks', (t) => {
+  for (const ip of ['10.1.1.1', '127.0.0.1', '192.168.1.1', '169.254.1.1', '0.0.0.0'])
+    t.deepEqual(new FrameReader().push(datagramFrame(at(ip, 9993), Uint8Array.of(7))), [], ip);
+});
+
 test('only global IPv4 addresses are reached through it', (t) => {
   t.true(isRelayable(at('99.1.1.1', 1)));
   for (const ip of ['10.1.1.1', '127.0.0.1', '192.168.1.1', '2001:db8::1'])

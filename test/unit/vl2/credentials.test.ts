@@ -19,7 +19,7 @@ import {
   revocationSignedBytes,
 } from '#src/wire/credentials.js';
 import type { Identity } from '#src/wire/identity.js';
-import { MAX_PACKET_LEN, VERB } from '#src/wire/packet.js';
+import { ERROR_CODE, MAX_PACKET_LEN, VERB } from '#src/wire/packet.js';
 import { RULE } from '#src/wire/rules.js';
 import { type Credentials, parseCredentials, writeCredentials } from '#src/wire/vl2-messages.js';
 import { networkOf, payload, Target } from '../../sim/attack.js';
@@ -236,4 +236,29 @@ test('a network that was left is not spoken for', (t) => {
     sent.map((p) => [p.list.coms.length, p.list.revocations.map((r) => r.target)]),
     [[0, [2]]],
   );
+});
+
+test('a revoked member asks at once, and no more than the others once it was refused', (t) => {
+  const target = new Target(1);
+  target.configure(controller, nwid);
+  target.meet(controller);
+  const asked = (out: readonly NodeOutput[]): number =>
+    target.opened(controller, out).filter((p) => p.verb === VERB.NETWORK_CONFIG_REQUEST).length;
+  const denied = payload(
+    (w) =>
+      void w.u8(VERB.NETWORK_CONFIG_REQUEST).u64(1n).u8(ERROR_CODE.NETWORK_ACCESS_DENIED).u64(nwid),
+  );
+  target.wait(2_000);
+  // Refused by another way before the revocation came.
+  target.send(controller, VERB.ERROR, denied);
+  const out = target.send(
+    controller,
+    VERB.NETWORK_CREDENTIALS,
+    revocations([revocation(target.self.address)]),
+  );
+  t.is(asked(out), 1);
+  target.send(controller, VERB.ERROR, denied);
+  let later = 0;
+  for (let i = 0; i < 20; i++) later += asked(target.wait(500));
+  t.is(later, 0);
 });
