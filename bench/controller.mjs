@@ -5,6 +5,7 @@
  *
  *   node bench/controller.mjs [members]
  */
+import './usage.mjs';
 import { execFileSync, fork } from 'node:child_process';
 import { randomBytes, randomFillSync } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';

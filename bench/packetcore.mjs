@@ -6,6 +6,7 @@
  * usage: node bench/packetcore.mjs [--quick]
  * ZEROTIER_SELFTEST=PATH runs that program's cipher benchmarks in alternation, for the ratio.
  */
+import './usage.mjs';
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { createInterface } from 'node:readline';

@@ -3,6 +3,7 @@
 // same between two real nodes, in alternating runs on this machine.
 //   ZEROTIER_ONE=/path/to/zerotier-one node bench/peer.mjs [--seconds N] [--rounds N] [--cipher aes|salsa]
 // Needs root, /dev/net/tun, iproute2, ping, iperf3.
+import './usage.mjs';
 import { Lab, missing, realNode, until } from '../build/test/lab/lab.js';
 
 const option = (name, fallback) => {

@@ -5,14 +5,19 @@
  *
  * First the node alone, without sockets: nanoseconds of `handleDatagram` and of taking its output,
  * with few and with many known leaves. Then over loopback sockets: CPU of a process that receives a
- * datagram and sends it on, as our relay (host/udp and a node) and as plain node:dgram, in alternating
- * rounds of the same datagrams; the ratio is what relaying costs beyond the system's own work.
+ * datagram and sends it on, as our relay (host/udp on the addon, and a node) and as plain node:dgram,
+ * in alternating rounds of the same datagrams. Without the addon both use node:dgram, and the ratio is
+ * what relaying costs beyond the system's own work.
  */
+import './usage.mjs';
 import { fork } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { createPrimitives, nativeEntropy } from '../dist/crypto/native.js';
+import { loadNative } from '../dist/host/native.js';
 import { Udp } from '../dist/host/udp.js';
+import { openDgram } from '../dist/host/udp-dgram.js';
+import { openNative } from '../dist/host/udp-native.js';
 import { Node } from '../dist/node/node.js';
 import { loadPacketCore } from '../dist/packetcore/load.js';
 import { Path } from '../dist/vl1/path.js';
@@ -145,11 +150,21 @@ async function relayForwarder(toPort, fromPort) {
   const ports = [fromPort, toPort];
   const node = rootWith(2, (i) => remoteAddress(inetAddress(LOOPBACK, ports[i])));
   let clock = 1;
+  const native = loadNative();
+  let isFlushing = false;
   const udp = new Udp(
     () => undefined,
+    typeof native === 'string' ? openDgram : openNative(native),
     (socket, from, bytes) => {
       node.handleDatagram({ mono: clock++ / 1_000, wall: clock }, socket, from, bytes);
       drain(node, (o) => udp.send(o.socket, o.to, o.bytes, o.ttl));
+      // As host/loop.ts does: what one wake-up collected leaves at its end.
+      if (isFlushing) return;
+      isFlushing = true;
+      setImmediate(() => {
+        isFlushing = false;
+        udp.flush();
+      });
     },
   );
   await udp.bind([inetAddress(LOOPBACK, 0)]);

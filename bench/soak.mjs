@@ -5,6 +5,7 @@
 // Writes FOLDER/soak.csv and FOLDER/soak.svg (default build/soak). Exit code 1 when a connection
 // failed, or (from 30 minutes on) when the memory of the last five minutes is more than 1.03 times
 // that of minutes 5 to 10.
+import './usage.mjs';
 import { spawn } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

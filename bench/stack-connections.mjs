@@ -4,6 +4,7 @@
  *
  *   node bench/stack-connections.mjs [connections]
  */
+import './usage.mjs';
 import { randomFillSync } from 'node:crypto';
 import { createStack } from '../dist/stack/lwip-stack.js';
 

@@ -7,6 +7,7 @@
  * host does with a batch of datagrams. Both stacks run here, so a real node has about twice the
  * throughput to itself. Runs three times and prints every run: the first one warms up.
  */
+import './usage.mjs';
 import { randomFillSync } from 'node:crypto';
 import { createStack } from '../dist/stack/lwip-stack.js';
 

@@ -3,6 +3,7 @@
 // node:dgram, in alternating rounds. Microseconds of user and system time together; the ratio is
 // the addon's over node:dgram's.
 //   node bench/udp.mjs [--rounds N] [--batches N]
+import './usage.mjs';
 import { loadNative } from '../dist/host/native.js';
 import { Udp } from '../dist/host/udp.js';
 import { openDgram } from '../dist/host/udp-dgram.js';

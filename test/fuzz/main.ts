@@ -1,13 +1,4 @@
-/**
- * `npm run fuzz`: every target for 30 s, each in a process of its own.
- *
- *   --target T[,T]    only these; a name, or a family (wire, text, core, preload, node)
- *   --seconds S       for each target (default 30)
- *   --seed N          another search (default 1)
- *   --share S         these seconds for all together instead
- *   --planted         the check of the targets: each must find the bug planted into its parser
- *   --accept          adds executions, seconds and coverage to docs/fuzz.json, and writes docs/fuzz.md
- */
+/** `npm run fuzz`: every target for some time, in processes of their own. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
@@ -22,6 +13,20 @@ const PLANTED_SECONDS = 30;
 const SILENCE_MS = 300_000;
 const WORKERS = 2;
 
+const USAGE = `usage: npm run fuzz -- [options]
+
+Fuzzes every target for 30 s, each in a process of its own.
+
+  --target T[,T]   only these; a name, or a family (${FAMILIES.join(', ')})
+  --seconds S      for each target (default 30)
+  --share S        these seconds for all together instead
+  --together       the targets share a process and take turns
+  --seed N         another search (default 1)
+  --planted        the check of the targets: each must find the bug planted into its parser
+  --accept         adds executions, seconds and coverage to docs/fuzz.json, and writes docs/fuzz.md
+  --help           this
+`;
+
 const { values: args } = parseArgs({
   options: {
     target: { type: 'string' },
@@ -31,8 +36,13 @@ const { values: args } = parseArgs({
     planted: { type: 'boolean', default: false },
     accept: { type: 'boolean', default: false },
     together: { type: 'boolean', default: false },
+    help: { type: 'boolean', short: 'h', default: false },
   },
 });
+if (args.help) {
+  process.stdout.write(USAGE);
+  process.exit(0);
+}
 
 interface Named {
   readonly family: string;

@@ -1,12 +1,6 @@
 /**
- * `npm run sim`: all scenarios and the growth of a network to 2,000 nodes, each twice.
- *
- *   --seed N          another seed (nothing is compared with docs/scale.json then)
- *   --sizes 10,30     other sizes of the growing network
- *   --only ID         one scenario, or `growth`
- *   --accept          write docs/scale.json and docs/scale.md; sizes and scenarios not run are kept
- *
- * Each size runs in two processes of its own, so that memory is what one run takes.
+ * `npm run sim`: all scenarios and the growth of a network, each twice. Each size runs in two
+ * processes of its own, so that memory is what one run takes.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -29,6 +23,17 @@ const DEFAULT_SEED = 20_261_125;
 const SIZES = '10,30,100,200,300,1000,2000';
 const CAPTURES = new URL('../../sim/', import.meta.url).pathname;
 
+const USAGE = `usage: npm run sim -- [options]
+
+Runs all scenarios and the growth of a network to 2,000 nodes, each twice, and compares.
+
+  --seed N       another seed (nothing is compared with docs/scale.json then)
+  --sizes N,N    sizes of the growing network (default ${SIZES})
+  --only ID      one scenario, or "growth"
+  --accept       write docs/scale.json and docs/scale.md; sizes and scenarios not run are kept
+  --help         this
+`;
+
 const { values: args } = parseArgs({
   options: {
     seed: { type: 'string', default: `${DEFAULT_SEED}` },
@@ -36,8 +41,13 @@ const { values: args } = parseArgs({
     only: { type: 'string' },
     accept: { type: 'boolean', default: false },
     row: { type: 'string' },
+    help: { type: 'boolean', short: 'h', default: false },
   },
 });
+if (args.help) {
+  process.stdout.write(USAGE);
+  process.exit(0);
+}
 const seed = Number(args.seed);
 let passed = 0;
 let failed = 0;
