@@ -230,9 +230,10 @@ export class Keeper {
     const used = new Set<Path>();
     for (const peer of this.#s.peers.values()) {
       if (!this.#s.topology.isUpstream(peer.address) && now - peer.activeAt >= PEER_ACTIVITY_MS) {
-        if (peer.lastReceiveAt > Number.NEGATIVE_INFINITY) this.storePeer(peer);
+        const wasHeard = peer.lastReceiveAt > Number.NEGATIVE_INFINITY;
+        if (wasHeard) this.storePeer(peer);
         this.#s.peers.delete(peer.address);
-        this.#whois.addCached(recordOf(peer));
+        if (wasHeard || !this.#whois.isCached(peer.address)) this.#whois.addCached(recordOf(peer));
         continue;
       }
       if (this.#isStoreDue(peer)) this.storePeer(peer);

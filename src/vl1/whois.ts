@@ -97,11 +97,13 @@ export class Whois {
     return this.#cache.has(address);
   }
 
-  /** Takes a peer of an earlier run into memory. Its identity and version are believed. */
+  /**
+   * Takes a peer of an earlier run into memory. Its identity and version are believed. The record stays:
+   * a stranger can have it recalled in vain, and its addresses must not be forgotten for that.
+   */
   recall(address: NodeAddress): Peer | undefined {
     const record = this.#cache.get(address);
-    if (record === undefined) return undefined;
-    this.#cache.delete(address);
+    if (record === undefined || this.#s.peer(address) !== undefined) return undefined;
     const peer = this.#s.addPeer(record.identity);
     const v = record.version;
     peer?.setVersion(v.protocol, v.major, v.minor, v.revision);

@@ -164,6 +164,24 @@ test('a peer of an earlier run that sends anything else is heard at once, and co
   t.true(verbs.includes(VERB.OK) && verbs.includes(VERB.HELLO), verbs.join());
 });
 
+test('a stranger that names a peer of an earlier run makes nobody forget its addresses', (t) => {
+  const target = new Target(1);
+  const version = { protocol: 12, ...SOFTWARE_VERSION };
+  const record = emitPeerRecord({ identity: peer, version, endpoints: [endpoint(7)] });
+  target.node.handleStoredPeer(record);
+  const contacts = (): number => {
+    const [sealed] = target.seal(peer, VERB.NOP, new Uint8Array(2));
+    sealed![20]! ^= 1;
+    const out = target.datagram(at(5), sealed!);
+    return target.opened(peer, out).filter((p) => p.verb === VERB.HELLO).length;
+  };
+  t.is(contacts(), 1);
+  t.is(contacts(), 0, 'it is in memory');
+  for (let i = 0; i < 60; i++) target.wait(10_000);
+  t.is(target.node.vl1.peer(peer.address), undefined);
+  t.is(contacts(), 1);
+});
+
 test('a root contacts a peer of an earlier run when something is to be relayed to it', (t) => {
   const root = new Target(1, true);
   const version = { protocol: 12, ...SOFTWARE_VERSION };
