@@ -147,12 +147,22 @@ export class Home {
     rmSync(this.path(name), { force: true });
   }
 
-  /** Queues the removal of a folder's files that were last written before `before`, in wall ms. */
-  removeOlder(folder: string, before: number): void {
+  /**
+   * Queues the removal of a folder's files that were last written before `before`, in wall ms, and of
+   * the oldest beyond `max`.
+   */
+  removeOlder(folder: string, before: number, max: number): void {
+    const kept: { readonly file: string; readonly made: number }[] = [];
     for (const name of this.list(folder)) {
-      const made = statSync(this.path(`${folder}/${name}`), { throwIfNoEntry: false })?.mtimeMs;
-      if (made !== undefined && made < before) this.remove(`${folder}/${name}`);
+      const file = `${folder}/${name}`;
+      const made = statSync(this.path(file), { throwIfNoEntry: false })?.mtimeMs;
+      if (made === undefined) continue;
+      if (made < before) this.remove(file);
+      else kept.push({ file, made });
     }
+    if (kept.length <= max) return;
+    kept.sort((a, b) => b.made - a.made);
+    for (const { file } of kept.slice(max)) this.remove(file);
   }
 
   /** Queues a write. */

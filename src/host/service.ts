@@ -12,6 +12,7 @@ import { Node } from '../node/node.js';
 import type { NodeOutput } from '../node/outputs.js';
 import type { WasmPacketCore } from '../packetcore/core.js';
 import { loadPacketCore } from '../packetcore/load.js';
+import { MAX_PEERS } from '../vl1/constants.js';
 import {
   addressText,
   type NetworkId,
@@ -76,7 +77,10 @@ export interface ServiceOptions {
 const BUILT_IN_RELAY = inetAddress(Uint8Array.of(204, 80, 128, 1), 443);
 const COLLIDED_IDENTITY = 'identity.secret.saved_after_collision';
 const FAILURE_LOG_MS = 60_000;
-/** Peers that were not written anew for so long are forgotten, looked at so often [2 section 21]. */
+/**
+ * Peers that were not written anew for so long are forgotten, looked at so often [2 section 21]; ours:
+ * and the oldest beyond what memory holds, since strangers that are answered make files.
+ */
 const PEER_FILE_LIFE_MS = 30 * 86_400_000;
 const PRUNE_MS = 3_600_000;
 /** Linux: sun_path less its terminator; document 5 allows 104 bytes for `HOME/nc_<nwid>`. */
@@ -408,7 +412,7 @@ export class Service {
 
   #prunePeers(): void {
     try {
-      this.home.removeOlder('peers.d', Date.now() - PEER_FILE_LIFE_MS);
+      this.home.removeOlder('peers.d', Date.now() - PEER_FILE_LIFE_MS, MAX_PEERS);
     } catch (e) {
       this.log('warning', `peers.d: ${errorText(e)}`);
     }

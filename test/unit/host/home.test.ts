@@ -135,7 +135,22 @@ test('records that can not be read are left out, old ones removed', async (t) =>
   t.is(h.readRecord('peers.d/folder'), undefined);
   for (const name of ['old', 'new']) writeFileSync(h.path(`peers.d/${name}`), name);
   utimesSync(h.path('peers.d/old'), 1_000, 1_000);
-  h.removeOlder('peers.d', Date.now() - 60_000);
+  h.removeOlder('peers.d', Date.now() - 60_000, 9);
   await h.flush();
   t.deepEqual(h.list('peers.d'), ['new']);
+});
+
+test('of too many files the newest are kept', async (t) => {
+  const h = home(t);
+  mkdirSync(h.path('peers.d'));
+  for (let i = 1; i <= 5; i++) {
+    writeFileSync(h.path(`peers.d/${i}`), '');
+    utimesSync(h.path(`peers.d/${i}`), 1_000, 1_000 * ((i * 2) % 5) + 1_000);
+  }
+  h.removeOlder('peers.d', 0, 5);
+  await h.flush();
+  t.is(h.list('peers.d').length, 5);
+  h.removeOlder('peers.d', 0, 2);
+  await h.flush();
+  t.deepEqual(h.list('peers.d').sort(), ['2', '4']);
 });
