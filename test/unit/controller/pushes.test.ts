@@ -10,10 +10,12 @@ import {
   REVOCATIONS_PER_TURN,
 } from '#src/controller/controller.js';
 import { MAX_IN_PACKET, SPACING_MS } from '#src/controller/revoker.js';
+import type { NodeOutput } from '#src/node/outputs.js';
 import { addressText, networkIdText } from '#src/wire/address.js';
 import type { Identity } from '#src/wire/identity.js';
 import { parseConfigChunk } from '#src/wire/netconf.js';
 import { ERROR_CODE, VERB } from '#src/wire/packet.js';
+import { writeConfigRequest } from '#src/wire/vl2-messages.js';
 import {
   cheapIdentity,
   errorOf,
@@ -21,6 +23,8 @@ import {
   revoked,
   type SentPacket,
 } from '../../helpers/controller-port.js';
+import { networkOf, payload, Target } from '../../sim/attack.js';
+import { poolIdentity } from '../../sim/world.js';
 
 /** Members that were authorised and have asked. */
 function online(c: LoneController, count: number, settings = {}): Identity[] {
@@ -91,6 +95,37 @@ test('a push that is not acknowledged is made again, twice; an acknowledged one 
   );
   t.is(MAX_PUSH_ROUNDS, 2);
   t.not(idOf(again[0]!), idOf(first[1]!), 'built anew');
+});
+
+test('the acknowledgement of a member on the wire ends the pushing', (t) => {
+  const target = new Target(1);
+  const peer = poolIdentity(2);
+  target.meet(peer);
+  const nwid = networkOf(target.self);
+  const change = (name: string) =>
+    target.input((at) =>
+      target.controller.postNetwork(at, nwid, networkIdText(nwid), { private: false, name }),
+    );
+  const pushes = (out: readonly NodeOutput[]) =>
+    target.opened(peer, out).filter((p) => p.verb === VERB.NETWORK_CONFIG);
+  change('first');
+  const request = payload((w) =>
+    writeConfigRequest(w, {
+      nwid,
+      metadata: new TextEncoder().encode('v=7\nrevr=1'),
+      revision: 0n,
+      timestamp: 0n,
+    }),
+  );
+  target.send(peer, VERB.NETWORK_CONFIG_REQUEST, request);
+  const [push, ...more] = pushes(change('second'));
+  t.is(more.length, 0);
+  const { updateId } = parseConfigChunk(push!.payload)!.signed!;
+  const ack = payload((w) => void w.u8(VERB.ECHO).u64(push!.id).u64(nwid).u64(updateId));
+  target.send(peer, VERB.OK, ack);
+  let again = 0;
+  for (let i = 0; i < 10; i++) again += pushes(target.wait(1_000)).length;
+  t.is(again, 0);
 });
 
 test('a request that is answered closes what a push left open', (t) => {
