@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { loadNative } from '../host/native.js';
 import { loadPacketCore } from '../packetcore/load.js';
 import { ApiClient } from './api-client.js';
 import { packagePath } from './args.js';
@@ -20,6 +21,15 @@ interface Finding {
 function artefact(name: string, target: string): Finding {
   const isThere = existsSync(packagePath(name));
   return { what: name, problem: isThere ? undefined : `missing; run ./build.sh ${target}` };
+}
+
+function addon(): Finding {
+  const native = loadNative();
+  const problem =
+    typeof native === 'string'
+      ? `${native}; UDP is slower without it: run ./build.sh native`
+      : undefined;
+  return { what: 'dist/native/netcon_io.node loads', problem };
 }
 
 function packetCore(): Finding {
@@ -54,7 +64,9 @@ async function service(home: string): Promise<Finding[]> {
       },
     ];
   } catch (e) {
-    return [{ what: `service of ${home}`, problem: (e as Error).message }];
+    const { message } = e as Error;
+    const hint = message.includes('ECONNREFUSED') ? ': is it running?' : '';
+    return [{ what: `service of ${home}`, problem: message + hint }];
   }
 }
 
@@ -75,6 +87,7 @@ export async function doctorCommand(args: readonly string[]): Promise<number> {
     artefact('dist/wasm/packetcore.wasm', 'wasm'),
     artefact('dist/wasm/lwip.wasm', 'lwip'),
     artefact('dist/native/libztintercept.so', 'intercept'),
+    addon(),
     packetCore(),
     ...(home === undefined ? [] : await service(resolve(home))),
   ];
