@@ -149,8 +149,8 @@ export class Controller implements ControllerPort {
     send: (to, list) => this.#sendRevocations(to, list),
     dropped: (n) => this.counters.add('controllerRevocationDropped', n),
   });
-  /** Pushes whose acknowledgement is awaited, by time; each leaves after PUSH_AGAIN_MS. */
-  readonly #unacknowledged: Unacknowledged[] = [];
+  /** The last push to a session whose acknowledgement is awaited, by time. */
+  readonly #unacknowledged = new Map<Session, Unacknowledged>();
   /** Revocations that will be told once more, in no order; at most MAX_REPEATS. */
   #repeats: Repeat[] = [];
   /** Members whose configuration is to be pushed; each is built from what holds when its turn comes. */
@@ -528,7 +528,9 @@ export class Controller implements ControllerPort {
     s.servedAt = at.mono;
     const updateId = s.pushed;
     const dueAt = at.mono + PUSH_AGAIN_MS;
-    if (updateId !== undefined) this.#unacknowledged.push({ net, address, updateId, dueAt, round });
+    this.#unacknowledged.delete(s);
+    if (updateId !== undefined)
+      this.#unacknowledged.set(s, { net, address, updateId, dueAt, round });
     return true;
   }
 
@@ -539,16 +541,14 @@ export class Controller implements ControllerPort {
 
   /** Pushes again, built anew, what was not acknowledged in time. */
   #pushAgain(at: Moment): void {
-    let n = 0;
     // In the order of their times, as the wait is the same for all.
-    for (const { net, address, updateId, dueAt, round } of this.#unacknowledged) {
+    for (const [session, { net, address, updateId, dueAt, round }] of this.#unacknowledged) {
       if (at.mono < dueAt) break;
-      n++;
+      this.#unacknowledged.delete(session);
       const isOpen =
         this.#networks.get(net.nwid) === net && net.sessions.get(address)?.pushed === updateId;
       if (isOpen && round < MAX_PUSH_ROUNDS) this.#queuePush(net, address, round + 1);
     }
-    this.#unacknowledged.splice(0, n);
   }
 
   /** An internal refresh [3 section 12.2]: pushed when the member may have it, silent otherwise. */
@@ -691,7 +691,8 @@ export class Controller implements ControllerPort {
     if (this.#networks.size === 0 && this.#revoker.deadline === NEVER) return NEVER;
     const work = this.#pushes.size > 0 ? Number.NEGATIVE_INFINITY : this.#revoker.deadline;
     const repeat = this.#repeats.reduce((soonest, x) => Math.min(soonest, x.dueAt), NEVER);
-    const again = this.#unacknowledged[0]?.dueAt ?? NEVER;
+    const [first] = this.#unacknowledged.values();
+    const again = first?.dueAt ?? NEVER;
     return Math.min(
       work,
       repeat,
