@@ -132,7 +132,7 @@ ${table(COST, s.growth)}
 
 ### Laws
 
-Least squares over the rows above; the residual is the largest difference relative to what was measured.
+Least squares of the relative differences over the rows above; the residual is the largest of them.
 
 ${laws(s.growth)}
 
@@ -143,6 +143,8 @@ What it means for a network of a million members with one root and one controlle
   add more) and a network of this size needs several controllers.
 - A cold start of everybody at once is bound by the identity checks: N x 12 ms of one worker, hours for a
   million, while the gates keep the root itself responsive. With its peers.d a root checks nobody again.
+- The same bound holds for a root that restarts without its peers.d: up to some 600 leaves are back within
+  10 s, the last of 2,000 after 27 s.
 - The time from one member to another stays that of a few round trips, as it does not touch the root's
   checks.
 - Tables are capped below that (65,536 peers, 262,144 listeners): a root for more members needs higher
