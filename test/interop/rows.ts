@@ -29,6 +29,9 @@ export interface Report {
 export const isQuick = process.argv.includes('--quick');
 export const rows: Row[] = [];
 
+/** What decides a result: a row is stale when any of it changed since its commit. */
+export const CODE = ['src', 'wasm', 'lwip-port', 'intercept', 'native', 'test/interop', 'test/lab'];
+
 const today = new Date().toISOString().slice(0, 10);
 const commit = currentCommit();
 
@@ -42,9 +45,6 @@ function currentCommit(): string {
     return 'unknown';
   }
 }
-
-/** What decides a result: a row is stale when any of it changed since its commit. */
-export const CODE = ['src', 'wasm', 'lwip-port', 'intercept', 'test/interop', 'test/lab'];
 
 export function expect(condition: boolean, text: string): void {
   if (!condition) throw new Error(text);
