@@ -81,7 +81,7 @@ export function addNat(ns: string, nodeNs: string, number: number, isSymmetric: 
   const random = isSymmetric ? ' random,fully-random' : '';
   inside(
     ns,
-    'nft',
+    '/usr/sbin/nft',
     ['-f', '-'],
     `table inet nat {
   chain outside { type nat hook postrouting priority 100; oifname "out" masquerade${random}; }
@@ -102,7 +102,7 @@ export function dropFrom(ns: string, addresses: readonly string[]): void {
     .join('\n    ');
   inside(
     ns,
-    'nft',
+    '/usr/sbin/nft',
     ['-f', '-'],
     `table inet lab {
   chain from { type filter hook input priority 0;
@@ -114,7 +114,7 @@ export function dropFrom(ns: string, addresses: readonly string[]): void {
 
 /** Takes back what `dropFrom` did. */
 export function dropNothing(ns: string): void {
-  inside(ns, 'nft', ['delete', 'table', 'inet', 'lab']);
+  inside(ns, '/usr/sbin/nft', ['delete', 'table', 'inet', 'lab']);
 }
 
 export const BRIDGE = 'br0';

@@ -231,19 +231,23 @@ export class Net {
   nat(n: number, nat: Nat): void {
     const file = join(this.dir, `nat${n}`);
     writeFileSync(file, ruleset(nat));
-    ip('netns', 'exec', `${this.prefix}r${n}`, 'nft', '-f', file);
+    ip('netns', 'exec', `${this.prefix}r${n}`, '/usr/sbin/nft', '-f', file);
   }
 
   /** Lets no UDP through a router any more, until `nat` sets it up again. */
   dropUdp(n: number): void {
     const rule = ['insert', 'rule', 'inet', 'filter', 'forward', 'meta', 'l4proto', 'udp', 'drop'];
-    ip('netns', 'exec', `${this.prefix}r${n}`, 'nft', ...rule);
+    ip('netns', 'exec', `${this.prefix}r${n}`, '/usr/sbin/nft', ...rule);
   }
 
   rules(n: number): string {
-    return execFileSync('ip', ['netns', 'exec', `${this.prefix}r${n}`, 'nft', 'list', 'ruleset'], {
-      encoding: 'utf8',
-    });
+    return execFileSync(
+      'ip',
+      ['netns', 'exec', `${this.prefix}r${n}`, '/usr/sbin/nft', 'list', 'ruleset'],
+      {
+        encoding: 'utf8',
+      },
+    );
   }
 
   /** Debian's miniupnpd on a router. @returns what ends it. */
