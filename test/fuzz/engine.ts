@@ -7,13 +7,15 @@ import type { Target } from './target.js';
 
 export interface Counters {
   readonly map: Uint8Array;
-  /** Module, its first counter, how many. */
-  readonly files: readonly (readonly [string, number, number])[];
+  /** Module, its first counter, and of each of its counters the one of the function around it, from 0. */
+  readonly files: readonly (readonly [string, number, readonly number[]])[];
 }
 
 export interface FileCoverage {
   readonly file: string;
   readonly blocks: number;
+  /** Blocks of the functions that were called. */
+  readonly entered: number;
   readonly hit: number;
 }
 
@@ -54,10 +56,12 @@ export class Engine {
     this.#counters = counters;
     this.#luck = new Luck(seed, `fuzz ${target.name}`);
     this.#seen = new Uint8Array(counters.map.length);
-    this.#ranges = this.#files().map(([, first, count]) => [first, first + count] as const);
+    this.#ranges = this.#files().map(
+      ([, first, owners]) => [first, first + owners.length] as const,
+    );
   }
 
-  #files(): readonly (readonly [string, number, number])[] {
+  #files(): Counters['files'] {
     const wanted = this.#counters.files.filter(([f]) => this.#target.files.includes(f));
     if (wanted.length !== this.#target.files.length)
       throw new Error(`${this.#target.name}: not all of ${this.#target.files} are loaded`);
@@ -69,11 +73,15 @@ export class Engine {
   }
 
   coverage(): FileCoverage[] {
-    return this.#files().map(([file, first, blocks]) => ({
-      file,
-      blocks,
-      hit: this.#seen.subarray(first, first + blocks).filter((x) => x !== 0).length,
-    }));
+    return this.#files().map(([file, first, owners]) => {
+      const seen = this.#seen.subarray(first, first + owners.length);
+      return {
+        file,
+        blocks: owners.length,
+        entered: owners.filter((own) => seen[own] !== 0).length,
+        hit: seen.filter((x) => x !== 0).length,
+      };
+    });
   }
 
   /** Whether the last execution did something new; remembers it. */

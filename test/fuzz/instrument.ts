@@ -22,7 +22,9 @@ class Instrumenter {
   readonly #file: ts.SourceFile;
   readonly #first: number;
   readonly #edits: Edit[] = [];
-  count = 0;
+  /** By counter: the counter of the function around it; a function's own is its first. */
+  readonly owners: number[] = [];
+  #function = -1;
 
   constructor(source: string, first: number) {
     this.#file = ts.createSourceFile('m.js', source, ts.ScriptTarget.ES2022, true);
@@ -31,7 +33,9 @@ class Instrumenter {
   }
 
   #counter(): string {
-    return `__c[${this.#first + this.count++}]++`;
+    const n = this.owners.length;
+    this.owners.push(this.#function < 0 ? n : this.#function);
+    return `__c[${this.#first + n}]++`;
   }
 
   #insert(pos: number, text: string): void {
@@ -53,8 +57,11 @@ class Instrumenter {
   }
 
   #visit(node: ts.Node): void {
-    if (ts.isFunctionLike(node)) this.#functionBody(node);
-    else if (ts.isIfStatement(node)) {
+    if (ts.isFunctionLike(node)) {
+      this.#functionLike(node);
+      return;
+    }
+    if (ts.isIfStatement(node)) {
       this.#statement(node.thenStatement);
       if (node.elseStatement !== undefined) this.#statement(node.elseStatement);
     } else if (ts.isIterationStatement(node, false)) this.#statement(node.statement);
@@ -69,11 +76,18 @@ class Instrumenter {
     ts.forEachChild(node, (c) => this.#visit(c));
   }
 
-  #functionBody(node: ts.SignatureDeclaration): void {
+  #functionLike(node: ts.SignatureDeclaration): void {
     const body = (node as ts.FunctionLikeDeclaration).body;
-    if (body === undefined) return;
-    if (ts.isBlock(body)) this.#statement(body);
-    else this.#expression(body);
+    const outer = this.#function;
+    if (body !== undefined) {
+      this.#function = -1;
+      const own = this.owners.length;
+      if (ts.isBlock(body)) this.#statement(body);
+      else this.#expression(body);
+      this.#function = own;
+    }
+    ts.forEachChild(node, (c) => this.#visit(c));
+    this.#function = outer;
   }
 
   #clause(node: ts.CaseOrDefaultClause): void {
@@ -93,8 +107,8 @@ class Instrumenter {
   }
 }
 
-/** Instrumented text whose counters begin at `first`, and how many there are. */
-export function instrument(source: string, first: number): { source: string; count: number } {
+/** Instrumented text whose counters begin at `first`, and of each counter its function's, from 0. */
+export function instrument(source: string, first: number): { source: string; owners: number[] } {
   const work = new Instrumenter(source, first);
-  return { source: work.apply(source), count: work.count };
+  return { source: work.apply(source), owners: work.owners };
 }

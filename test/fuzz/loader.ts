@@ -41,9 +41,10 @@ export async function load(
   if (!url.startsWith(DIST) || !url.endsWith('.js')) return nextLoad(url, context);
   const name = url.slice(DIST.length);
   const text = planted(name, readFileSync(fileURLToPath(url), 'utf8'));
-  const { source, count } = instrument(text, next);
+  const { source, owners } = instrument(text, next);
+  const count = owners.length;
   if (next + count > MAX_COUNTERS) throw new Error('more blocks than counters');
-  const head = `const __c=globalThis.__fuzz.map;globalThis.__fuzz.files.push(['${name}',${next},${count}]);`;
+  const head = `const __c=globalThis.__fuzz.map;globalThis.__fuzz.files.push(['${name}',${next},[${owners}]]);`;
   next += count;
   return { format: 'module', source: head + source, shortCircuit: true };
 }

@@ -11,7 +11,7 @@ const FAMILIES = ['wire', 'text', 'core', 'preload', 'node'];
 const PLANTED_SECONDS = 30;
 /** Start, seeds and a turn fit well inside, on a busy machine too; more silence is an endless loop. */
 const SILENCE_MS = 300_000;
-const WORKERS = 2;
+const DEFAULT_JOBS = '2';
 
 const USAGE = `usage: npm run fuzz -- [options]
 
@@ -21,6 +21,7 @@ Fuzzes every target for 30 s, each in a process of its own.
   --seconds S      for each target (default 30)
   --share S        these seconds for all together instead
   --together       the targets share a process and take turns
+  --jobs N         processes at a time (default ${DEFAULT_JOBS}); seconds are those of the clock
   --seed N         another search (default 1)
   --planted        the check of the targets: each must find the bug planted into its parser
   --accept         adds executions, seconds and coverage to docs/fuzz.json, and writes docs/fuzz.md
@@ -33,6 +34,7 @@ const { values: args } = parseArgs({
     seconds: { type: 'string', default: '30' },
     share: { type: 'string' },
     seed: { type: 'string', default: '1' },
+    jobs: { type: 'string', default: DEFAULT_JOBS },
     planted: { type: 'boolean', default: false },
     accept: { type: 'boolean', default: false },
     together: { type: 'boolean', default: false },
@@ -43,6 +45,16 @@ if (args.help) {
   process.stdout.write(USAGE);
   process.exit(0);
 }
+
+/** The number of an option, which must be above 0. */
+function positive(name: 'seconds' | 'share' | 'jobs'): number {
+  const v = Number(args[name]);
+  if (v > 0 && Number.isFinite(v)) return v;
+  process.stderr.write(`fuzz: --${name} ${args[name]}: a number above 0 is needed\n`);
+  process.exit(2);
+}
+
+const JOBS = Math.ceil(positive('jobs'));
 
 interface Named {
   readonly family: string;
@@ -133,7 +145,7 @@ async function inParallel<T>(jobs: readonly (() => Promise<T>)[]): Promise<void>
   const lane = async (): Promise<void> => {
     for (let job = queue.shift(); job !== undefined; job = queue.shift()) await job();
   };
-  await Promise.all(Array.from({ length: WORKERS }, lane));
+  await Promise.all(Array.from({ length: JOBS }, lane));
 }
 
 let passed = 0;
@@ -188,11 +200,9 @@ const results: Result[] = [];
 if (args.planted) {
   await inParallel(targets.map((n) => () => checkPlant(n)));
 } else {
-  // Two at a time: shared seconds are seconds of the clock.
+  // Some at a time: shared seconds are seconds of the clock.
   const seconds =
-    args.share === undefined
-      ? Number(args.seconds)
-      : (Number(args.share) * WORKERS) / targets.length;
+    args.share === undefined ? positive('seconds') : (positive('share') * JOBS) / targets.length;
   if (args.together) await search(targets, seconds, results);
   else await inParallel(targets.map((n) => () => search([n], seconds, results)));
 }

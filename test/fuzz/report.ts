@@ -7,15 +7,19 @@ export const FUZZ_MD = new URL('../../../docs/fuzz.md', import.meta.url);
 
 export interface Total {
   readonly target: string;
+  /** Of the clock, and of the processor. */
   readonly seconds: number;
+  readonly cpuSeconds: number;
   readonly executions: number;
   readonly corpus: number;
   readonly slowestMs: number;
   readonly findings: number;
-  /** Blocks of each file, and the most that one run reached. */
+  /** Blocks of each file, and the most that one run reached of them. */
   readonly coverage: readonly {
     readonly file: string;
     readonly blocks: number;
+    /** Blocks of the functions that were called. */
+    readonly entered: number;
     readonly hit: number;
   }[];
 }
@@ -39,13 +43,14 @@ function add(before: Total | undefined, r: Result): Total {
   return {
     target: r.target,
     seconds: Math.round((before?.seconds ?? 0) + r.seconds),
+    cpuSeconds: Math.round((before?.cpuSeconds ?? 0) + r.cpuSeconds),
     executions: (before?.executions ?? 0) + r.executions,
     corpus: Math.max(before?.corpus ?? 0, r.corpus),
     slowestMs: Math.max(before?.slowestMs ?? 0, r.slowestMs),
     findings: (before?.findings ?? 0) + r.findings,
     coverage: r.coverage.map((c) => {
       const old = before?.coverage.find((x) => x.file === c.file && x.blocks === c.blocks);
-      return { ...c, hit: Math.max(c.hit, old?.hit ?? 0) };
+      return old !== undefined && old.hit > c.hit ? old : c;
     }),
   };
 }
@@ -62,14 +67,18 @@ export function accept(results: readonly Result[]): void {
 
 const count = (n: number): string => n.toLocaleString('en-US');
 
+const percent = (part: number, whole: number): string =>
+  whole === 0 ? '-' : `${((100 * part) / whole).toFixed(1)} %`;
+
 function totalRow(t: Total): string {
-  const blocks = t.coverage.reduce((s, c) => s + c.blocks, 0);
+  const entered = t.coverage.reduce((s, c) => s + c.entered, 0);
   const hit = t.coverage.reduce((s, c) => s + c.hit, 0);
   const cells = [
     t.target,
     count(t.executions),
-    count(t.seconds),
-    `${((100 * hit) / blocks).toFixed(1)} %`,
+    count(Math.round(t.seconds / 60)),
+    count(t.cpuSeconds),
+    percent(hit, entered),
     count(t.corpus),
     count(t.slowestMs),
     count(t.findings),
@@ -78,19 +87,19 @@ function totalRow(t: Total): string {
 }
 
 function fileRows(totals: readonly Total[]): string {
-  const best = new Map<string, { blocks: number; hit: number; by: string }>();
+  const best = new Map<string, { blocks: number; entered: number; hit: number; by: string }>();
   for (const t of totals) {
     for (const c of t.coverage) {
       const old = best.get(c.file);
       if (old === undefined || c.hit > old.hit)
-        best.set(c.file, { blocks: c.blocks, hit: c.hit, by: t.target });
+        best.set(c.file, { blocks: c.blocks, entered: c.entered, hit: c.hit, by: t.target });
     }
   }
   return [...best]
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(
       ([f, c]) =>
-        `| ${f} | ${c.hit} of ${c.blocks} | ${((100 * c.hit) / c.blocks).toFixed(1)} % | ${c.by} |`,
+        `| ${f} | ${c.hit} of ${c.entered} | ${percent(c.hit, c.entered)} | ${c.blocks} | ${c.by} |`,
     )
     .join('\n');
 }
@@ -112,19 +121,21 @@ That the targets can find something is tested: for each of them a bug is planted
 guards (a length check taken out and the like), and \`npm run fuzz -- --planted\` (part of \`npm test\`)
 fails unless the target finds it within 30 s.
 
-| target | executions | CPU s | blocks reached | corpus | slowest, ms | findings |
-| --- | ---: | ---: | ---: | ---: | ---: | ---: |
+| target | executions | minutes | CPU s | blocks reached | corpus | slowest, ms | findings |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
 ${r.totals.map(totalRow).join('\n')}
 
-Targets of one run share a process and take turns of 2 s; the seconds are those of each alone.
+Minutes are those of the clock, all runs together. Targets may run many at a time at the lowest priority
+(\`--jobs\`), so the processor's seconds, which are given beside them, are fewer.
 
 ## Coverage by file
 
 The best of all targets. Blocks are functions, branches, loop bodies, cases and right sides of logical
-operators; what is not reached is mostly the writing side, which a parser's target does not need.
+operators. They are counted in the functions that the target called; the functions of a file that it does
+not call (the writing side, mostly, which a parser's target does not need) are in the last number only.
 
-| file | blocks | share | by |
-| --- | ---: | ---: | --- |
+| file | blocks | share | of the whole file | by |
+| --- | ---: | ---: | ---: | --- |
 ${fileRows(r.totals)}
 
 ## What it found

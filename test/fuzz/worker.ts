@@ -11,13 +11,15 @@ import { type Counters, type Crash, Engine, type FileCoverage } from './engine.j
 import type { Family, Target } from './target.js';
 
 declare global {
-  var __fuzz: { map: Uint8Array; files: (readonly [string, number, number])[] };
+  var __fuzz: { map: Uint8Array; files: (readonly [string, number, readonly number[]])[] };
 }
 
 export interface Result {
   readonly target: string;
   readonly seed: number;
+  /** Of the clock, and of the processor. */
   readonly seconds: number;
+  readonly cpuSeconds: number;
   readonly executions: number;
   readonly corpus: number;
   readonly slowestMs: number;
@@ -38,6 +40,7 @@ interface Running {
   readonly target: Target;
   readonly engine: Engine;
   usedMs: number;
+  cpuUs: number;
   findings: number;
 }
 
@@ -58,11 +61,14 @@ function report(run: Running, crash: Crash): void {
 function slice(run: Running, ms: number): boolean {
   const until = performance.now() + ms;
   const started = performance.now();
+  const before = process.cpuUsage();
   let crash: Crash | undefined;
   while (crash === undefined && performance.now() < until) {
     for (let i = 0; i < BATCH && crash === undefined; i++) crash = run.engine.step();
   }
   run.usedMs += performance.now() - started;
+  const cpu = process.cpuUsage(before);
+  run.cpuUs += cpu.user + cpu.system;
   console.log('{"alive":true}');
   if (crash === undefined) return true;
   report(run, crash);
@@ -74,6 +80,7 @@ function finish(run: Running): void {
     target: run.target.name,
     seed: Number(seed),
     seconds: Math.round(run.usedMs / 100) / 10,
+    cpuSeconds: Math.round(run.cpuUs / 100_000) / 10,
     executions: run.engine.executions,
     corpus: run.engine.corpusLen,
     slowestMs: Math.round(run.engine.slowestMs),
@@ -105,6 +112,7 @@ async function main(): Promise<void> {
     target,
     engine: new Engine(target, counters, Number(seed)),
     usedMs: 0,
+    cpuUs: 0,
     findings: 0,
   }));
   let open = running.filter((run) => {
