@@ -248,15 +248,8 @@ function expectedDigest(len: number): string {
 async function show(u: Universe, bytes: number): Promise<void> {
   const worker = new IdentityWorker();
   worker.ref();
-  const second = new IdentityWorker();
-  second.ref();
-  const identities = await Promise.all([
-    worker.generate(),
-    second.generate(),
-    worker.generate(),
-    second.generate(),
-  ]);
-  await Promise.all([worker.close(), second.close()]);
+  const identities = await Promise.all(Array.from({ length: 4 }, () => worker.generate()));
+  await worker.close();
   u.step(
     `made ${identities.length} identities: ${identities.map((i) => addressText(i.address)).join(' ')}`,
   );

@@ -83,6 +83,8 @@ const FAILURE_LOG_MS = 60_000;
  */
 const PEER_FILE_LIFE_MS = 30 * 86_400_000;
 const PRUNE_MS = 3_600_000;
+/** Ours: identity checks given to each worker thread: one that runs, one that follows without a pause. */
+const CHECKS_PER_THREAD = 2;
 /** Linux: sun_path less its terminator; document 5 allows 104 bytes for `HOME/nc_<nwid>`. */
 const MAX_DOOR_PATH_LEN = 104;
 const DOOR_NAME_LEN = '/nc_'.length + 16;
@@ -178,6 +180,7 @@ export class Service {
       jitter: mathJitter,
       protocol: cipher === 'aes' ? PROTOCOL_VERSION_AES : PROTOCOL_VERSION_SALSA,
       planet,
+      validationsAtOnce: CHECKS_PER_THREAD * worker.threads,
       platform: `linux/${ARCHITECTURES[arch()] ?? 'unknown'}`,
     });
     const service = new Service({
@@ -320,6 +323,7 @@ export class Service {
     this.#worker.validate(identity).then(
       (ok) => this.loop.run((node, at) => node.handleValidation(at, id, ok)),
       (e: unknown) => {
+        if (this.#stopping !== undefined) return;
         this.log('error', `identity check failed: ${errorText(e)}`);
         this.loop.run((node, at) => node.handleValidation(at, id, false));
       },

@@ -73,7 +73,7 @@ export const MAX_PUSHED_ADDRESSES = 48;
 export const MAX_INTRODUCTIONS = 65_536;
 /** Identity checks that wait for a worker, and copies of one HELLO answered after it. */
 export const MAX_VALIDATIONS = 256;
-/** Checks that the host has at once: one that runs, one that follows without a pause. */
+/** Checks that a host with one worker has at once: one that runs, one that follows without a pause. */
 export const VALIDATIONS_AT_ONCE = 2;
 export const MAX_HELLO_COPIES = 8;
 /** WHOIS requests of a node in all: datagrams with invented sources must not make it flood its root. */

@@ -50,12 +50,13 @@ export class HelloReceiver {
   #prefixes: { readonly since: Float64Array; readonly count: Uint8Array } | undefined;
   #secondStart = Number.NEGATIVE_INFINITY;
   #inSecond = 0;
-  readonly #validations = new Validations();
+  readonly #validations: Validations;
   /** Called when a peer was added, after it was answered. */
   peerAdded: (peer: Peer) => void = () => undefined;
 
   constructor(state: Vl1State, sender: Sender, contact: Contact, whois: Whois) {
     this.#s = state;
+    this.#validations = new Validations(state.options.validationsAtOnce);
     this.#send = sender;
     this.#contact = contact;
     this.#whois = whois;

@@ -82,6 +82,8 @@ export interface Vl1Options {
   /** Protocol version announced: 12 takes AES-GMAC-SIV, 11 Salsa20/12 only [2 section 11]. */
   readonly protocol: number;
   readonly planet: World;
+  /** Identity checks that the host works on at a time; default VALIDATIONS_AT_ONCE. */
+  readonly validationsAtOnce?: number;
   /** Overwrites expired output bytes, for tests. */
   readonly poison?: boolean;
 }

@@ -28,8 +28,14 @@ export class Validations {
   /** By prefix, oldest first; the prefix at the front of the map has the next turn. */
   readonly #waiting = new Map<number, Validation[]>();
   readonly #running = new Map<number, Validation>();
+  readonly #atOnce: number;
   #size = 0;
   #nextId = 1;
+
+  /** @param atOnce checks that the host works on. */
+  constructor(atOnce = VALIDATIONS_AT_ONCE) {
+    this.#atOnce = atOnce;
+  }
 
   /** Waiting and running. */
   get size(): number {
@@ -79,7 +85,7 @@ export class Validations {
 
   /** The next one for the host, or undefined while it has enough or none waits. */
   start(): Validation | undefined {
-    if (this.#running.size >= VALIDATIONS_AT_ONCE) return undefined;
+    if (this.#running.size >= this.#atOnce) return undefined;
     const first = this.#waiting.entries().next().value;
     if (first === undefined) return undefined;
     const [prefix, list] = first;

@@ -301,9 +301,11 @@ export class Lab {
   readonly #worldKey = new Uint8Array(64);
 
   static readonly #standing = new Set<Lab>();
+  static #count = 0;
 
   constructor(prefix = `nct${process.pid % 10000}-`) {
-    this.prefix = prefix;
+    // Several laboratories of one process stand at a time.
+    this.prefix = `${prefix}${(Lab.#count++).toString(36)}-`;
     Lab.#standing.add(this);
     nativeEntropy.fill(this.#worldKey);
   }

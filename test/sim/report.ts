@@ -116,7 +116,7 @@ One root that is also the controller, N - 1 members of one network: 2 of 10 with
 behind full-cone NATs, 1 address-restricted, 3 port-restricted, 1 symmetric; one-way delays of 2 to 60 ms.
 All start and join in one instant, find a neighbour by ARP, talk for two minutes, fall silent; then the
 root restarts without its peers.d. One identity check takes 12 ms of the root's one worker, as measured
-on the service.
+on the service (which has a worker for each core, eight at most: with more than one it is done sooner).
 
 Times in ms, from the start of all (ONLINE, address), from the first ARP request (echo), from the restart:
 

@@ -77,6 +77,13 @@ test('a table of one check per prefix takes no more', (t) => {
   t.is(v.add(MAX_VALIDATIONS, someHello(1_000), aKey, arrival), 'refused');
 });
 
+test('a host with more workers has more checks at once', (t) => {
+  const v = new Validations(5);
+  for (let i = 0; i < 50; i++) v.add(1, someHello(i), aKey, arrival);
+  const started = Array.from({ length: 50 }, () => v.start()).filter((x) => x !== undefined);
+  t.is(started.length, 5);
+});
+
 test('prefixes take turns, and the host has few checks at once', (t) => {
   const v = new Validations();
   for (let i = 0; i < 50; i++) v.add(1, someHello(i), aKey, arrival);
