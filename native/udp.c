@@ -76,7 +76,7 @@ static napi_value udpOpen(napi_env env, napi_callback_info info)
 	struct args a;
 	struct bytes ip;
 	socklen_t len;
-	int family, port, buffer, gro, fd, one = 1, e;
+	int family, port, buffer, gro, fd, one = 1, omit = IP_PMTUDISC_OMIT, e;
 
 	args_take(&a, env, info);
 	family = args_int(&a);
@@ -94,6 +94,11 @@ static napi_value udpOpen(napi_env env, napi_callback_info info)
 	/* The kernel grants what its limits allow; less is no error. */
 	(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof(buffer));
 	(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer));
+	/* Routers may fragment, and nobody's "fragmentation needed" makes the datagrams shorter. */
+	if (family == 4)
+		(void)setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &omit, sizeof(omit));
+	else
+		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, &omit, sizeof(omit));
 	if ((family == 6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)) < 0) ||
 	    bind(fd, &local.any, len) < 0) {
 		e = errno;

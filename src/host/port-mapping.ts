@@ -8,7 +8,17 @@
  * `map` with another port or other addresses begins anew; `stop` and `close` remove the mapping.
  */
 import { Worker } from 'node:worker_threads';
-import { type InetAddress, inetAddress, ipText, parseIp } from '../wire/inetaddress.js';
+import {
+  type InetAddress,
+  inetAddress,
+  ipScope,
+  ipText,
+  parseIp,
+  SCOPE_LINK_LOCAL,
+  SCOPE_LOOPBACK,
+  SCOPE_MULTICAST,
+  SCOPE_NONE,
+} from '../wire/inetaddress.js';
 import { defaultGateway } from './gateway.js';
 import { errorText, type Log } from './log.js';
 import { type Mapping, mapByPcp, newNonce } from './nat-pmp.js';
@@ -25,6 +35,14 @@ const UPNP_MS = 20_000;
 const UPNP_MEMORY_MB = 32;
 /** Removing a mapping at the end must not hold the end up. */
 const REMOVE_MS = 1_000;
+
+/** What a gateway may not claim to be our address outside: a private one may be another NAT's. */
+const NOT_OUTSIDE: readonly number[] = [
+  SCOPE_NONE,
+  SCOPE_LOOPBACK,
+  SCOPE_LINK_LOCAL,
+  SCOPE_MULTICAST,
+];
 
 export type MappingMethod = 'pcp' | 'upnp';
 
@@ -122,8 +140,11 @@ export class GatewayMapper implements PortMapper {
     for (const method of ['pcp', 'upnp'] as const) {
       try {
         const external = await this.#ask(method, gateway, port);
-        this.counters.mapped++;
-        return { method, external, port, gateway };
+        if (!NOT_OUTSIDE.includes(ipScope(external.ip)) && external.port !== 0) {
+          this.counters.mapped++;
+          return { method, external, port, gateway };
+        }
+        reasons.push(`${method}: ${ipText(external.ip)}/${external.port} is no address outside`);
       } catch (e) {
         reasons.push(errorText(e));
       }

@@ -40,6 +40,8 @@ const OUT_LEN = 2 * 1024 * 1024;
 /** Ours: remote endpoints whose parsed form is kept. */
 const MAX_KNOWN = 65_536;
 const DEFAULT_TTL = 64;
+/** Ours: segmentation that was refused is tried again after this: the route may have changed. */
+const SEGMENT_AGAIN_MS = 60_000;
 const EAGAIN = -11;
 const EINVAL = -22;
 const EIO = -5;
@@ -96,7 +98,8 @@ class NativeSocket implements DatagramSocket {
   #rows = 0;
   #bytes = 0;
   #isBlocked = false;
-  #hasSegmentation = true;
+  /** Monotonic ms from which segmentation is tried. */
+  #segmentFrom = Number.NEGATIVE_INFINITY;
   #isClosed = false;
 
   constructor(io: Native, fd: number, family: 4 | 6, received: Received, counters: UdpCounters) {
@@ -198,7 +201,11 @@ class NativeSocket implements DatagramSocket {
     while (first < this.#rows) {
       const rc = this.#sendFrom(first);
       if (rc > 0) first += rc;
-      else if (rc === EAGAIN || rc === ENOBUFS) {
+      else if (rc === ENOBUFS) {
+        // A device's queue is full, of which no event tells the end: the datagram is lost, as on the wire.
+        this.#counters.sendQueueFull++;
+        first++;
+      } else if (rc === EAGAIN) {
         this.#keep(first);
         this.#isBlocked = true;
         this.#watch();
@@ -214,13 +221,14 @@ class NativeSocket implements DatagramSocket {
 
   /**
    * A device or an old kernel that can not segment refuses with EINVAL or EIO, but so does an address
-   * that nothing can be sent to: segmentation is given up only when the datagram goes without.
+   * that nothing can be sent to: segmentation rests only when the datagram goes without.
    */
   #sendFrom(first: number): number {
-    const rc = this.#try(first, this.#rows - first, this.#hasSegmentation);
-    if (!this.#hasSegmentation || (rc !== EINVAL && rc !== EIO)) return rc;
+    const segments = performance.now() >= this.#segmentFrom;
+    const rc = this.#try(first, this.#rows - first, segments);
+    if (!segments || (rc !== EINVAL && rc !== EIO)) return rc;
     const alone = this.#try(first, 1, false);
-    if (alone > 0) this.#hasSegmentation = false;
+    if (alone > 0) this.#segmentFrom = performance.now() + SEGMENT_AGAIN_MS;
     return alone;
   }
 

@@ -2,8 +2,10 @@
  * Body of the worker thread that maps a port by UPnP; see port-mapping.ts. The library runs here
  * alone: whoever answers on the local network can neither hold nor fill the service.
  */
+import { networkInterfaces } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { Client } from 'nat-upnp-rejetto';
+import { requireOnLink } from './on-link.js';
 
 export interface UpnpTask {
   readonly port: number;
@@ -31,6 +33,24 @@ function textOf(e: unknown): string {
   if (e instanceof Error) return e.message;
   const { errorDescription } = e as { errorDescription?: unknown };
   return `UPnP error ${codeOf(e)} ${String(errorDescription ?? '')}`.trim();
+}
+
+const networks = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
+
+/**
+ * The first gateway that answers, kept for the whole task: the library would search again for each
+ * request. Where it says its description and its control are must be on this network.
+ */
+async function findGateway(client: Client): Promise<void> {
+  const found = await client.getGateway();
+  requireOnLink(found.gateway.description, networks);
+  const getService = found.gateway.getService.bind(found.gateway);
+  found.gateway.getService = async (types) => {
+    const service = await getService(types);
+    requireOnLink(service.controlURL, networks);
+    return service;
+  };
+  client.getGateway = () => Promise.resolve(found);
 }
 
 async function add(client: Client, t: UpnpTask, external: number, ttl: number): Promise<void> {
@@ -64,6 +84,7 @@ async function map(client: Client, t: UpnpTask): Promise<UpnpAnswer> {
 async function run(t: UpnpTask): Promise<UpnpAnswer> {
   const client = new Client({ timeout: SEARCH_MS });
   try {
+    await findGateway(client);
     if (t.lifetimeSec > 0) return await map(client, t);
     const [external = t.port] = t.externalPorts;
     await client.removeMapping({ public: fromAnywhere(external), protocol: 'UDP' });

@@ -85,6 +85,27 @@ async function meet(
   return fetchOnce;
 }
 
+/** A file of b's, as many bytes as given, fetched by a. */
+function fetchLarge(net: Net, nwid: string, ip: string, len: number): void {
+  const text = 'large\n'.repeat(len / 6);
+  writeFileSync(join(net.dir, 'large'), text);
+  const url = `http://${ip}:${WEB_PORT}/large`;
+  const got = net.a.run(['curl', '-sS', '-m', '10', url], net.a.onNetwork(nwid));
+  assert.equal(got.length, text.length);
+  assert.ok(got === text, 'another text of the same length');
+}
+
+/** What is longer than a router's link is cut into fragments there: it must not be marked otherwise. */
+async function narrowLink(net: Net): Promise<void> {
+  net.nat(1, 'port-preserving');
+  net.nat(2, 'port-preserving');
+  for (const n of [1, 2]) net.narrow(n, 1_000);
+  await meet(net, { root: PLAIN, a: PLAIN, b: PLAIN });
+  const nwid = `${net.root.address}0000a1`;
+  const assigned = net.b.record(`/network/${nwid}`)['assignedAddresses'] as string[];
+  fetchLarge(net, nwid, assigned[0]!.split('/')[0]!, 600_000);
+}
+
 async function stopAll(net: Net): Promise<void> {
   for (const n of [net.a, net.b, net.root]) await n.stop();
 }
@@ -263,6 +284,7 @@ const SCENARIOS: readonly (readonly [string, (net: Net) => Promise<void>])[] = [
   ['two leaves behind symmetric NATs stay relayed and lose nothing', relaying],
   ['a port mapped by PCP is reached from behind a symmetric NAT', (n) => mapping(n, true)],
   ['a port mapped by UPnP is reached from behind a symmetric NAT', (n) => mapping(n, false)],
+  ['routers with a small MTU that say nothing cut datagrams into fragments', narrowLink],
   ['a network over the TCP relay, where UDP is dropped', tcpRelay],
   ['a network over IPv6 alone', ipv6],
   ['two ports of one node are two paths', ports],

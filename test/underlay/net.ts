@@ -240,6 +240,15 @@ export class Net {
     ip('netns', 'exec', `${this.prefix}r${n}`, '/usr/sbin/nft', ...rule);
   }
 
+  /** Gives the link behind a router a small MTU, and makes the router keep it to itself. */
+  narrow(n: number, mtu: number): void {
+    const router = `${this.prefix}r${n}`;
+    ip('-n', router, 'link', 'set', 'wan', 'mtu', String(mtu));
+    const nft = ['netns', 'exec', router, '/usr/sbin/nft'];
+    const chain = '{ type filter hook output priority 0; icmp type destination-unreachable drop; }';
+    ip(...nft, 'add', 'chain', 'inet', 'filter', 'silent', chain);
+  }
+
   rules(n: number): string {
     return execFileSync(
       'ip',

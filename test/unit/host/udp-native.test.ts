@@ -7,6 +7,7 @@ import { inetAddress, type RemoteAddress, remoteAddress } from '#src/wire/inetad
 
 const EAGAIN = -11;
 const EINVAL = -22;
+const ENOBUFS = -105;
 const ECONNABORTED = -103;
 const UV_EBADF = -9;
 
@@ -20,6 +21,8 @@ class FakeKernel {
   unreachable = 0;
   canSegment = true;
   isFull = false;
+  /** The next datagrams that the device's queue has no room for. */
+  noBuffers = 0;
   receives: number[] = [];
   watching = 0;
   closed = 0;
@@ -71,6 +74,10 @@ class FakeKernel {
     gso: number,
   ): number {
     if (this.isFull) return EAGAIN;
+    if (this.noBuffers > 0) {
+      this.noBuffers--;
+      return ENOBUFS;
+    }
     const host = addresses[first * 16 + 3]!;
     if (host === this.unreachable) return EINVAL;
     if (gso !== 0 && !this.canSegment && count > 1) return EINVAL;
@@ -120,6 +127,19 @@ test('an address that nothing can be sent to does not end segmentation for all',
   );
   t.is(counters.sendErrors, 2);
   t.true(k.sent.every((s) => s.segments));
+});
+
+test('what finds the queue of the device full is lost and counted, and nothing waits', async (t) => {
+  const { k, socket, counters } = await open();
+  k.noBuffers = 2;
+  for (const host of [2, 3, 4]) socket.send(at(host), Uint8Array.of(host), undefined);
+  socket.flush();
+  t.deepEqual(
+    k.sent.map((s) => s.host),
+    [4],
+  );
+  t.is(counters.sendQueueFull, 2);
+  t.is(k.watching, READABLE);
 });
 
 test('a system that can not segment is sent single datagrams, and none is lost', async (t) => {
