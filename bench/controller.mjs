@@ -5,7 +5,7 @@
  *
  *   node bench/controller.mjs [members]
  */
-import './usage.mjs';
+
 import { execFileSync, fork } from 'node:child_process';
 import { randomBytes, randomFillSync } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -18,6 +18,7 @@ import { loadPacketCore } from '../dist/packetcore/load.js';
 import { addressText, networkIdText } from '../dist/wire/address.js';
 import { generateIdentity, validateIdentity } from '../dist/wire/identity.js';
 import { MAX_PACKET_LEN, VERB } from '../dist/wire/packet.js';
+import { positive } from './usage.mjs';
 
 const MIB = 1024 * 1024;
 const METADATA = new TextEncoder().encode(
@@ -283,7 +284,7 @@ if (process.argv[2] === '--load') await load(process.argv[3]);
 else if (globalThis.gc === undefined)
   execFileSync(process.execPath, ['--expose-gc', ...process.argv.slice(1)], { stdio: 'inherit' });
 else {
-  const count = Number(process.argv[2] ?? 10_000);
+  const count = positive('members', process.argv[2], 10_000);
   console.log(`node ${process.version}, ${count} members of one network`);
   identityCheck();
   inMemory(count);

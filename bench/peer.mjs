@@ -1,17 +1,17 @@
 #!/usr/bin/env node
+import { Lab, missing, realNode, until } from '../build/test/lab/lab.js';
 // Throughput and ping between a preloaded program on our node and a real ZeroTier One, next to the
 // same between two real nodes, in alternating runs on this machine.
 //   ZEROTIER_ONE=/path/to/zerotier-one node bench/peer.mjs [--seconds N] [--rounds N] [--cipher aes|salsa]
 // Needs root, /dev/net/tun, iproute2, ping, iperf3.
-import './usage.mjs';
-import { Lab, missing, realNode, until } from '../build/test/lab/lab.js';
+import { numberOption } from './usage.mjs';
 
 const option = (name, fallback) => {
   const at = process.argv.indexOf(`--${name}`);
   return at < 0 ? fallback : process.argv[at + 1];
 };
-const SECONDS = Number(option('seconds', '5'));
-const ROUNDS = Number(option('rounds', '3'));
+const SECONDS = numberOption('seconds', 5);
+const ROUNDS = numberOption('rounds', 3);
 const CIPHER = option('cipher', 'salsa');
 
 if (realNode() === undefined) {

@@ -1,11 +1,4 @@
 #!/usr/bin/env node
-// Long mixed traffic between two services on loopback: memory, descriptors and lwIP pools, sampled
-// every ten seconds. Needs the built tests (./build.sh test builds them).
-//   node bench/soak.mjs [--minutes N] [--short N] [--out FOLDER]
-// Writes FOLDER/soak.csv and FOLDER/soak.svg (default build/soak). Exit code 1 when a connection
-// failed, or (from 30 minutes on) when the memory of the last five minutes is more than 1.03 times
-// that of minutes 5 to 10.
-import './usage.mjs';
 import { spawn } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,13 +8,20 @@ import {
   TestService,
   testAddress,
 } from '../build/test/helpers/service.js';
+// Long mixed traffic between two services on loopback: memory, descriptors and lwIP pools, sampled
+// every ten seconds. Needs the built tests (./build.sh test builds them).
+//   node bench/soak.mjs [--minutes N] [--short N] [--out FOLDER]
+// Writes FOLDER/soak.csv and FOLDER/soak.svg (default build/soak). Exit code 1 when a connection
+// failed, or (from 30 minutes on) when the memory of the last five minutes is more than 1.03 times
+// that of minutes 5 to 10.
+import { numberOption } from './usage.mjs';
 
 const option = (name, fallback) => {
   const at = process.argv.indexOf(`--${name}`);
   return at < 0 ? fallback : process.argv[at + 1];
 };
-const MINUTES = Number(option('minutes', '30'));
-const SHORT = Number(option('short', '40'));
+const MINUTES = numberOption('minutes', 30);
+const SHORT = numberOption('short', 40);
 const OUT = option('out', 'build/soak');
 const ROOT_PORT = 29_993;
 

@@ -4,11 +4,12 @@
  *
  *   node bench/stack-connections.mjs [connections]
  */
-import './usage.mjs';
+
 import { randomFillSync } from 'node:crypto';
 import { createStack } from '../dist/stack/lwip-stack.js';
+import { positive } from './usage.mjs';
 
-const count = Number(process.argv[2] ?? 10000);
+const count = positive('connections', process.argv[2], 10_000);
 const MIB = 1024 * 1024;
 let mono = 1;
 const at = () => ({ mono, wall: 0 });

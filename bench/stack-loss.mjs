@@ -7,10 +7,11 @@
  * half the round-trip time each way, and independent random loss of data and acknowledgements. The
  * result depends on nothing but the code and the seed.
  */
-import './usage.mjs';
-import { createStack } from '../dist/stack/lwip-stack.js';
 
-const seconds = Number(process.argv[2] ?? 30);
+import { createStack } from '../dist/stack/lwip-stack.js';
+import { positive } from './usage.mjs';
+
+const seconds = positive('seconds', process.argv[2], 30);
 
 function generator(seed) {
   let x = seed | 0 || 1;

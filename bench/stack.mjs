@@ -7,14 +7,14 @@
  * host does with a batch of datagrams. Both stacks run here, so a real node has about twice the
  * throughput to itself. Runs three times and prints every run: the first one warms up.
  */
-import './usage.mjs';
 import { randomFillSync } from 'node:crypto';
 import { createStack } from '../dist/stack/lwip-stack.js';
+import { positive } from './usage.mjs';
 
 const MIB = 1024 * 1024;
-const total = Number(process.argv[2] ?? 1024) * MIB;
-const mtu = Number(process.argv[3] ?? 2800);
-const batch = Number(process.argv[4] ?? 32);
+const total = positive('MiB', process.argv[2], 1024) * MIB;
+const mtu = positive('mtu', process.argv[3], 2800);
+const batch = positive('frames', process.argv[4], 32);
 
 let mono = 1;
 const at = () => ({ mono, wall: 0 });

@@ -1,21 +1,17 @@
 #!/usr/bin/env node
-// CPU time of a datagram, sent and received in one process over loopback: the addon against
-// node:dgram, in alternating rounds. Microseconds of user and system time together; the ratio is
-// the addon's over node:dgram's.
-//   node bench/udp.mjs [--rounds N] [--batches N]
-import './usage.mjs';
 import { loadNative } from '../dist/host/native.js';
 import { Udp } from '../dist/host/udp.js';
 import { openDgram } from '../dist/host/udp-dgram.js';
 import { openNative } from '../dist/host/udp-native.js';
 import { inetAddress, remoteAddress } from '../dist/wire/inetaddress.js';
+// CPU time of a datagram, sent and received in one process over loopback: the addon against
+// node:dgram, in alternating rounds. Microseconds of user and system time together; the ratio is
+// the addon's over node:dgram's.
+//   node bench/udp.mjs [--rounds N] [--batches N]
+import { numberOption } from './usage.mjs';
 
-const option = (name, fallback) => {
-  const at = process.argv.indexOf(`--${name}`);
-  return at < 0 ? fallback : Number(process.argv[at + 1]);
-};
-const ROUNDS = option('rounds', 5);
-const BATCHES = option('batches', 4_000);
+const ROUNDS = numberOption('rounds', 5);
+const BATCHES = numberOption('batches', 4_000);
 
 const native = loadNative();
 if (typeof native === 'string') {
