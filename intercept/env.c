@@ -77,22 +77,31 @@ static int read_policy(const char *value)
 	return strcmp(value, "full") == 0 ? 2 : 0;
 }
 
-/** parse_key() - Two lines: the key in hexadecimal, the abstract name of the second door */
+/** parse_door() - Copy the line at @text; the start of the next one, or NULL at the end */
+static const char *parse_door(const char *text, const char *end, char out[108])
+{
+	const char *stop = memchr(text, '\n', (size_t)(end - text));
+	size_t len = (size_t)((stop == NULL ? end : stop) - text);
+
+	if (len < 108)
+		memcpy(out, text, len);
+	return stop == NULL ? NULL : stop + 1;
+}
+
+/** parse_key() - Lines: the key in hexadecimal, the abstract names of the two second doors */
 static void parse_key(const char *text, size_t len)
 {
-	const char *name = text + 33;
-	const char *end;
-	size_t name_len;
+	const char *next;
 
 	if (len < 34 || text[32] != '\n' || !is_hex(text, 32))
 		return;
-	end = memchr(name, '\n', len - 33);
-	name_len = end == NULL ? len - 33 : (size_t)(end - name);
-	if (name_len == 0 || name_len >= sizeof(zt_env.door))
+	next = parse_door(text + 33, text + len, zt_env.door);
+	if (next != NULL)
+		parse_door(next, text + len, zt_env.door_dg);
+	if (zt_env.door[0] == '\0')
 		return;
 	for (size_t i = 0; i < 16; i++)
 		zt_env.key[i] = (uint8_t)(hex_digit(text[2 * i]) << 4 | hex_digit(text[2 * i + 1]));
-	memcpy(zt_env.door, name, name_len);
 	zt_env.have_key = true;
 }
 

@@ -92,13 +92,14 @@ static int out_queue(int fd, const struct zt_token *t, void *argument)
 	return r;
 }
 
-/** stays_with_kernel() - Requests that mean the same on the stream */
-static bool stays_with_kernel(unsigned long request)
+/** stays_with_kernel() - Requests that mean the same on the carrier socket */
+static bool stays_with_kernel(unsigned long request, enum fd_hint hint)
 {
 	switch (request) {
+	case FIONREAD:
+		return hint == HINT_STREAM;
 	case FIONBIO:
 	case FIOASYNC:
-	case FIONREAD:
 	case FIOCLEX:
 	case FIONCLEX:
 	case FIOSETOWN:
@@ -111,10 +112,34 @@ static bool stays_with_kernel(unsigned long request)
 	}
 }
 
+static int store_int(int value, void *argument)
+{
+	memcpy(argument, &value, sizeof(value));
+	return 0;
+}
+
+static int ioctl_datagram(int fd, const struct zt_token *t, unsigned long request, void *argument)
+{
+	/* Linux has neither on echo sockets. */
+	if (t->kind == 'e' && (request == FIONREAD || request == SIOCOUTQ))
+		return -ENOTTY;
+	switch (request) {
+	case FIONREAD:
+		return store_int(dgram_pending(fd), argument);
+	case SIOCOUTQ:
+		/* The service takes records as fast as they are written. */
+		return store_int(0, argument);
+	default:
+		return zt_ioctl(fd, t, request, argument);
+	}
+}
+
 static int ioctl_virtual(int fd, const struct zt_token *t, unsigned long request, void *argument)
 {
 	int zero = 0;
 
+	if (t->kind != 's')
+		return ioctl_datagram(fd, t, request, argument);
 	switch (request) {
 	case SIOCOUTQ:
 		return out_queue(fd, t, argument);
@@ -128,6 +153,7 @@ static int ioctl_virtual(int fd, const struct zt_token *t, unsigned long request
 
 HOOK int ioctl(int fd, unsigned long request, ...)
 {
+	enum fd_hint hint = fdtab_hint(fd);
 	struct zt_token t;
 	va_list list;
 	void *argument;
@@ -135,7 +161,9 @@ HOOK int ioctl(int fd, unsigned long request, ...)
 	va_start(list, request);
 	argument = va_arg(list, void *);
 	va_end(list);
-	if (fdtab_hint(fd) == HINT_NONE || stays_with_kernel(request) || !token_of(fd, &t))
+	if (hint == HINT_NONE || stays_with_kernel(request, hint) || !token_of(fd, &t))
+		return real_ioctl(fd, request, argument);
+	if (request == FIONREAD && t.kind == 's')
 		return real_ioctl(fd, request, argument);
 	if (argument == NULL)
 		return (int)zt_ret(-EFAULT);

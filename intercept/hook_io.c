@@ -5,12 +5,13 @@
  * rare answers are looked at again - an end that may be a reset, and errors that AF_UNIX words
  * differently [5 sections 7 and 9.5]. On every other descriptor the cost is one byte load.
  *
- * Datagram sockets carry nothing yet: their I/O fails with ENETUNREACH [0 section 9].
+ * Calls on datagram sockets become one struct msghdr for hook_dgram.c.
  *
  * recvmsg() also looks at descriptors that arrive by SCM_RIGHTS, since they may be virtual.
  */
 #include "zt.h"
 
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -116,24 +117,38 @@ static ssize_t after_write(int fd, ssize_t r, int flags)
 
 /* --------------------------------------------------------------- datagrams */
 
-/** is_datagram() - @fd is a virtual datagram socket; corrects a stale hint */
-static bool is_datagram(int fd, enum fd_hint hint)
+/** is_datagram() - @fd is a virtual datagram socket named @t; corrects a stale hint */
+static bool is_datagram(int fd, enum fd_hint hint, struct zt_token *t)
 {
-	struct zt_token t;
-
 	if (hint == HINT_NONE || hint == HINT_STREAM)
 		return false;
-	if (!token_of(fd, &t)) {
+	if (!token_of(fd, t)) {
 		fdtab_mark(fd, HINT_NONE);
 		return false;
 	}
-	return t.kind != 's';
+	return t->kind != 's';
 }
 
-static ssize_t no_datagrams(void)
+static ssize_t receive_datagram(int fd, const struct zt_token *t, const struct iovec *iov,
+				size_t count, int flags)
 {
-	errno = ENETUNREACH;
-	return -1;
+	struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = count};
+
+	return zt_ret(dgram_receive(fd, t, &msg, flags));
+}
+
+static ssize_t send_datagram(int fd, const struct zt_token *t, const struct iovec *iov,
+			     size_t count, int flags)
+{
+	struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = count};
+
+	return zt_ret(dgram_send(fd, t, &msg, flags));
+}
+
+/** buffer() - One buffer as a list; the kernel writes through it only when receiving */
+static struct iovec buffer(const void *buf, size_t len)
+{
+	return (struct iovec){(void *)(uintptr_t)buf, len};
 }
 
 /* ------------------------------------------------------ flags of a receive */
@@ -183,10 +198,12 @@ static bool odd_receive(int fd, enum fd_hint hint, size_t len, int flags, ssize_
 /** receive() - recv() on a descriptor that is probably virtual */
 static ssize_t receive(int fd, enum fd_hint hint, void *buf, size_t len, int flags)
 {
+	struct iovec iov = buffer(buf, len);
+	struct zt_token t;
 	ssize_t r;
 
-	if (is_datagram(fd, hint))
-		return no_datagrams();
+	if (is_datagram(fd, hint, &t))
+		return receive_datagram(fd, &t, &iov, 1, flags);
 	if (odd_receive(fd, hint, len, flags, &r))
 		return r;
 	r = real_recv(fd, buf, len, flags);
@@ -225,8 +242,6 @@ static ssize_t receive_message(int fd, enum fd_hint hint, struct msghdr *msg, in
 	size_t total = iov_total(msg->msg_iov, msg->msg_iovlen);
 	ssize_t r;
 
-	if (is_datagram(fd, hint))
-		return no_datagrams();
 	if (!odd_receive(fd, hint, total, flags, &r)) {
 		inner = (struct msghdr){.msg_iov = msg->msg_iov, .msg_iovlen = msg->msg_iovlen};
 		r = real_recvmsg(fd, &inner, flags);
@@ -241,17 +256,25 @@ static ssize_t receive_message(int fd, enum fd_hint hint, struct msghdr *msg, in
 	return r;
 }
 
+/** iov_is_empty() - Nothing to transfer (Linux returns 0 at once), or a list to be refused */
+static bool iov_is_empty(const struct iovec *iov, int count)
+{
+	return count <= 0 || count > IOV_MAX || iov_total(iov, (size_t)count) == 0;
+}
+
 /* ------------------------------------------------------------ read family */
 
 HOOK ssize_t read(int fd, void *buf, size_t len)
 {
 	enum fd_hint hint = fdtab_hint(fd);
+	struct iovec iov = buffer(buf, len);
+	struct zt_token t;
 	ssize_t r;
 
 	if (hint == HINT_NONE)
 		return real_read(fd, buf, len);
-	if (is_datagram(fd, hint))
-		return no_datagrams();
+	if (is_datagram(fd, hint, &t))
+		return len == 0 ? 0 : receive_datagram(fd, &t, &iov, 1, 0);
 	r = real_read(fd, buf, len);
 	return len == 0 ? r : after_read(fd, r);
 }
@@ -259,14 +282,15 @@ HOOK ssize_t read(int fd, void *buf, size_t len)
 HOOK ssize_t readv(int fd, const struct iovec *iov, int count)
 {
 	enum fd_hint hint = fdtab_hint(fd);
+	struct zt_token t;
 	ssize_t r;
 
-	if (hint == HINT_NONE)
+	if (hint == HINT_NONE || iov_is_empty(iov, count))
 		return real_readv(fd, iov, count);
-	if (is_datagram(fd, hint))
-		return no_datagrams();
+	if (is_datagram(fd, hint, &t))
+		return receive_datagram(fd, &t, iov, (size_t)count, 0);
 	r = real_readv(fd, iov, count);
-	return count <= 0 || iov_total(iov, (size_t)count) == 0 ? r : after_read(fd, r);
+	return after_read(fd, r);
 }
 
 HOOK ssize_t recv(int fd, void *buf, size_t len, int flags)
@@ -276,6 +300,22 @@ HOOK ssize_t recv(int fd, void *buf, size_t len, int flags)
 	if (hint == HINT_NONE)
 		return real_recv(fd, buf, len, flags);
 	return receive(fd, hint, buf, len, flags);
+}
+
+static ssize_t receive_from(int fd, const struct zt_token *t, void *buf, size_t len, int flags,
+			    struct sockaddr *addr, socklen_t *addr_len)
+{
+	struct iovec iov = buffer(buf, len);
+	struct msghdr msg = {.msg_name = addr, .msg_iov = &iov, .msg_iovlen = 1};
+	ssize_t r;
+
+	if (addr_len == NULL)
+		return zt_ret(-EFAULT);
+	msg.msg_namelen = *addr_len;
+	r = dgram_receive(fd, t, &msg, flags);
+	if (r >= 0)
+		*addr_len = msg.msg_namelen;
+	return zt_ret(r);
 }
 
 HOOK ssize_t recvfrom(int fd, void *buf, size_t len, int flags, __SOCKADDR_ARG address,
@@ -289,6 +329,8 @@ HOOK ssize_t recvfrom(int fd, void *buf, size_t len, int flags, __SOCKADDR_ARG a
 	/* The address buffer must not reach AF_UNIX, so a hint has to be right here. */
 	if (hint == HINT_NONE || (addr != NULL && !token_of(fd, &t)))
 		return real_recvfrom(fd, buf, len, flags, addr, addr_len);
+	if (addr != NULL && t.kind != 's')
+		return receive_from(fd, &t, buf, len, flags, addr, addr_len);
 	r = receive(fd, hint, buf, len, flags);
 	if (r >= 0 && addr != NULL && addr_len != NULL)
 		*addr_len = 0;
@@ -301,8 +343,11 @@ HOOK ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 	struct zt_token t;
 	ssize_t r;
 
-	if (hint != HINT_NONE && msg != NULL && token_of(fd, &t))
+	if (hint != HINT_NONE && msg != NULL && token_of(fd, &t)) {
+		if (t.kind != 's')
+			return zt_ret(dgram_receive(fd, &t, msg, flags));
 		return receive_message(fd, hint, msg, flags);
+	}
 	r = real_recvmsg(fd, msg, flags);
 	if (r >= 0 && msg->msg_controllen > 0 && zt_active())
 		adopt_rights(msg);
@@ -342,7 +387,8 @@ HOOK int recvmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags, struc
 		if (r < 0)
 			break;
 		msgs[done++].msg_len = (unsigned)r;
-		if (r == 0 || elapsed(&start, timeout))
+		/* Nothing follows the end of a stream; an empty datagram is one like any other. */
+		if ((r == 0 && t.kind == 's') || elapsed(&start, timeout))
 			break;
 		if ((flags & MSG_WAITFORONE) != 0)
 			flags |= MSG_DONTWAIT;
@@ -355,22 +401,25 @@ HOOK int recvmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags, struc
 HOOK ssize_t write(int fd, const void *buf, size_t len)
 {
 	enum fd_hint hint = fdtab_hint(fd);
+	struct iovec iov = buffer(buf, len);
+	struct zt_token t;
 
 	if (hint == HINT_NONE)
 		return real_write(fd, buf, len);
-	if (is_datagram(fd, hint))
-		return no_datagrams();
+	if (is_datagram(fd, hint, &t))
+		return send_datagram(fd, &t, &iov, 1, 0);
 	return after_write(fd, real_write(fd, buf, len), 0);
 }
 
 HOOK ssize_t writev(int fd, const struct iovec *iov, int count)
 {
 	enum fd_hint hint = fdtab_hint(fd);
+	struct zt_token t;
 
-	if (hint == HINT_NONE)
+	if (hint == HINT_NONE || iov_is_empty(iov, count))
 		return real_writev(fd, iov, count);
-	if (is_datagram(fd, hint))
-		return no_datagrams();
+	if (is_datagram(fd, hint, &t))
+		return send_datagram(fd, &t, iov, (size_t)count, 0);
 	return after_write(fd, real_writev(fd, iov, count), 0);
 }
 
@@ -385,18 +434,42 @@ static int stream_flags(int flags)
 HOOK ssize_t send(int fd, const void *buf, size_t len, int flags)
 {
 	enum fd_hint hint = fdtab_hint(fd);
+	struct iovec iov = buffer(buf, len);
+	struct zt_token t;
 	int inner;
 
 	if (hint == HINT_NONE)
 		return real_send(fd, buf, len, flags);
-	if (is_datagram(fd, hint))
-		return no_datagrams();
+	if (is_datagram(fd, hint, &t))
+		return send_datagram(fd, &t, &iov, 1, flags);
 	if (!is_stream(fd, hint))
 		return real_send(fd, buf, len, flags);
 	inner = stream_flags(flags);
 	if (inner < 0)
 		return zt_ret(inner);
 	return after_write(fd, real_send(fd, buf, len, inner), flags);
+}
+
+static ssize_t send_to(int fd, const struct zt_token *t, const void *buf, size_t len, int flags,
+		       const struct sockaddr *addr, socklen_t addr_len)
+{
+	struct iovec iov = buffer(buf, len);
+	struct msghdr msg = {.msg_name = (void *)(uintptr_t)addr,
+			     .msg_namelen = addr_len,
+			     .msg_iov = &iov,
+			     .msg_iovlen = 1};
+
+	return zt_ret(dgram_send(fd, t, &msg, flags));
+}
+
+/** send_message() - sendmsg() of a datagram socket; a name of no length is none */
+static ssize_t send_message(int fd, const struct zt_token *t, const struct msghdr *msg, int flags)
+{
+	struct msghdr inner = *msg;
+
+	if (inner.msg_namelen == 0)
+		inner.msg_name = NULL;
+	return zt_ret(dgram_send(fd, t, &inner, flags));
 }
 
 HOOK ssize_t sendto(int fd, const void *buf, size_t len, int flags, __CONST_SOCKADDR_ARG address,
@@ -408,6 +481,8 @@ HOOK ssize_t sendto(int fd, const void *buf, size_t len, int flags, __CONST_SOCK
 
 	if (hint == HINT_NONE || (addr != NULL && !token_of(fd, &t)))
 		return real_sendto(fd, buf, len, flags, addr, addr_len);
+	if (addr != NULL && t.kind != 's')
+		return send_to(fd, &t, buf, len, flags, addr, addr_len);
 	return send(fd, buf, len, flags);
 }
 
@@ -420,7 +495,7 @@ HOOK ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 	if (fdtab_hint(fd) == HINT_NONE || msg == NULL || !token_of(fd, &t))
 		return real_sendmsg(fd, msg, flags);
 	if (t.kind != 's')
-		return no_datagrams();
+		return send_message(fd, &t, msg, flags);
 	inner_flags = stream_flags(flags);
 	if (inner_flags < 0)
 		return zt_ret(inner_flags);

@@ -1,11 +1,11 @@
 /**
- * hook_socket.c - Life of a virtual TCP socket: socket, bind, listen, connect, accept, names,
- * shutdown
+ * hook_socket.c - Life of a virtual socket: socket, bind, listen, connect, accept, names, shutdown
  *
  * Contents: socket; attaching; bind and listen; connect; names; accept; shutdown; exported calls.
  *
  * The client's half of the state machines of [5 sections 6.1 to 6.3]. A stream stays unconnected
- * until a call needs the service, so that a fresh socket polls as a fresh TCP socket does. Every
+ * until a call needs the service, so that a fresh socket polls as a fresh TCP socket does. A
+ * datagram socket is attached at once for the same reason (hook_dgram.c has the rest). Every
  * exported function first asks the kernel whether the descriptor is virtual and hands all others
  * to libc with unchanged arguments.
  *
@@ -73,8 +73,14 @@ static int choose_carrier(int domain, int type, int protocol, struct zt_token *t
 		t->protocol = IPPROTO_UDP;
 		return 0;
 	}
-	if (type == SOCK_DGRAM && protocol == (domain == AF_INET ? IPPROTO_ICMP : IPPROTO_ICMPV6))
-		return -EACCES;
+	if (type == SOCK_DGRAM && protocol == (domain == AF_INET ? IPPROTO_ICMP : IPPROTO_ICMPV6)) {
+		if ((rpc_capabilities() & CAPABILITY_ECHO) == 0)
+			return -EACCES;
+		t->kind = 'e';
+		t->carrier = 'q';
+		t->protocol = (uint8_t)protocol;
+		return 0;
+	}
 	if (type == SOCK_RAW)
 		return -EPERM;
 	return -EPROTONOSUPPORT;
@@ -100,6 +106,9 @@ static int virtual_socket(int domain, int type, int protocol)
 	fd = token_open(&t, flags);
 	if (fd >= 0)
 		fdtab_mark(fd, t.kind == 's' ? HINT_STREAM : HINT_DATAGRAM);
+	/* Without a service the socket exists all the same: its calls say ENETUNREACH. */
+	if (fd >= 0 && t.kind != 's')
+		rpc_attach(fd, &t);
 	log_call(LOG_CONTROL, "socket", fd, t.id, fd);
 	return fd;
 }
@@ -145,8 +154,6 @@ int zt_bind(int fd, const struct zt_token *t, const struct sockaddr *addr, sockl
 
 	if (r < 0)
 		return r;
-	if (t->kind != 's')
-		return -EADDRNOTAVAIL;
 	r = rpc_attach(fd, t);
 	if (r == 0)
 		r = call(fd, t, OP_BIND, request, sizeof(request), NULL, 0);
@@ -376,12 +383,12 @@ int zt_connect(int fd, const struct zt_token *t, const struct sockaddr *addr, so
 	if (len < sizeof(addr->sa_family))
 		return -EINVAL;
 	if (addr->sa_family == AF_UNSPEC)
-		return disconnect(fd, t);
+		return t->kind == 's' ? disconnect(fd, t) : dgram_disconnect(fd, t);
+	if (t->kind != 's')
+		return dgram_connect(fd, t, addr, len);
 	r = addr_parse(addr, len, t->family, request);
 	if (r < 0)
 		return r;
-	if (t->kind != 's')
-		return -ENETUNREACH;
 	r = connect_tcp(fd, &current, request, sizeof(request));
 	return errnomap_result(r, PLACE_CONNECT);
 }
@@ -404,7 +411,8 @@ int zt_names(int fd, const struct zt_token *t, struct fd_info *info)
 	memcpy(info->local, reply + 8, ZTADDR_LEN);
 	memcpy(info->peer, reply + 8 + ZTADDR_LEN, ZTADDR_LEN);
 	r = get32s(reply);
-	if (r == STATE_ESTABLISHED) {
+	/* A datagram socket may change its peer at any time. */
+	if (r == STATE_ESTABLISHED && t->kind == 's') {
 		info->flags = INFO_NAMES;
 		fdtab_put(fd, t, info);
 	}
@@ -432,6 +440,9 @@ int zt_getpeername(int fd, const struct zt_token *t, struct sockaddr *addr, sock
 	if (r == -EPERM)
 		return r;
 	if (r != STATE_ESTABLISHED)
+		return -ENOTCONN;
+	/* Linux takes a peer without a port, as echo sockets have it, for none. */
+	if (get16(info.peer + ZTADDR_PORT) == 0)
 		return -ENOTCONN;
 	return addr_return(info.peer, t->family, addr, len);
 }
@@ -569,7 +580,7 @@ int zt_shutdown(int fd, const struct zt_token *t, int how)
 	if (how < SHUT_RD || how > SHUT_RDWR)
 		return -EINVAL;
 	if (t->kind != 's')
-		return -ENOTCONN;
+		return dgram_shutdown(fd, t, how);
 	state = zt_names(fd, t, &info);
 	switch (state) {
 	case STATE_ESTABLISHED:

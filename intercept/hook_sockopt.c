@@ -32,7 +32,8 @@ enum set_way {
 	SET_BOTH,
 	SET_QUIET, /* the service, without a reply */
 	SET_IGNORE,
-	SET_BUFFER, /* the AF_UNIX socket, capped */
+	SET_BUFFER,   /* the AF_UNIX socket, capped */
+	SET_DATAGRAM, /* the service on a datagram socket, the AF_UNIX socket on a stream */
 };
 
 enum get_way {
@@ -47,6 +48,7 @@ enum get_way {
 	GET_ERROR,
 	GET_ACCEPTCONN,
 	GET_PEERCRED,
+	GET_DATAGRAM, /* as SET_DATAGRAM */
 };
 
 struct option {
@@ -77,8 +79,8 @@ static const struct option options[] = {
 	{SOL_SOCKET, SO_RCVLOWAT, SET_KERNEL, GET_KERNEL, 0, 0, 0},
 	{SOL_SOCKET, SO_PRIORITY, SET_KERNEL, GET_KERNEL, 0, 0, 0},
 	{SOL_SOCKET, SO_BUSY_POLL, SET_KERNEL, GET_KERNEL, 0, 0, 0},
-	{SOL_SOCKET, SO_TIMESTAMP, SET_KERNEL, GET_KERNEL, 0, 0, 0},
-	{SOL_SOCKET, SO_RXQ_OVFL, SET_KERNEL, GET_KERNEL, 0, 0, 0},
+	{SOL_SOCKET, SO_TIMESTAMP, SET_DATAGRAM, GET_DATAGRAM, 4, 0, 0},
+	{SOL_SOCKET, SO_RXQ_OVFL, SET_DATAGRAM, GET_DATAGRAM, 4, 0, 0},
 	{SOL_SOCKET, SO_COOKIE, SET_REFUSE, GET_KERNEL, 0, 0, 0},
 	{SOL_SOCKET, SO_INCOMING_NAPI_ID, SET_REFUSE, GET_KERNEL, 0, 0, 0},
 	{SOL_SOCKET, SO_BINDTODEVICE, SET_SERVICE, GET_SERVICE, 0, 0, 0},
@@ -119,6 +121,9 @@ static const struct option options[] = {
 	{IPPROTO_IP, IP_MULTICAST_IF, SET_SERVICE, GET_SERVICE, 4, 0, 0},
 	{IPPROTO_IP, IP_MULTICAST_TTL, SET_SERVICE, GET_SERVICE, 1, 0, 0},
 	{IPPROTO_IP, IP_MULTICAST_LOOP, SET_SERVICE, GET_SERVICE, 1, 0, 0},
+	{IPPROTO_IP, IP_ADD_MEMBERSHIP, SET_SERVICE, GET_REFUSE, 8, 0, 0},
+	{IPPROTO_IP, IP_DROP_MEMBERSHIP, SET_SERVICE, GET_REFUSE, 8, 0, 0},
+	{IPPROTO_IP, IP_RETOPTS, SET_IGNORE, GET_ZERO, 1, 0, 0},
 	{IPPROTO_IP, IP_HDRINCL, SET_DENY, GET_REFUSE, 0, 0, 0},
 	{IPPROTO_IP, IP_TRANSPARENT, SET_DENY, GET_REFUSE, 0, 0, 0},
 	{IPPROTO_IP, IP_IPSEC_POLICY, SET_DENY, GET_REFUSE, 0, 0, 0},
@@ -128,6 +133,8 @@ static const struct option options[] = {
 	{IPPROTO_IPV6, IPV6_MULTICAST_IF, SET_SERVICE, GET_SERVICE, 4, 0, 0},
 	{IPPROTO_IPV6, IPV6_MULTICAST_HOPS, SET_SERVICE, GET_SERVICE, 4, 0, 0},
 	{IPPROTO_IPV6, IPV6_MULTICAST_LOOP, SET_SERVICE, GET_SERVICE, 4, 0, 0},
+	{IPPROTO_IPV6, IPV6_JOIN_GROUP, SET_SERVICE, GET_REFUSE, 20, 0, 0},
+	{IPPROTO_IPV6, IPV6_LEAVE_GROUP, SET_SERVICE, GET_REFUSE, 20, 0, 0},
 	{IPPROTO_IPV6, IPV6_MTU_DISCOVER, SET_SERVICE, GET_SERVICE, 4, 0, 0},
 	{IPPROTO_IPV6, IPV6_RECVERR, SET_SERVICE, GET_SERVICE, 4, 0, 0},
 	{IPPROTO_IPV6, IPV6_RECVPKTINFO, SET_SERVICE, GET_SERVICE, 4, 0, 0},
@@ -224,10 +231,13 @@ int zt_setsockopt(int fd, const struct zt_token *t, int level, int name, const v
 		return set_buffer(fd, name, value);
 	case SET_BOTH:
 		set_in_kernel(fd, name, value, len);
-		return t->kind == 's' ? set_in_service(fd, t, o, value, len) : 0;
+		return set_in_service(fd, t, o, value, len);
 	case SET_SERVICE:
 	case SET_QUIET:
-		return t->kind == 's' ? set_in_service(fd, t, o, value, len) : 0;
+		return set_in_service(fd, t, o, value, len);
+	case SET_DATAGRAM:
+		return t->kind == 's' ? set_in_kernel(fd, name, value, len)
+				      : set_in_service(fd, t, o, value, len);
 	default:
 		return 0;
 	}
@@ -269,8 +279,10 @@ static int get_error(int fd, const struct zt_token *t)
 	int kernel = 0;
 	socklen_t len = sizeof(kernel);
 
+	if (t->kind != 's')
+		return dgram_take_error(fd);
 	raw_getsockopt(fd, SOL_SOCKET, SO_ERROR, &kernel, &len);
-	if (t->kind != 's' || rpc_sandboxed() || !rpc_is_attached(fd))
+	if (rpc_sandboxed() || !rpc_is_attached(fd))
 		return kernel;
 	return rpc_call(&rpc) == 0 ? get32s(reply) : kernel;
 }
@@ -324,8 +336,8 @@ int zt_getsockopt(int fd, const struct zt_token *t, int level, int name, void *v
 
 	if (len == NULL)
 		return -EFAULT;
-	/* Linux answers so for IPv6 options of an IPv4 socket. */
-	if (level == IPPROTO_IPV6 && t->family != '6')
+	/* Linux answers so for levels that do not apply to the socket. */
+	if ((level == IPPROTO_IPV6 && t->family != '6') || (level == IPPROTO_TCP && t->kind != 's'))
 		return -EOPNOTSUPP;
 	if (o == NULL || o->get == GET_REFUSE)
 		return -ENOPROTOOPT;
@@ -348,9 +360,10 @@ int zt_getsockopt(int fd, const struct zt_token *t, int level, int name, void *v
 		*len = 0;
 		return 0;
 	case GET_SERVICE:
-		if (t->kind == 's')
-			return get_from_service(fd, t, o, value, len);
-		return give_int(0, value, len);
+		return get_from_service(fd, t, o, value, len);
+	case GET_DATAGRAM:
+		return t->kind == 's' ? (int)raw_getsockopt(fd, level, name, value, len)
+				      : get_from_service(fd, t, o, value, len);
 	default:
 		return give_int(0, value, len);
 	}

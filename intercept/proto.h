@@ -1,9 +1,9 @@
 /**
  * proto.h - Wire format between the library and the service, version 1.0
  *
- * Offsets, lengths and numbers of the HELLO, WELCOME, request, reply and accept records, drawn
- * once for all C files [5 section 5]. Integers are little-endian, addresses and ports inside a
- * ztaddr are in network byte order.
+ * Offsets, lengths and numbers of the HELLO, WELCOME, request, reply, accept and datagram records,
+ * drawn once for all C files [5 section 5]. Integers are little-endian, addresses and ports inside
+ * a ztaddr are in network byte order.
  */
 #ifndef ZT_PROTO_H
 #define ZT_PROTO_H
@@ -33,10 +33,14 @@
 #define HELLO_CONTROL  1
 #define HELLO_SOCKET   2
 #define HELLO_ACCEPTED 3
+#define HELLO_DATAGRAM 4
 #define HELLO_KEY_FLAG 1
 
 /* [5 section 5.5] WELCOME */
-#define WELCOME_LEN 64
+#define WELCOME_LEN	     64
+#define WELCOME_CAPABILITIES 6
+#define CAPABILITY_DATAGRAMS 1
+#define CAPABILITY_ECHO	     4
 
 /* [5 section 5.6] requests and replies */
 #define REQUEST_LEN	32
@@ -96,6 +100,32 @@ enum proto_state {
 #define UPSTREAM_REQUEUE 1
 #define UPSTREAM_REJECT	 2
 
+/* [5 section 5.9] datagram record: this header, then the payload, in one SEQPACKET record */
+#define DGRAM_LEN     64
+#define DGRAM_KIND    0
+#define DGRAM_FLAGS   1
+#define DGRAM_ERRNO   2
+#define DGRAM_PAYLOAD 4
+#define DGRAM_TIME    8
+#define DGRAM_ADDR    16
+#define DGRAM_LOCAL   40
+#define DGRAM_IFACE   56
+#define DGRAM_TTL     60
+#define DGRAM_TOS     61
+
+#define DGRAM_DATA  1
+#define DGRAM_ERROR 2
+
+/* Flags to the client: what to deliver as control data. */
+#define DGRAM_GIVE_PKTINFO 1
+#define DGRAM_GIVE_TTL	   2
+#define DGRAM_GIVE_TOS	   4
+#define DGRAM_GIVE_TIME	   8
+/* Flags to the service: which fields the program set. */
+#define DGRAM_SET_SOURCE 1
+#define DGRAM_SET_TTL	 2
+#define DGRAM_SET_TOS	 4
+
 static inline void put16(uint8_t *p, unsigned v)
 {
 	p[0] = (uint8_t)v;
@@ -116,6 +146,11 @@ static inline unsigned get16(const uint8_t *p)
 static inline uint32_t get32(const uint8_t *p)
 {
 	return (uint32_t)get16(p) | ((uint32_t)get16(p + 2) << 16);
+}
+
+static inline uint64_t get64(const uint8_t *p)
+{
+	return (uint64_t)get32(p) | ((uint64_t)get32(p + 4) << 32);
 }
 
 static inline int32_t get32s(const uint8_t *p)

@@ -1,7 +1,7 @@
 /**
  * rpc.c - Requests to the service, and the doors to it
  *
- * Contents: doors; HELLO; one exchange; one-shot calls; the shared connection; streams of sockets.
+ * Contents: doors; HELLO; one exchange; one-shot calls; the shared connection; attaching sockets.
  *
  * Owns the one control connection of the process. It is taken with a try-lock: a second thread, a
  * signal handler that interrupted a request, a vfork() child, or a lock left behind by longjmp()
@@ -41,6 +41,9 @@ struct control {
 static struct control control = {.busy = ATOMIC_FLAG_INIT, .pid = 0, .fd = -1};
 static atomic_bool contacted; /* the service was reached once: never wait again */
 static atomic_bool sandboxed;
+/* Capabilities of the last WELCOME, plus WELCOME_SEEN */
+static atomic_uint capabilities;
+#define WELCOME_SEEN 0x10000U
 
 void rpc_start(void)
 {
@@ -59,13 +62,21 @@ void rpc_note_sandbox(void)
 
 /* ---------------------------------------------------------------- doors */
 
-static socklen_t path_address(const char *path, struct sockaddr_un *out)
+/* [5 section 5.1] the door of datagram sockets has the stream's path with this behind it */
+#define RECORDS_SUFFIX	   ".dg"
+#define RECORDS_SUFFIX_LEN 3
+
+static socklen_t path_address(const char *path, bool records, struct sockaddr_un *out)
 {
 	size_t len = strlen(path);
 
 	memset(out, 0, sizeof(*out));
 	out->sun_family = AF_UNIX;
 	memcpy(out->sun_path, path, len);
+	if (records) {
+		memcpy(out->sun_path + len, RECORDS_SUFFIX, RECORDS_SUFFIX_LEN);
+		len += RECORDS_SUFFIX_LEN;
+	}
 	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len + 1);
 }
 
@@ -96,15 +107,15 @@ static bool peer_is_trusted(int fd)
 }
 
 /** connect_abstract() - The second door, for processes that lost access to the path */
-static long connect_abstract(int fd)
+static long connect_abstract(int fd, const char *name)
 {
 	struct sockaddr_un un;
-	size_t len = strlen(zt_env.door);
+	size_t len = strlen(name);
 	long r;
 
 	memset(&un, 0, sizeof(un));
 	un.sun_family = AF_UNIX;
-	memcpy(un.sun_path + 1, zt_env.door, len);
+	memcpy(un.sun_path + 1, name, len);
 	r = connect_patiently(fd, &un, ABSTRACT_PADDED_LEN);
 	if (r == -ECONNREFUSED)
 		r = connect_patiently(
@@ -118,25 +129,28 @@ static bool may_use_abstract(long path_result)
 				   path_result == -EPERM || path_result == -ELOOP);
 }
 
+/* Which door of which service */
+struct door {
+	const struct sockaddr_un *other; /* another service than the environment's, or NULL */
+	bool records;			 /* the door of datagram sockets */
+};
+
 /**
  * door_connect() - Connect @fd to the service
- * @other:	Address of another service than the environment's, or NULL
  * @use_key:	Out: the HELLO must carry the key
  */
-static long door_connect(int fd, const struct sockaddr_un *other, bool *use_key)
+static long door_connect(int fd, const struct door *door, bool *use_key)
 {
+	const char *path = door->other == NULL ? zt_env.path : door->other->sun_path;
+	const char *second = door->records ? zt_env.door_dg : zt_env.door;
 	struct sockaddr_un un;
-	socklen_t len;
-	long r;
+	socklen_t len = path_address(path, door->records, &un);
+	long r = connect_patiently(fd, &un, len);
 
 	*use_key = false;
-	if (other != NULL)
-		return connect_patiently(fd, other, path_address(other->sun_path, &un));
-	len = path_address(zt_env.path, &un);
-	r = connect_patiently(fd, &un, len);
-	if (!may_use_abstract(r))
+	if (door->other != NULL || second[0] == '\0' || !may_use_abstract(r))
 		return r;
-	r = connect_abstract(fd);
+	r = connect_abstract(fd, second);
 	if (r == 0 && !peer_is_trusted(fd)) {
 		raw_shutdown(fd, SHUT_RDWR);
 		return -EPERM;
@@ -165,22 +179,39 @@ static void complain_door(const char *path, long r)
 	log_line("the service could not be reached at ", path);
 }
 
+/** lacks_records() - A service is there, but it has no door for datagram sockets */
+static bool lacks_records(const struct door *door, long r)
+{
+	return door->records && r == -ENOENT &&
+	       raw6(SYS_faccessat, AT_FDCWD, (long)zt_env.path, F_OK, 0, 0, 0) == 0;
+}
+
 /** door_connect_waiting() - door_connect(), with ZT_NC_WAIT at the process's first contact */
-static long door_connect_waiting(int fd, const struct sockaddr_un *other, bool *use_key)
+static long door_connect_waiting(int fd, const struct door *door, bool *use_key)
 {
 	long waited = 0;
-	long r = door_connect(fd, other, use_key);
+	long r = door_connect(fd, door, use_key);
 
 	while ((r == -ENOENT || r == -ECONNREFUSED) && waited < zt_env.wait_ms &&
-	       !atomic_load(&contacted)) {
+	       !atomic_load(&contacted) && !lacks_records(door, r)) {
 		raw_sleep_ms(WAIT_STEP_MS);
 		waited += WAIT_STEP_MS;
-		r = door_connect(fd, other, use_key);
+		r = door_connect(fd, door, use_key);
 	}
 	atomic_store(&contacted, true);
 	if (r != 0)
-		complain_door(other == NULL ? zt_env.path : other->sun_path, r);
+		complain_door(door->other == NULL ? zt_env.path : door->other->sun_path, r);
 	return r;
+}
+
+/** strip_records() - From the path of a datagram door to that of the service's streams */
+static void strip_records(char *path)
+{
+	size_t len = strlen(path);
+
+	if (len > RECORDS_SUFFIX_LEN &&
+	    strcmp(path + len - RECORDS_SUFFIX_LEN, RECORDS_SUFFIX) == 0)
+		path[len - RECORDS_SUFFIX_LEN] = '\0';
 }
 
 /** foreign_door() - If @fd is attached to another service's path, store that address in @out */
@@ -193,6 +224,7 @@ static bool foreign_door(int fd, struct sockaddr_un *out)
 		return false;
 	if (out->sun_path[0] != '/' || len >= sizeof(*out))
 		return false;
+	strip_records(out->sun_path);
 	return strcmp(out->sun_path, zt_env.path) != 0;
 }
 
@@ -221,7 +253,7 @@ static void hello_emit(const struct hello *h, uint8_t out[HELLO_LEN])
 	put32(out + 32, (uint32_t)raw_getpid());
 	if (h->family != 0) {
 		out[36] = (uint8_t)(h->family - '0');
-		out[37] = 1;
+		out[37] = h->kind == HELLO_DATAGRAM ? 2 : 1;
 		out[38] = h->protocol;
 	}
 	out[39] = (uint8_t)zt_env.policy;
@@ -296,8 +328,10 @@ static bool welcome_is_ours(const uint8_t *welcome)
 
 	if (memcmp(welcome, "ZTNS", 4) != 0)
 		return false;
-	if (welcome[4] == PROTO_MAJOR)
+	if (welcome[4] == PROTO_MAJOR) {
+		atomic_store(&capabilities, WELCOME_SEEN | get16(welcome + WELCOME_CAPABILITIES));
 		return true;
+	}
 	if (!atomic_flag_test_and_set(&said))
 		log_line("the service speaks another version of the protocol: ", zt_env.path);
 	return false;
@@ -396,8 +430,9 @@ static void set_timeout(int fd, const struct timeval *limit)
 static long channel_open(struct channel *c, const struct zt_token *name,
 			 const struct sockaddr_un *other)
 {
+	struct door door = {.other = other};
 	bool use_key;
-	long r = door_connect_waiting(c->fd, other, &use_key);
+	long r = door_connect_waiting(c->fd, &door, &use_key);
 
 	if (r < 0)
 		return r;
@@ -590,7 +625,16 @@ void rpc_after_fork(void)
 	atomic_flag_clear(&control.busy);
 }
 
-/* ------------------------------------------------ streams of sockets */
+/* -------------------------------------------------- attaching sockets */
+
+unsigned rpc_capabilities(void)
+{
+	struct rpc ping = {.op = OP_PING, .fd = -1};
+
+	if ((atomic_load(&capabilities) & WELCOME_SEEN) == 0 && rpc_call(&ping) < 0)
+		return 0;
+	return atomic_load(&capabilities) & ~WELCOME_SEEN;
+}
 
 bool rpc_is_attached(int fd)
 {
@@ -604,11 +648,12 @@ static int attach(int fd, struct hello *h)
 {
 	uint8_t bytes[HELLO_LEN];
 	struct iovec iov = {bytes, sizeof(bytes)};
+	struct door door = {.records = h->kind == HELLO_DATAGRAM};
 	long r;
 
 	if (rpc_sandboxed())
 		return -EPERM;
-	r = door_connect_waiting(fd, NULL, &h->use_key);
+	r = door_connect_waiting(fd, &door, &h->use_key);
 	if (r == -EISCONN)
 		return 0;
 	if (r < 0)
@@ -619,7 +664,7 @@ static int attach(int fd, struct hello *h)
 
 int rpc_attach(int fd, const struct zt_token *token)
 {
-	struct hello h = {.kind = HELLO_SOCKET,
+	struct hello h = {.kind = token->kind == 's' ? HELLO_SOCKET : HELLO_DATAGRAM,
 			  .token = token->id,
 			  .family = token->family,
 			  .protocol = token->protocol};

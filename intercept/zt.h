@@ -1,9 +1,10 @@
 /**
  * zt.h - What the parts of the preload library share
  *
- * One virtual socket is one AF_UNIX stream bound to an abstract name that holds its identity
- * [5 section 4, D1]. No part keeps authoritative state about a descriptor: control calls ask the
- * kernel for the name, and the descriptor table (fdtab.c) is only a hint and a cache.
+ * One virtual socket is one AF_UNIX stream (TCP) or seqpacket socket (UDP, ICMP echo), bound to an
+ * abstract name that holds its identity [5 section 4, D1 and D9]. No part keeps authoritative
+ * state about a descriptor: control calls ask the kernel for the name, and the descriptor table
+ * (fdtab.c) is only a hint and a cache.
  *
  * Internal functions return a result or a negative errno and never touch errno; only exported
  * hooks convert, through zt_ret().
@@ -16,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
+#include <sys/types.h>
 #include <sys/un.h>
 
 #include "proto.h"
@@ -48,7 +50,8 @@ struct zt_env {
 	bool have_key;
 	uint8_t key[16];
 	unsigned key_uid;
-	char door[108]; /* abstract name without its leading NUL */
+	char door[108];	   /* abstract name without its leading NUL */
+	char door_dg[108]; /* the same for datagram sockets; empty: the service has none */
 };
 
 extern struct zt_env zt_env;
@@ -115,6 +118,7 @@ enum fd_hint {
 #define INFO_NAMES     1 /* local and peer are valid: the connection was ESTABLISHED */
 #define INFO_LISTENING 2
 #define INFO_SHUT      4 /* shutdown() was called on the listener */
+#define INFO_CONNECTED 8 /* datagram socket with a peer */
 
 struct fd_info {
 	uint32_t flags;
@@ -166,6 +170,9 @@ int rpc_wait(struct rpc *rpc, const struct timeval *limit);
 int rpc_attach(int fd, const struct zt_token *token);
 /** rpc_attach_accepted() - Connect the stream of an accepted connection */
 int rpc_attach_accepted(int fd, const struct zt_token *token, const uint8_t connection[8]);
+/** rpc_capabilities() - Bits of the service's WELCOME; asked for when none was seen, 0 without one
+ */
+unsigned rpc_capabilities(void);
 /** rpc_is_attached() - Whether @fd has been connected to a service */
 bool rpc_is_attached(int fd);
 /** rpc_sandboxed() - This process installed a seccomp filter: no more requests */
@@ -213,6 +220,27 @@ int zt_getsockopt(int fd, const struct zt_token *t, int level, int name, void *v
 int zt_setsockopt(int fd, const struct zt_token *t, int level, int name, const void *v,
 		  socklen_t len);
 int zt_ioctl(int fd, const struct zt_token *t, unsigned long request, void *argument);
+
+/* ----------------------------------------------------------- hook_dgram.c */
+
+/** dgram_receive() - recvmsg() of a datagram socket; a result or a negative errno */
+ssize_t dgram_receive(int fd, const struct zt_token *t, struct msghdr *msg, int flags);
+/** dgram_send() - sendmsg() of a datagram socket; a result or a negative errno */
+ssize_t dgram_send(int fd, const struct zt_token *t, const struct msghdr *msg, int flags);
+/** dgram_pending() - FIONREAD: length of the first datagram, 0 when there is none */
+int dgram_pending(int fd);
+/** dgram_take_error() - SO_ERROR: an error record at the head of the queue, consumed; or 0 */
+int dgram_take_error(int fd);
+int dgram_connect(int fd, const struct zt_token *t, const struct sockaddr *addr, socklen_t len);
+int dgram_disconnect(int fd, const struct zt_token *t);
+int dgram_shutdown(int fd, const struct zt_token *t, int how);
+
+/* -------------------------------------------------------- dgram_control.c */
+
+/** control_parse() - Control data of a send into the header of its record; 0 or negative errno */
+int control_parse(const struct msghdr *msg, const struct zt_token *t, uint8_t head[DGRAM_LEN]);
+/** control_build() - Control data of a received record into @msg as recvmsg() does */
+void control_build(const uint8_t head[DGRAM_LEN], const struct zt_token *t, struct msghdr *msg);
 
 /** iface_has_family() - Whether the view has an address of family 4 or 6 beside loopback */
 bool iface_has_family(int family);

@@ -1,7 +1,121 @@
 /**
- * The differential test: one probe on kernel TCP and under the preload, compared line by line.
+ * The differential test: a probe on the kernel's sockets and under the preload, compared line by
+ * line.
  */
 import * as fs from 'node:fs';
+import * as path from 'node:path';
+import { OWN_ADDRESS, OWN_ADDRESS6 } from './harness.js';
+import { expect, run, Skip, which } from './run.js';
+
+export interface Probe {
+  /** Its source is probes/<name>.c. */
+  readonly name: string;
+  /** Helpers linked to it. */
+  readonly with: readonly string[];
+  readonly datagrams: boolean;
+  /** At least so many cases must have run on the kernel. */
+  readonly cases: number;
+  /** Quick cases for the comparison without ZT_NC_NETWORK. */
+  readonly inert: readonly string[];
+}
+
+export const PROBES: readonly Probe[] = [
+  {
+    name: 'tcp',
+    with: ['probe.c'],
+    datagrams: false,
+    cases: 41,
+    inert: ['T1', 'T3', 'T6', 'T15', 'T18', 'T29', 'T33', 'T38', 'T39', 'X-options'],
+  },
+  {
+    name: 'udp',
+    with: ['probe.c', 'udp_util.c'],
+    datagrams: true,
+    cases: 12,
+    inert: ['U1', 'U3', 'U4', 'U5', 'U7', 'U11'],
+  },
+  {
+    name: 'udp_more',
+    with: ['probe.c', 'udp_util.c'],
+    datagrams: true,
+    cases: 16,
+    inert: ['D-names', 'D-mmsg', 'D-syscall'],
+  },
+  {
+    name: 'udp6',
+    with: ['probe.c', 'udp_util.c'],
+    datagrams: true,
+    cases: 6,
+    inert: ['V-basic', 'V-mapped', 'V-plain'],
+  },
+  {
+    name: 'udp_control',
+    with: ['probe.c', 'udp_util.c'],
+    datagrams: true,
+    cases: 11,
+    inert: ['C-receive4', 'C-receive6', 'C-truncated', 'C-send4', 'C-option-lengths'],
+  },
+  {
+    name: 'udp_group',
+    with: ['probe.c', 'udp_util.c'],
+    datagrams: true,
+    cases: 5,
+    inert: ['G-join', 'G-join6'],
+  },
+  {
+    name: 'echo',
+    with: ['probe.c', 'udp_util.c'],
+    datagrams: true,
+    cases: 5,
+    inert: ['E-four', 'E-six', 'E-errors'],
+  },
+];
+
+/**
+ * The kernel's network with the same addresses: one of each family that answers itself, one that
+ * never answers. Who may open echo sockets is a setting of the namespace.
+ */
+const KERNEL_SETUP = `
+set -e
+ip link set lo up
+ip link add v0 type veth peer name v1
+ip addr add ${OWN_ADDRESS}/24 dev v0
+ip -6 addr add ${OWN_ADDRESS6}/64 dev v0 nodad
+ip link set v0 up
+ip link set v1 up
+ip neigh add 10.147.17.99 lladdr 02:00:00:00:00:99 dev v0
+echo 0 0 > /proc/sys/net/ipv4/ping_group_range
+`;
+
+/** Compiles a probe into `folder`. */
+export async function buildProbe(root: string, probe: Probe, folder: string): Promise<string> {
+  const gcc = await which('gcc');
+  if (gcc === undefined) throw new Skip('gcc is not installed');
+  const sources = [`${probe.name}.c`, ...probe.with].map((name) =>
+    path.join(root, 'test/preload/probes', name),
+  );
+  const program = path.join(folder, probe.name);
+  const flags = ['-std=gnu11', '-O1', '-Wall', '-Wextra', '-Werror', '-pthread'];
+  const done = await run(gcc, [...flags, '-o', program, ...sources]);
+  expect(done.code === 0, done.stderr);
+  return program;
+}
+
+/** Runs a probe on the kernel's sockets in a namespace of its own. */
+export async function onKernel(
+  probe: string,
+  env: NodeJS.ProcessEnv,
+  cases: readonly string[] = [],
+): Promise<string> {
+  if ((await which('ip')) === undefined) throw new Skip('ip (iproute2) is not installed');
+  const script = `${KERNEL_SETUP}\nexec "$@"`;
+  const args = ['-n', '--', '/bin/sh', '-c', script, 'sh', probe, ...cases];
+  const done = await run('unshare', args, env);
+  if (done.code !== 0 && done.stdout === '') {
+    throw new Skip(`no sockets of the kernel: ${done.stderr.trim()}`);
+  }
+  return done.stdout;
+}
 
 /** Lines of a probe's output by case, in order. */
 export function byCase(output: string): Map<string, string[]> {

@@ -16,10 +16,14 @@ import { FakeStack } from '#test/helpers/fake-stack.js';
 
 export const NWID = 0x8056c2e21c000001n;
 export const OWN_ADDRESS = '10.147.17.1';
+export const OWN_ADDRESS6 = 'fd00:17::1';
 
 const CONFIG: StackConfig = {
   mtu: 2800,
-  addresses: [{ ip: Uint8Array.of(10, 147, 17, 1), prefixLen: 24 }],
+  addresses: [
+    { ip: Uint8Array.of(10, 147, 17, 1), prefixLen: 24 },
+    { ip: Uint8Array.of(0xfd, 0, 0, 0x17, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1), prefixLen: 64 },
+  ],
   routes: [],
 };
 

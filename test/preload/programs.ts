@@ -9,10 +9,7 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import type { Harness } from './harness.js';
 import { OWN_ADDRESS } from './harness.js';
-import { expect, type Program, run, start, until, which } from './run.js';
-
-/** A test that cannot run here throws this with the reason. */
-export class Skip extends Error {}
+import { expect, type Program, run, Skip, start, until, which } from './run.js';
 
 export interface Context {
   readonly harness: Harness;

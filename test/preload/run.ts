@@ -8,6 +8,9 @@ import { type ChildProcess, spawn } from 'node:child_process';
 /** Longest a program of these tests may take, ms. */
 const LIMIT_MS = 60_000;
 
+/** A test that cannot run here throws this with the reason. */
+export class Skip extends Error {}
+
 export interface Finished {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;

@@ -1,153 +1,28 @@
 /**
  * tcp.c - What TCP sockets do, one line per behaviour
  *
- * Runs on kernel TCP and under the preload with the same addresses: OWN reaches itself, SILENT
- * never answers. Output holds no ports, times or pids, so the two runs can be compared line by
- * line. Each case runs in a process of its own with a time limit; a case that dies or hangs
- * prints so. Numbers T1..T41 are those of the conformance table.
+ * Numbers T1..T41 are those of the conformance table.
  *
- * Contents: printing and waiting; making sockets; cases T1 to T41; cases beyond the table (X);
- * running a case.
+ * Contents: making sockets; cases T1 to T41; cases beyond the table (X).
  *
  * usage: tcp [CASE...]
  */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
+#include "probe.h"
+
 #include <grp.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
-#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/sendfile.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#define OWN	  "10.147.17.1"
-#define SILENT	  "10.147.17.99"
-#define FOREIGN	  "10.99.99.99"
-#define LIMIT_S	  20
-#define SETTLE_MS 2000
-
-static const char *current;
 static char *self_path;
-
-static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static void say(const char *format, ...)
-{
-	char line[512];
-	va_list list;
-	int n;
-
-	va_start(list, format);
-	n = vsnprintf(line, sizeof(line), format, list);
-	va_end(list);
-	printf("%s %.*s\n", current, n, line);
-	fflush(stdout);
-}
-
-/** err() - errno's name of a call that failed, "ok" of one that did not */
-static const char *err(long r)
-{
-	if (r >= 0)
-		return "ok";
-	return strerrorname_np(errno) != NULL ? strerrorname_np(errno) : "?";
-}
-
-static const char *ename(int e)
-{
-	if (e == 0)
-		return "0";
-	return strerrorname_np(e) != NULL ? strerrorname_np(e) : "?";
-}
-
-/** num() - The value of a call that worked, errno's name of one that did not */
-static const char *num(long r)
-{
-	static char text[8][24];
-	static int turn;
-	char *t = text[turn++ & 7];
-
-	if (r < 0)
-		return err(r);
-	snprintf(t, sizeof(text[0]), "%ld", r);
-	return t;
-}
-
-static const char *bits(short mask)
-{
-	static char text[4][64];
-	static int turn;
-	static const struct {
-		short bit;
-		const char *name;
-	} all[] = {{POLLIN, "IN"},   {POLLPRI, "PRI"}, {POLLOUT, "OUT"},
-		   {POLLERR, "ERR"}, {POLLHUP, "HUP"}, {POLLRDHUP, "RDHUP"}};
-	char *t = text[turn++ & 3];
-
-	t[0] = '\0';
-	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
-		if ((mask & all[i].bit) != 0) {
-			if (t[0] != '\0')
-				strcat(t, " ");
-			strcat(t, all[i].name);
-		}
-	}
-	return t[0] == '\0' ? "-" : t;
-}
-
-static void nap(int ms)
-{
-	struct timespec t = {ms / 1000, (ms % 1000) * 1000000L};
-
-	while (nanosleep(&t, &t) != 0)
-		;
-}
-
-static short mask_now(int fd)
-{
-	struct pollfd p = {.fd = fd, .events = POLLIN | POLLPRI | POLLOUT | POLLRDHUP};
-
-	if (poll(&p, 1, 0) < 0)
-		return 0;
-	return p.revents;
-}
-
-/** settled() - The mask once all of @want are set (or time is up) and nothing moves any more */
-static short settled(int fd, short want)
-{
-	short mask = mask_now(fd);
-
-	for (int i = 0; i < SETTLE_MS && (mask & want) != want; i++) {
-		nap(1);
-		mask = mask_now(fd);
-	}
-	nap(20);
-	return mask_now(fd);
-}
-
-static struct sockaddr_in to(const char *ip, int port)
-{
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-
-	inet_pton(AF_INET, ip, &a.sin_addr);
-	return a;
-}
 
 static int tcp(int flags)
 {
@@ -158,14 +33,6 @@ static int tcp(int flags)
 		exit(1);
 	}
 	return fd;
-}
-
-static int port_of(int fd)
-{
-	struct sockaddr_in a;
-	socklen_t len = sizeof(a);
-
-	return getsockname(fd, (struct sockaddr *)&a, &len) == 0 ? ntohs(a.sin_port) : -1;
 }
 
 static int listener(int backlog)
@@ -185,15 +52,6 @@ static int dial(int fd, const char *ip, int port)
 	struct sockaddr_in a = to(ip, port);
 
 	return connect(fd, (struct sockaddr *)&a, sizeof(a));
-}
-
-static int so_error(int fd)
-{
-	int e = -1;
-	socklen_t len = sizeof(e);
-
-	getsockopt(fd, SOL_SOCKET, SO_ERROR, &e, &len);
-	return e;
 }
 
 struct pair {
@@ -234,33 +92,12 @@ static long tell(int fd, const char *text)
 	return send(fd, text, strlen(text), MSG_NOSIGNAL);
 }
 
-static void ignore_signal(int s)
-{
-	(void)s;
-}
-
-static void on_alarm(int ms, int flags)
-{
-	struct sigaction sa = {.sa_handler = ignore_signal, .sa_flags = flags};
-	struct itimerval t = {{0, 0}, {ms / 1000, (ms % 1000) * 1000}};
-
-	sigaction(SIGALRM, &sa, NULL);
-	setitimer(ITIMER_REAL, &t, NULL);
-}
-
 /** say_errors() - SO_ERROR twice: the second reading must be clear */
 static void say_errors(int fd)
 {
 	int first = so_error(fd);
 
 	say("error %s again %s", ename(first), ename(so_error(fd)));
-}
-
-static void receive_timeout(int fd, int option, int ms)
-{
-	struct timeval t = {ms / 1000, (ms % 1000) * 1000};
-
-	setsockopt(fd, SOL_SOCKET, option, &t, sizeof(t));
 }
 
 /* --------------------------------------------------------------- the cases */
@@ -324,14 +161,6 @@ static void t3(void)
 	say("negative %s", err(getsockname(p.c, (void *)small, &len)));
 }
 
-static int int_option(int fd, int level, int name)
-{
-	int v = -1;
-	socklen_t len = sizeof(v);
-
-	return getsockopt(fd, level, name, &v, &len) == 0 ? v : -errno;
-}
-
 static void t4(void)
 {
 	struct pair p = connected();
@@ -344,13 +173,6 @@ static void t4(void)
 		    int_option(fd, SOL_SOCKET, SO_PROTOCOL),
 		    int_option(fd, SOL_SOCKET, SO_ACCEPTCONN));
 	}
-}
-
-static int pending(int fd)
-{
-	int n = -1;
-
-	return ioctl(fd, FIONREAD, &n) == 0 ? n : -errno;
 }
 
 static void t5(void)
@@ -664,7 +486,7 @@ static void t26(void)
 {
 	int c = tcp(0);
 
-	receive_timeout(c, SO_SNDTIMEO, 200);
+	time_limit(c, SO_SNDTIMEO, 200);
 	say("connect %s", err(dial(c, SILENT, 9)));
 	say("again %s", err(dial(c, SILENT, 9)));
 }
@@ -676,9 +498,9 @@ static void t27(void)
 	fcntl(l, F_SETFL, O_NONBLOCK);
 	say("empty %s", err(accept(l, NULL, NULL)));
 	fcntl(l, F_SETFL, 0);
-	receive_timeout(l, SO_RCVTIMEO, 100);
+	time_limit(l, SO_RCVTIMEO, 100);
 	say("timeout %s", err(accept(l, NULL, NULL)));
-	receive_timeout(l, SO_RCVTIMEO, 0);
+	time_limit(l, SO_RCVTIMEO, 0);
 	on_alarm(100, 0);
 	say("signal %s", err(accept(l, NULL, NULL)));
 	say("flags %s", err(accept4(l, NULL, NULL, 1)));
@@ -732,40 +554,6 @@ static void t29(void)
 	}
 	waitpid(pid, &status, 0);
 	say("status %d", status);
-}
-
-static void send_fd(int via, int fd)
-{
-	char control[CMSG_SPACE(sizeof(int))] = {0};
-	char byte = 'f';
-	struct iovec iov = {&byte, 1};
-	struct msghdr m = {.msg_iov = &iov,
-			   .msg_iovlen = 1,
-			   .msg_control = control,
-			   .msg_controllen = sizeof(control)};
-	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	sendmsg(via, &m, 0);
-}
-
-static int receive_fd(int via)
-{
-	char control[CMSG_SPACE(sizeof(int))];
-	char byte;
-	int fd = -1;
-	struct iovec iov = {&byte, 1};
-	struct msghdr m = {.msg_iov = &iov,
-			   .msg_iovlen = 1,
-			   .msg_control = control,
-			   .msg_controllen = sizeof(control)};
-
-	if (recvmsg(via, &m, 0) == 1 && CMSG_FIRSTHDR(&m) != NULL)
-		memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof(fd));
-	return fd;
 }
 
 static void t30(void)
@@ -1580,10 +1368,7 @@ static void x_defer(void)
 
 /* -------------------------------------------------------------------- main */
 
-static const struct {
-	const char *name;
-	void (*run)(void);
-} cases[] = {
+static const struct probe_case cases[] = {
 	{"T1", t1},
 	{"T2", t2},
 	{"T3", t3},
@@ -1643,50 +1428,13 @@ static const struct {
 	{"X-defer", x_defer},
 };
 
-/** run_case() - In a process group of its own, so that helpers of a stuck case end with it */
-static void run_case(size_t i)
-{
-	int status = 0;
-	pid_t pid;
-
-	current = cases[i].name;
-	fflush(stdout);
-	pid = fork();
-	if (pid == 0) {
-		setpgid(0, 0);
-		cases[i].run();
-		fflush(stdout);
-		_exit(0);
-	}
-	for (int ms = 0; waitpid(pid, &status, WNOHANG) == 0; ms++) {
-		if (ms > LIMIT_S * 1000) {
-			say("does not end");
-			kill(-pid, SIGKILL);
-			waitpid(pid, &status, 0);
-			return;
-		}
-		nap(1);
-	}
-	kill(-pid, SIGKILL);
-	if (WIFSIGNALED(status))
-		say("died of signal %d", WTERMSIG(status));
-}
-
 int main(int argc, char **argv)
 {
 	self_path = "/proc/self/exe";
 	if (argc == 3 && strcmp(argv[1], "--described") == 0) {
-		current = "exec";
+		probe_current = "exec";
 		describe("after exec", atoi(argv[2]));
 		return 0;
 	}
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		bool wanted = argc == 1;
-
-		for (int k = 1; k < argc; k++)
-			wanted = wanted || strcmp(argv[k], cases[i].name) == 0;
-		if (wanted)
-			run_case(i);
-	}
-	return 0;
+	return probe_main(argc, argv, cases, sizeof(cases) / sizeof(cases[0]));
 }

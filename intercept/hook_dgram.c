@@ -1,0 +1,444 @@
+/**
+ * hook_dgram.c - Datagram sockets: UDP and ICMP echo
+ *
+ * Contents: lists of buffers; the end of a carrier; receiving; error records; sending; control.
+ *
+ * A virtual datagram socket is one AF_UNIX SOCK_SEQPACKET socket, attached to the service as soon
+ * as it is made; one record is one datagram behind a header of 64 bytes [5 sections 5.9 and 6.4].
+ * The header travels in a buffer of its own, so payload is never copied here, and several threads
+ * or processes may read one socket: the kernel hands out whole records.
+ *
+ * An error that the network reported is a record too: the next receive takes it and fails once.
+ *
+ * Async-signal-safe, no allocation; lists of more than IOV_HERE buffers are mapped for the call.
+ */
+#include "zt.h"
+
+#include <limits.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/mman.h>
+
+#include "raw.h"
+#include "real.h"
+
+/* Buffers of a caller that are described on the stack (1 KiB of it). */
+#define IOV_HERE 63
+/* Largest payload of UDP over IPv4 and over IPv6 [5 section 7]. */
+#define PAYLOAD_MAX4 65507
+#define PAYLOAD_MAX6 65527
+
+/* ICMP messages that a program may send: echo requests with code 0. */
+#define ICMP_HEADER_LEN	 8
+#define ICMP_ECHO_TYPE	 8
+#define ICMPV6_ECHO_TYPE 128
+#define RECEIVE_FLAGS	 (MSG_PEEK | MSG_DONTWAIT)
+
+/* --------------------------------------------------------- lists of buffers */
+
+struct iov_list {
+	struct iovec here[IOV_HERE + 1];
+	struct iovec *iov;
+	size_t count;
+	size_t mapped; /* bytes to unmap, or 0 */
+};
+
+/** iov_prefix() - @head, then the caller's buffers; 0 or a negative errno */
+static int iov_prefix(struct iov_list *l, uint8_t *head, const struct iovec *iov, size_t count)
+{
+	long p;
+
+	l->mapped = 0;
+	l->iov = l->here;
+	l->count = count + 1;
+	if (count >= IOV_MAX)
+		return -EMSGSIZE;
+	if (count > 0 && iov == NULL)
+		return -EFAULT;
+	if (count > IOV_HERE) {
+		l->mapped = l->count * sizeof(*iov);
+		p = raw6(SYS_mmap, 0, (long)l->mapped, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (p < 0 && p > -4096)
+			return -ENOBUFS;
+		l->iov = (struct iovec *)p;
+	}
+	l->iov[0] = (struct iovec){head, DGRAM_LEN};
+	if (count > 0)
+		memcpy(l->iov + 1, iov, count * sizeof(*iov));
+	return 0;
+}
+
+static void iov_done(struct iov_list *l)
+{
+	if (l->mapped != 0)
+		raw6(SYS_munmap, (long)l->iov, (long)l->mapped, 0, 0, 0, 0);
+}
+
+static size_t payload_room(const struct msghdr *msg)
+{
+	size_t total = 0;
+
+	for (size_t i = 0; i < msg->msg_iovlen; i++)
+		total += msg->msg_iov[i].iov_len;
+	return total;
+}
+
+/* ------------------------------------------------------ the end of a carrier */
+
+/** service_is_gone() - Whether the carrier ended without a shutdown() of the program */
+static bool service_is_gone(int fd, const struct zt_token *t)
+{
+	struct fd_info info;
+
+	if ((raw_poll_one(fd, POLLRDHUP) & POLLHUP) == 0)
+		return false;
+	return rpc_sandboxed() || zt_names(fd, t, &info) < 0;
+}
+
+/** carrier_error() - What a failed call on the carrier means for the datagram socket */
+static int carrier_error(int fd, const struct zt_token *t, int error)
+{
+	switch (error) {
+	case ENOTCONN:
+		return -ENETUNREACH; /* never attached: there was no service */
+	case ECONNRESET:
+		return -ENETDOWN;
+	case EPIPE:
+		return service_is_gone(fd, t) ? -ENETDOWN : -EPIPE;
+	default:
+		return -error;
+	}
+}
+
+/* ----------------------------------------------------------------- receiving */
+
+/** consume_error() - Take the error record that was just seen at the head of the queue */
+static void consume_error(int fd)
+{
+	uint8_t head[DGRAM_LEN];
+
+	raw_recv(fd, head, sizeof(head), MSG_DONTWAIT);
+}
+
+/**
+ * judge() - Check a record of @n bytes
+ *
+ * Return: length of the payload, or a negative errno; an error record that was only peeked at is
+ * consumed, since Linux reports a pending error once
+ */
+static ssize_t judge(int fd, const uint8_t *head, ssize_t n, int flags)
+{
+	if (n < DGRAM_LEN)
+		return -EIO;
+	if (head[DGRAM_KIND] == DGRAM_ERROR) {
+		int e = (int)get16(head + DGRAM_ERRNO);
+
+		if ((flags & MSG_PEEK) != 0)
+			consume_error(fd);
+		return e == 0 ? -EIO : errnomap_result(-e, PLACE_OPTION);
+	}
+	if (head[DGRAM_KIND] != DGRAM_DATA || get32(head + DGRAM_PAYLOAD) != n - DGRAM_LEN)
+		return -EIO;
+	return n - DGRAM_LEN;
+}
+
+/** describe() - Source address and control data of a record, as recvmsg() stores them */
+static int describe(uint8_t *head, const struct zt_token *t, struct msghdr *msg)
+{
+	/* Linux gives no identifier with the address of an echo reply. */
+	if (t->kind == 'e')
+		memset(head + DGRAM_ADDR + ZTADDR_PORT, 0, 2);
+	control_build(head, t, msg);
+	if (msg->msg_name == NULL)
+		return 0;
+	return addr_return(head + DGRAM_ADDR, t->family, msg->msg_name, &msg->msg_namelen);
+}
+
+ssize_t dgram_receive(int fd, const struct zt_token *t, struct msghdr *msg, int flags)
+{
+	uint8_t head[DGRAM_LEN];
+	struct iov_list list;
+	struct msghdr inner = {0};
+	size_t room = payload_room(msg);
+	ssize_t n, len;
+	int r;
+
+	if ((flags & MSG_ERRQUEUE) != 0)
+		return -EAGAIN;
+	r = iov_prefix(&list, head, msg->msg_iov, msg->msg_iovlen);
+	if (r < 0)
+		return r;
+	inner.msg_iov = list.iov;
+	inner.msg_iovlen = list.count;
+	n = real_recvmsg(fd, &inner, (flags & RECEIVE_FLAGS) | MSG_TRUNC);
+	r = n < 0 ? carrier_error(fd, t, errno) : 0;
+	iov_done(&list);
+	if (r < 0)
+		return r;
+	if (n == 0)
+		return service_is_gone(fd, t) ? -ENETDOWN : 0;
+	len = judge(fd, head, n, flags);
+	if (len < 0)
+		return len;
+	msg->msg_flags = flags & MSG_CMSG_CLOEXEC;
+	r = describe(head, t, msg);
+	if (r < 0)
+		return r;
+	if ((size_t)len <= room)
+		return len;
+	msg->msg_flags |= MSG_TRUNC;
+	return (flags & MSG_TRUNC) != 0 ? len : (ssize_t)room;
+}
+
+int dgram_pending(int fd)
+{
+	uint8_t head[DGRAM_LEN];
+	long n = raw_recv(fd, head, sizeof(head), MSG_PEEK | MSG_DONTWAIT);
+
+	return n == DGRAM_LEN && head[DGRAM_KIND] == DGRAM_DATA ? (int)get32(head + DGRAM_PAYLOAD)
+								: 0;
+}
+
+int dgram_take_error(int fd)
+{
+	uint8_t head[DGRAM_LEN];
+	long n = raw_recv(fd, head, sizeof(head), MSG_PEEK | MSG_DONTWAIT);
+
+	if (n != DGRAM_LEN || head[DGRAM_KIND] != DGRAM_ERROR)
+		return 0;
+	consume_error(fd);
+	return (int)get16(head + DGRAM_ERRNO);
+}
+
+/* ------------------------------------------------------------------- sending */
+
+/** is_connected() - From the cache, else from the service; a negative errno when neither knows */
+static int is_connected(int fd, const struct zt_token *t)
+{
+	struct fd_info info;
+	int state;
+
+	if (fdtab_get(fd, t, &info) && (info.flags & INFO_CONNECTED) != 0)
+		return 1;
+	/* After a seccomp filter nobody can be asked: the service drops what has no destination. */
+	if (rpc_sandboxed())
+		return 1;
+	state = zt_names(fd, t, &info);
+	if (state == RPC_UNREACHABLE)
+		return -ENETDOWN;
+	if (state != STATE_ESTABLISHED)
+		return state < 0 ? errnomap_result(state, PLACE_OPTION) : 0;
+	info.flags = INFO_CONNECTED;
+	fdtab_put(fd, t, &info);
+	return 1;
+}
+
+/** pending_error() - Linux fails a send on a connected socket with an error not yet reported */
+static int pending_error(int fd, const struct zt_token *t)
+{
+	struct fd_info info;
+
+	if (!fdtab_get(fd, t, &info) || (info.flags & INFO_CONNECTED) == 0)
+		return 0;
+	return -dgram_take_error(fd);
+}
+
+static bool may_broadcast(int fd)
+{
+	int on = 0;
+	socklen_t len = sizeof(on);
+
+	return raw_getsockopt(fd, SOL_SOCKET, SO_BROADCAST, &on, &len) == 0 && on != 0;
+}
+
+static sa_family_t family_of(const struct sockaddr *addr)
+{
+	sa_family_t family;
+
+	memcpy(&family, addr, sizeof(family));
+	return family;
+}
+
+/**
+ * peer_parse() - Destination of a connect or a send
+ *
+ * A UDP socket of family AF_INET6 takes AF_INET addresses as well.
+ */
+static int peer_parse(const struct zt_token *t, const struct sockaddr *addr, socklen_t len,
+		      uint8_t out[ZTADDR_LEN])
+{
+	bool plain = t->family == '6' && t->kind == 'd' && family_of(addr) == AF_INET;
+
+	return addr_parse(addr, len, plain ? '4' : t->family, out);
+}
+
+/** destination() - Where a send with an address goes; true in @addressed unless it names none */
+static int destination(int fd, const struct zt_token *t, const struct msghdr *msg, uint8_t *head,
+		       bool *addressed)
+{
+	const struct sockaddr *addr = msg->msg_name;
+	struct sockaddr_in in;
+	socklen_t len = msg->msg_namelen;
+	int r;
+
+	*addressed = addr != NULL;
+	if (addr == NULL)
+		return 0;
+	if (len < sizeof(in) || len > sizeof(struct sockaddr_storage))
+		return -EINVAL;
+	if (t->kind == 'd' && family_of(addr) == AF_UNSPEC) {
+		*addressed = t->family == '4';
+		if (!*addressed)
+			return 0;
+		/* Linux takes an address without a family for AF_INET here. */
+		memcpy(&in, addr, sizeof(in));
+		in.sin_family = AF_INET;
+		addr = (const struct sockaddr *)&in;
+		len = sizeof(in);
+	}
+	r = peer_parse(t, addr, len, head + DGRAM_ADDR);
+	if (r == -EAFNOSUPPORT && t->family == '6' && t->kind == 'd')
+		return -EINVAL;
+	if (r < 0)
+		return r;
+	if (t->kind == 'd' && get16(head + DGRAM_ADDR + ZTADDR_PORT) == 0)
+		return -EINVAL;
+	if (get32(head + DGRAM_ADDR + ZTADDR_IP) == 0xffffffffU && head[DGRAM_ADDR] == 4 &&
+	    !may_broadcast(fd))
+		return -EACCES;
+	return 0;
+}
+
+/** echo_mistake() - An ICMP socket sends echo requests only; 0 or a negative errno */
+static int echo_mistake(const struct zt_token *t, const struct msghdr *msg, size_t len)
+{
+	uint8_t first[2] = {0, 0};
+	size_t got = 0;
+
+	if (len < ICMP_HEADER_LEN)
+		return -EINVAL;
+	for (size_t i = 0; i < msg->msg_iovlen && got < 2; i++) {
+		const uint8_t *bytes = msg->msg_iov[i].iov_base;
+
+		if (bytes == NULL && msg->msg_iov[i].iov_len > 0)
+			return -EFAULT;
+		for (size_t k = 0; k < msg->msg_iov[i].iov_len && got < 2; k++)
+			first[got++] = bytes[k];
+	}
+	if (first[0] != (t->family == '4' ? ICMP_ECHO_TYPE : ICMPV6_ECHO_TYPE) || first[1] != 0)
+		return -EINVAL;
+	return 0;
+}
+
+/** header_of_send() - Check a send as Linux does and fill the record's header */
+static int header_of_send(int fd, const struct zt_token *t, const struct msghdr *msg, int flags,
+			  uint8_t head[DGRAM_LEN])
+{
+	size_t len = payload_room(msg);
+	bool addressed;
+	int r;
+
+	memset(head, 0, DGRAM_LEN);
+	head[DGRAM_KIND] = DGRAM_DATA;
+	put32(head + DGRAM_PAYLOAD, (uint32_t)len);
+	if (len > UINT16_MAX)
+		return -EMSGSIZE;
+	/* Two calls that make one datagram (MSG_MORE) are not supported, nor is urgent data. */
+	if ((flags & (MSG_OOB | MSG_MORE)) != 0)
+		return -EOPNOTSUPP;
+	r = t->kind == 'e' ? echo_mistake(t, msg, len) : 0;
+	if (r == 0)
+		r = destination(fd, t, msg, head, &addressed);
+	if (r < 0)
+		return r;
+	if (!addressed) {
+		r = is_connected(fd, t);
+		if (r <= 0)
+			return r < 0 ? r : -EDESTADDRREQ;
+	}
+	r = control_parse(msg, t, head);
+	if (r < 0)
+		return r;
+	if (len > (t->family == '4' || head[DGRAM_ADDR] == 4 ? PAYLOAD_MAX4 : PAYLOAD_MAX6))
+		return -EMSGSIZE;
+	return pending_error(fd, t);
+}
+
+ssize_t dgram_send(int fd, const struct zt_token *t, const struct msghdr *msg, int flags)
+{
+	uint8_t head[DGRAM_LEN];
+	struct iov_list list;
+	struct msghdr inner = {0};
+	ssize_t n;
+	int r = header_of_send(fd, t, msg, flags, head);
+
+	if (r == 0)
+		r = iov_prefix(&list, head, msg->msg_iov, msg->msg_iovlen);
+	if (r < 0)
+		return r;
+	inner.msg_iov = list.iov;
+	inner.msg_iovlen = list.count;
+	n = real_sendmsg(fd, &inner, MSG_NOSIGNAL | (flags & MSG_DONTWAIT));
+	r = n < 0 ? errno : 0;
+	if (r == ENOTCONN && rpc_attach(fd, t) == 0) {
+		n = real_sendmsg(fd, &inner, MSG_NOSIGNAL | (flags & MSG_DONTWAIT));
+		r = n < 0 ? errno : 0;
+	}
+	iov_done(&list);
+	return r != 0 ? carrier_error(fd, t, r) : n - DGRAM_LEN;
+}
+
+/* ------------------------------------------------------------------- control */
+
+static int call(int fd, const struct zt_token *t, enum proto_op op, const void *request, size_t len)
+{
+	struct rpc rpc = {
+		.op = op, .token = t->id, .request = request, .request_len = len, .fd = fd};
+
+	return rpc_call(&rpc);
+}
+
+static void note_connected(int fd, const struct zt_token *t, bool connected)
+{
+	struct fd_info info = {.flags = connected ? INFO_CONNECTED : 0};
+
+	fdtab_put(fd, t, &info);
+}
+
+int dgram_connect(int fd, const struct zt_token *t, const struct sockaddr *addr, socklen_t len)
+{
+	uint8_t request[ZTADDR_LEN + 4] = {0};
+	int r = peer_parse(t, addr, len, request);
+
+	if (r < 0)
+		return r;
+	r = rpc_attach(fd, t);
+	if (r == 0)
+		r = call(fd, t, OP_CONNECT, request, sizeof(request));
+	if (r >= 0)
+		note_connected(fd, t, true);
+	return r < 0 ? errnomap_result(r, PLACE_CONNECT) : 0;
+}
+
+int dgram_disconnect(int fd, const struct zt_token *t)
+{
+	int r = rpc_is_attached(fd) ? call(fd, t, OP_DISCONNECT, NULL, 0) : 0;
+
+	note_connected(fd, t, false);
+	return r < 0 ? errnomap_result(r, PLACE_CONNECT) : 0;
+}
+
+/** dgram_shutdown() - Linux shuts an unconnected socket down too, although it says ENOTCONN */
+int dgram_shutdown(int fd, const struct zt_token *t, int how)
+{
+	uint8_t request[4];
+	struct fd_info info;
+	int state = zt_names(fd, t, &info);
+
+	put32(request, (uint32_t)how);
+	if (state >= 0 && rpc_is_attached(fd))
+		call(fd, t, OP_SHUTDOWN, request, sizeof(request));
+	raw_shutdown(fd, how);
+	return state == STATE_ESTABLISHED ? 0 : -ENOTCONN;
+}
