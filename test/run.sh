@@ -90,6 +90,7 @@ if [ "${1:-}" != --quick ]; then
 	[ -f build/test/service/main.js ] && suite 'service records' node build/test/service/main.js
 	[ -f build/test/underlay/main.js ] && suite 'NATs and interfaces' node build/test/underlay/main.js
 	[ -f build/test/preload/main.js ] && suite 'preload' node build/test/preload/main.js
+	[ -f build/test/apps/main.js ] && suite 'applications' node build/test/apps/main.js --core
 	[ -f build/test/e2e/main.js ] && suite 'end to end' node build/test/e2e/main.js
 fi
 

@@ -1,0 +1,99 @@
+/**
+ * Applications on a virtual network, each with its real client: `node build/test/apps/main.js`.
+ *   --core         the subset that `npm test` runs
+ *   --only TEXT    rows whose name contains it
+ *   --out FILE     writes the rows over those of earlier runs in this JSON file, and the page beside it
+ * Runs in a network namespace of its own, in which only loopback exists. A program that is not
+ * installed is skipped by name. Last line: `apps: N passed, N failed, N skipped`.
+ */
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { Tally } from '../helpers/tally.js';
+import { DATA } from './data.js';
+import { type Result, writeReport } from './report.js';
+import { type App, require, Skip, versionText } from './row.js';
+import { TOOLS } from './tools.js';
+import { WEB } from './web.js';
+import { World } from './world.js';
+
+const INSIDE = 'NETCON_APPS_INSIDE';
+const APPS: readonly App[] = [...WEB, ...DATA, ...TOOLS];
+
+/** Starts this program again inside a namespace; does not return. */
+function enterNamespace(): never {
+  const flags = process.getuid?.() === 0 ? ['-n'] : ['-rn'];
+  const inner = [process.execPath, fileURLToPath(import.meta.url), ...process.argv.slice(2)];
+  const script = 'ip link set lo up && exec "$@"';
+  const done = spawnSync('unshare', [...flags, '--', '/bin/sh', '-c', script, 'sh', ...inner], {
+    stdio: 'inherit',
+    env: { ...process.env, [INSIDE]: flags[0] },
+  });
+  if (done.error !== undefined) {
+    console.error(`apps: cannot enter a network namespace: ${done.error.message}`);
+    console.log('apps: 0 passed, 1 failed, 0 skipped');
+  }
+  process.exit(done.status ?? 1);
+}
+
+function option(name: string): string | undefined {
+  const at = process.argv.indexOf(`--${name}`);
+  return at < 0 ? undefined : process.argv[at + 1];
+}
+
+async function runRow(app: App, world: World, tally: Tally, results: Result[]): Promise<void> {
+  try {
+    await require(app.needs);
+  } catch (e) {
+    tally.skip(app.name, (e as Error).message);
+    return;
+  }
+  const versions = await versionText(app);
+  const from = performance.now();
+  let why: string | undefined;
+  await tally.check(app.name, async () => {
+    try {
+      const detail = await app.run(world);
+      console.log(`     ${versions}: ${detail}`);
+      const seconds = (performance.now() - from) / 1000;
+      results.push({ name: app.name, ok: true, versions, detail, seconds });
+    } catch (e) {
+      if (!(e instanceof Skip)) {
+        const seconds = (performance.now() - from) / 1000;
+        results.push({
+          name: app.name,
+          ok: false,
+          versions,
+          detail: (e as Error).message,
+          seconds,
+        });
+        throw e;
+      }
+      why = e.message;
+    }
+  });
+  if (why !== undefined) tally.skip(app.name, why);
+}
+
+async function main(): Promise<void> {
+  if (process.env[INSIDE] === undefined) enterNamespace();
+  const only = option('only');
+  const isCore = process.argv.includes('--core');
+  const tally = new Tally('apps');
+  const results: Result[] = [];
+  const world = new World();
+  try {
+    await world.up();
+    for (const app of APPS) {
+      if ((only !== undefined && !app.name.includes(only)) || (isCore && app.core !== true))
+        continue;
+      await runRow(app, world, tally, results);
+    }
+  } finally {
+    await world.down();
+  }
+  const out = option('out');
+  if (out !== undefined) writeReport(out, results);
+  tally.finish();
+}
+
+await main();

@@ -1,0 +1,75 @@
+/** One application of the matrix: what it needs, how its version is told, and what is done with it. */
+import { type Program, run, which } from '../preload/run.js';
+import type { Member, World } from './world.js';
+
+/** Why a row can not run here. */
+export class Skip extends Error {}
+
+export interface App {
+  readonly name: string;
+  /** Programs that must be installed, with the package that has each. */
+  readonly needs: Readonly<Record<string, string>>;
+  /** Commands that print versions, one line of each is kept. */
+  readonly versions: readonly (readonly string[])[];
+  /** Part of the subset that `npm test` runs. */
+  readonly core?: boolean;
+  /** @returns what was done, with its figures. */
+  run(world: World): Promise<string>;
+}
+
+export function expect(condition: boolean, message: string): asserts condition {
+  if (!condition) throw new Error(message);
+}
+
+/** Runs `body` while `server`, whose output explains a failure, answers at a port of `on`. */
+export async function serving<T>(
+  world: World,
+  on: Member,
+  port: number,
+  server: Program,
+  body: () => Promise<T>,
+): Promise<T> {
+  const from = on === world.a ? world.b : world.a;
+  try {
+    await world.reachable(from, on.ip, port, server);
+    return await body();
+  } catch (e) {
+    throw new Error(`${(e as Error).message}\nserver said: ${server.output().slice(-2_000)}`);
+  } finally {
+    await server.stop();
+  }
+}
+
+/** Standard output of a program that must succeed. */
+export async function output(
+  on: Member,
+  command: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+  cwd?: string,
+): Promise<string> {
+  const done = await on.run(command, args, env, cwd);
+  expect(
+    done.code === 0,
+    `${command} ${args.join(' ')}: exit ${done.code ?? done.signal}: ${(done.stderr + done.stdout).slice(-1_500)}`,
+  );
+  return done.stdout;
+}
+
+/** Throws Skip unless all programs are there. */
+export async function require(needs: App['needs']): Promise<void> {
+  for (const [program, debian] of Object.entries(needs))
+    if ((await which(program)) === undefined)
+      throw new Skip(`${program} is not installed (Debian package ${debian})`);
+}
+
+/** First line with a digit of each command, without what surrounds the version. */
+export async function versionText(app: App): Promise<string> {
+  const out: string[] = [];
+  for (const [command, ...args] of app.versions) {
+    const done = await run(command!, args);
+    const line = `${done.stdout}\n${done.stderr}`.split('\n').find((l) => /\d\.\d/.test(l));
+    out.push((line ?? '?').trim().slice(0, 60));
+  }
+  return out.join('; ');
+}

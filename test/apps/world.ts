@@ -1,0 +1,165 @@
+/**
+ * A virtual network of two members with the whole node between them: root and controller, and the
+ * members `a` and `b`, three services of this machine that speak over loopback. Programs run on a
+ * member under the preload; what they print is kept for the report of a failure.
+ */
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import { HomeFolder, packageFile, TestService, testAddress } from '../helpers/service.js';
+import { type Finished, type Program, run, start } from '../preload/run.js';
+
+const ROOT_PORT = 29_993;
+const NETWORK = 0xa1;
+const SUBNET = '10.91.1';
+const V6_POOL = 'fd91::';
+/** The first packet of a member may have to wait for the path; on a busy machine all is slower. */
+const PATIENCE_MS = 40_000;
+
+export const LIBRARY = packageFile('dist/native/libztintercept.so');
+
+export async function within<T>(
+  what: string,
+  ms: number,
+  ask: () => T | undefined | Promise<T | undefined>,
+): Promise<T> {
+  const deadline = performance.now() + ms;
+  for (;;) {
+    const v = await ask();
+    if (v !== undefined) return v;
+    if (performance.now() > deadline) throw new Error(`${what}: not within ${ms} ms`);
+    await new Promise((r) => setTimeout(r, 20));
+  }
+}
+
+/** One member of the network. */
+export class Member {
+  readonly service: TestService;
+  readonly name: string;
+  readonly door: string;
+  ip = '';
+  ip6 = '';
+
+  constructor(service: TestService, name: string, nwid: string) {
+    this.service = service;
+    this.name = name;
+    this.door = path.join(service.home, `nc_${nwid}`);
+  }
+
+  /** What puts a program on the network. */
+  get env(): NodeJS.ProcessEnv {
+    return { LD_PRELOAD: LIBRARY, ZT_NC_NETWORK: this.door };
+  }
+
+  async join(nwid: string): Promise<void> {
+    await this.service.request('POST', `/network/${nwid}`, '{}');
+    const all = await within(`${this.name} has its addresses`, PATIENCE_MS, async () => {
+      const text = (await this.service.request('GET', `/network/${nwid}`)).text;
+      const net = JSON.parse(text) as { status: string; assignedAddresses: string[] };
+      return net.status === 'OK' && net.assignedAddresses.length > 1
+        ? net.assignedAddresses.map((a) => a.split('/')[0]!)
+        : undefined;
+    });
+    this.ip = all.find((a) => !a.includes(':'))!;
+    this.ip6 = all.find((a) => a.includes(':'))!;
+  }
+
+  start(
+    command: string,
+    args: readonly string[],
+    env: NodeJS.ProcessEnv = {},
+    cwd?: string,
+  ): Program {
+    return start(command, args, { ...this.env, ...env }, cwd);
+  }
+
+  run(
+    command: string,
+    args: readonly string[],
+    env: NodeJS.ProcessEnv = {},
+    cwd?: string,
+  ): Promise<Finished> {
+    return run(command, args, { ...this.env, ...env }, cwd);
+  }
+}
+
+export class World {
+  readonly folder = new HomeFolder();
+  readonly nwid = `${testAddress(0)}${NETWORK.toString(16).padStart(6, '0')}`;
+  readonly #services: TestService[] = [];
+  root!: TestService;
+  a!: Member;
+  b!: Member;
+
+  async up(): Promise<void> {
+    fs.chmodSync(this.folder.dir, 0o755);
+    this.root = await this.#service('root', 0, [`-p${ROOT_PORT}`]);
+    await this.root.request(
+      'POST',
+      `/controller/network/${this.nwid}`,
+      JSON.stringify({
+        private: false,
+        v4AssignMode: { zt: true },
+        v6AssignMode: { zt: true },
+        routes: [{ target: `${SUBNET}.0/24` }, { target: `${V6_POOL}/64` }],
+        ipAssignmentPools: [
+          { ipRangeStart: `${SUBNET}.10`, ipRangeEnd: `${SUBNET}.250` },
+          { ipRangeStart: `${V6_POOL}10`, ipRangeEnd: `${V6_POOL}ffff` },
+        ],
+      }),
+    );
+    this.a = await this.member('a', 1);
+    this.b = await this.member('b', 2);
+  }
+
+  async #service(
+    name: string,
+    identity: number,
+    args: string[],
+    user?: string,
+  ): Promise<TestService> {
+    const home = this.folder.home(name, identity, ROOT_PORT);
+    const prefix: string[] = [];
+    if (user !== undefined) {
+      const { stdout } = await run('id', ['-u', user]);
+      const uid = Number(stdout);
+      for (const file of ['', ...fs.readdirSync(home)])
+        fs.chownSync(path.join(home, file), uid, uid);
+      prefix.push('setpriv', `--reuid=${user}`, `--regid=${user}`, '--clear-groups');
+    }
+    const service = new TestService(home, args, process.env, prefix);
+    this.#services.push(service);
+    return service.ready();
+  }
+
+  /** A further member; with `user`, its service runs as that user, who alone may use its doors. */
+  async member(name: string, identity: number, user?: string): Promise<Member> {
+    const m = new Member(await this.#service(name, identity, ['-p0'], user), name, this.nwid);
+    await m.join(this.nwid);
+    return m;
+  }
+
+  /** A folder for one application, readable by all. */
+  place(name: string): string {
+    const dir = path.join(this.folder.dir, `app-${name}`);
+    fs.mkdirSync(dir, { recursive: true, mode: 0o755 });
+    return dir;
+  }
+
+  /** Until a program on `from` can open a TCP connection. */
+  async reachable(from: Member, ip: string, port: number, server: Program): Promise<void> {
+    let ended = false;
+    void server.finished.then(() => {
+      ended = true;
+    });
+    await within(`port ${port} of ${ip}`, PATIENCE_MS, async () => {
+      if (ended) throw new Error(`the server ended: ${server.output()}`);
+      const done = await from.run('bash', ['-c', `exec 3<>/dev/tcp/${ip}/${port}`]);
+      return done.code === 0 ? true : undefined;
+    });
+  }
+
+  async down(): Promise<void> {
+    for (const s of this.#services.reverse()) await s.stop();
+    this.folder.remove();
+  }
+}
