@@ -122,6 +122,11 @@ export class NetworkLink {
   }
 
   /** Pools in use and drops of the stack by name; none while a failed stack waits to be remade. */
+  /** What preloaded programs hold. */
+  preloadCounters(): Readonly<Record<string, number>> {
+    return this.#closed ? {} : { ...this.#door.view.counters() };
+  }
+
   stackCounters(): Readonly<Record<string, number>> {
     return this.#rebuild === undefined && !this.#closed ? this.#stack.counters() : {};
   }

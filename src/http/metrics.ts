@@ -4,6 +4,7 @@
  * out. `GET /metrics` gives the values of the moment, `HOME/metrics.prom` those of the last write.
  */
 import { rename, writeFile } from 'node:fs/promises';
+import type { NetworkLink } from '../host/network-link.js';
 import type { Service } from '../host/service.js';
 import { LATENCY_BOUNDS } from '../vl1/latency.js';
 import type { Peer } from '../vl1/peer.js';
@@ -193,6 +194,19 @@ function controllerFamilies(s: Service): string[] {
   ];
 }
 
+/** One sample per counter of each network. */
+function ofNetworks(
+  s: Service,
+  counters: (link: NetworkLink) => Readonly<Record<string, number>>,
+): Sample[] {
+  return [...s.links].flatMap(([nwid, link]) =>
+    Object.entries(counters(link)).map(([counter, value]) => ({
+      labels: { counter, network_id: networkIdText(nwid) },
+      value,
+    })),
+  );
+}
+
 function ownFamilies(s: Service): string[] {
   const udp = s.udp.counters;
   const events = {
@@ -219,12 +233,13 @@ function ownFamilies(s: Service): string[] {
       'netcon_stack',
       'gauge',
       "pools in use and drops of a network's TCP/IP stack, by name",
-      [...s.links].flatMap(([nwid, link]) =>
-        Object.entries(link.stackCounters()).map(([counter, value]) => ({
-          labels: { counter, network_id: networkIdText(nwid) },
-          value,
-        })),
-      ),
+      ofNetworks(s, (link) => link.stackCounters()),
+    ),
+    family(
+      'netcon_preload',
+      'gauge',
+      'sockets, listeners and ports that programs hold of a network, by name',
+      ofNetworks(s, (link) => link.preloadCounters()),
     ),
   ];
 }

@@ -33,7 +33,7 @@ export async function within<T>(
 
 /** One member of the network. */
 export class Member {
-  readonly service: TestService;
+  service: TestService;
   readonly name: string;
   readonly door: string;
   ip = '';
@@ -48,6 +48,11 @@ export class Member {
   /** What puts a program on the network. */
   get env(): NodeJS.ProcessEnv {
     return { LD_PRELOAD: LIBRARY, ZT_NC_NETWORK: this.door };
+  }
+
+  /** Starts a service that ended again, on the same home folder. */
+  async restart(): Promise<void> {
+    this.service = await new TestService(this.service.home, ['-p0']).ready();
   }
 
   async join(nwid: string): Promise<void> {
@@ -86,6 +91,7 @@ export class World {
   readonly folder = new HomeFolder();
   readonly nwid = `${testAddress(0)}${NETWORK.toString(16).padStart(6, '0')}`;
   readonly #services: TestService[] = [];
+  readonly #members: Member[] = [];
   root!: TestService;
   a!: Member;
   b!: Member;
@@ -134,6 +140,7 @@ export class World {
   /** A further member; with `user`, its service runs as that user, who alone may use its doors. */
   async member(name: string, identity: number, user?: string): Promise<Member> {
     const m = new Member(await this.#service(name, identity, ['-p0'], user), name, this.nwid);
+    this.#members.push(m);
     await m.join(this.nwid);
     return m;
   }
@@ -159,6 +166,7 @@ export class World {
   }
 
   async down(): Promise<void> {
+    for (const m of this.#members) await m.service.stop();
     for (const s of this.#services.reverse()) await s.stop();
     this.folder.remove();
   }

@@ -1,0 +1,315 @@
+/**
+ * Many connections, and programs and services that die at any moment: `node build/test/stress/main.js`.
+ *   --scale F    F times the full numbers (default 1; npm test runs none of it)
+ *   --seed N     of the random system calls (default 1)
+ *   --only TEXT  checks whose name contains it
+ *   --out FILE   writes docs/stress.md's figures as JSON, and the page beside it
+ * Runs in a network namespace of its own. Last line: `stress: N passed, N failed, N skipped`.
+ */
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { type Member, World, within } from '../apps/world.js';
+import { packageFile } from '../helpers/service.js';
+import { Tally } from '../helpers/tally.js';
+import { type Program, run, start } from '../preload/run.js';
+
+const INSIDE = 'NETCON_STRESS_INSIDE';
+const ECHO = packageFile('test/stress/echo.mjs');
+const PORT = 7;
+/** Calls of a whole run of the victim, about; later ones are runs that end by themselves. */
+const MOST_CALLS = 1_500;
+/** FIN_WAIT_2 and a closing peer take up to 20 s [5 section 6.1]. */
+const SETTLE_MS = 90_000;
+const HOLDERS = 5;
+
+function option(name: string, fallback: string): string {
+  const at = process.argv.indexOf(`--${name}`);
+  return at < 0 ? fallback : (process.argv[at + 1] ?? fallback);
+}
+
+const SCALE = Number(option('scale', '1'));
+const SEED = Number(option('seed', '1'));
+const tally = new Tally('stress');
+const figures: Record<string, string> = {};
+const scaled = (n: number): number => Math.max(1, Math.round(n * SCALE));
+
+/** What must be as it was when programs are gone: levels of the stack and of the doors, descriptors. */
+async function levels(m: Member): Promise<Record<string, number>> {
+  const text = (await m.service.request('GET', '/metrics')).text;
+  const out: Record<string, number> = {};
+  let remembered = 0;
+  const line = /^netcon_(stack|preload)\{counter="([^"]+)"[^}]*\} ([-+.e\d]+)$/gm;
+  for (const [, family, name, value] of text.matchAll(line)) {
+    if (name === 'remembered') remembered = Number(value);
+    const isLevel =
+      family === 'stack'
+        ? /Used$/.test(name!) && !/^(frames|heap)/.test(name!)
+        : !/remembered|[dD]rop/.test(name!);
+    if (isLevel) out[`${family} ${name}`] = Number(value);
+  }
+  // Errors and names of finished sockets are kept for a minute, on purpose [5 section 6.1].
+  out['preload sockets']! -= remembered;
+  if (Object.keys(out).length < 10) throw new Error('too few counters in /metrics');
+  out['descriptors'] = fs.readdirSync(`/proc/${m.service.child.pid}/fd`).length;
+  return out;
+}
+
+function different(before: Record<string, number>, now: Record<string, number>): string {
+  return Object.keys(before)
+    .filter((k) => now[k]! > before[k]!)
+    .map((k) => `${k} ${before[k]} -> ${now[k]}`)
+    .join(', ');
+}
+
+/** Waits until nothing is left of what came after `before`. */
+async function settled(m: Member, before: Record<string, number>): Promise<void> {
+  let last = '';
+  try {
+    await within(`${m.name} as before`, SETTLE_MS, async () => {
+      last = different(before, await levels(m));
+      if (last === '') return true;
+      await new Promise((r) => setTimeout(r, 200));
+      return undefined;
+    });
+  } catch {
+    throw new Error(`${m.name}: left behind: ${last}`);
+  }
+}
+
+const rssMiB = (m: Member): number =>
+  Number(
+    /VmRSS:\s+(\d+)/.exec(fs.readFileSync(`/proc/${m.service.child.pid}/status`, 'utf8'))![1],
+  ) / 1024;
+
+/** A program of echo.mjs whose lines can be waited for; not limited in time. */
+class Lines {
+  readonly child;
+  readonly #lines: string[] = [];
+  #errors = '';
+
+  constructor(on: Member, args: readonly string[]) {
+    this.child = spawn(process.execPath, [ECHO, ...args], {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      env: { ...process.env, ...on.env },
+    });
+    this.child.stderr.on('data', (d: Buffer) => {
+      this.#errors += d.toString();
+    });
+    createInterface({ input: this.child.stdout }).on('line', (l) => this.#lines.push(l));
+  }
+
+  async says(text: string, ms: number): Promise<void> {
+    await within(`"${text}" of echo.mjs`, ms, () => {
+      if (this.child.exitCode !== null && this.child.exitCode !== 0)
+        throw new Error(`echo.mjs ended: ${this.#errors.slice(-1_000)}`);
+      return this.#lines.some((l) => l.includes(text)) ? true : undefined;
+    });
+  }
+
+  async end(): Promise<void> {
+    if (this.child.exitCode !== null || this.child.signalCode !== null) return;
+    const gone = once(this.child, 'exit');
+    this.child.kill('SIGKILL');
+    await gone;
+  }
+}
+
+async function withServer<T>(on: Member, body: (server: Lines) => Promise<T>): Promise<T> {
+  const server = new Lines(on, ['serve', String(PORT)]);
+  try {
+    await server.says('serving', 20_000);
+    return await body(server);
+  } finally {
+    await server.end();
+  }
+}
+
+async function manyHeld(world: World): Promise<void> {
+  const { a, b } = world;
+  const count = scaled(10_000);
+  const each = Math.ceil(count / HOLDERS);
+  const before = [await levels(a), await levels(b)] as const;
+  const [memoryA, memoryB] = [rssMiB(a), rssMiB(b)];
+  await withServer(a, async () => {
+    const holders: Lines[] = [];
+    try {
+      for (let i = 0; i < HOLDERS; i++)
+        holders.push(new Lines(b, ['hold', a.ip, String(PORT), String(each)]));
+      await Promise.all(holders.map((h) => h.says(`held ${each}`, 300_000)));
+      for (const h of holders) h.child.stdin.write('again\n');
+      await Promise.all(holders.map((h) => h.says(`echoed ${each}`, 300_000)));
+      const [kibA, kibB] = [
+        ((rssMiB(a) - memoryA) * 1024) / (each * HOLDERS),
+        ((rssMiB(b) - memoryB) * 1024) / (each * HOLDERS),
+      ];
+      figures['connections held through one listener'] =
+        `${each * HOLDERS}, each echoed twice; memory of the services ${kibA.toFixed(1)} and ${kibB.toFixed(1)} KiB each`;
+    } finally {
+      for (const h of holders) await h.end();
+    }
+  });
+  await settled(a, before[0]);
+  await settled(b, before[1]);
+}
+
+async function manyShort(world: World): Promise<void> {
+  const { a, b } = world;
+  const count = scaled(100_000);
+  const warm = Math.max(1, Math.round(count / 10));
+  const before = [await levels(a), await levels(b)] as const;
+  await withServer(a, async () => {
+    const part = async (n: number): Promise<void> => {
+      const client = new Lines(b, ['short', a.ip, String(PORT), String(n), '16']);
+      try {
+        await client.says(`closed ${n}`, 60_000 + n * 20);
+      } finally {
+        await client.end();
+      }
+    };
+    await part(warm);
+    const [memoryA, memoryB] = [rssMiB(a), rssMiB(b)];
+    const from = performance.now();
+    await part(count - warm);
+    const perSecond = ((count - warm) * 1000) / (performance.now() - from);
+    figures['short connections in a row'] =
+      `${count}, ${perSecond.toFixed(0)} a second; memory of the services after the first tenth and at the end: ${memoryA.toFixed(0)} -> ${rssMiB(a).toFixed(0)} and ${memoryB.toFixed(0)} -> ${rssMiB(b).toFixed(0)} MiB`;
+  });
+  await settled(a, before[0]);
+  await settled(b, before[1]);
+}
+
+async function compile(dir: string, name: string): Promise<string> {
+  const out = path.join(dir, name);
+  const done = await run('gcc', ['-O1', '-Wall', '-o', out, packageFile(`test/stress/${name}.c`)]);
+  if (done.code !== 0) throw new Error(done.stderr);
+  return out;
+}
+
+async function killedPrograms(world: World): Promise<void> {
+  const { a, b } = world;
+  const dir = world.place('stress');
+  const [killer, victim] = [await compile(dir, 'killer'), await compile(dir, 'victim')];
+  const rounds = Math.max(1, Math.round(10 * SCALE));
+  const perRound = SCALE >= 0.1 ? 100 : Math.max(5, scaled(1_000));
+  let killed = 0;
+  await withServer(a, async () => {
+    const before = [await levels(a), await levels(b)] as const;
+    for (let i = 0; i < rounds; i++) {
+      const args = [String(SEED * 1_000 + i), String(perRound), String(MOST_CALLS)];
+      const program = start(killer, [...args, victim, b.ip, a.ip, String(PORT)], b.env);
+      const done = await program.finished;
+      const [, k] = /killed (\d+), whole/.exec(done.stdout) ?? [];
+      if (k === undefined) throw new Error(`killer: ${done.code ?? done.signal} ${done.stderr}`);
+      killed += Number(k);
+      await settled(b, before[1]);
+      await settled(a, before[0]);
+    }
+  });
+  figures['programs killed at random system calls'] =
+    `${rounds * perRound} runs, ${killed} killed (the others ended first), seed ${SEED}; stack, doors and descriptors of both services as before after each ${perRound}`;
+}
+
+/** What a blocked program meets when its service dies. */
+const WITNESS = `
+import socket, sys, time
+s = socket.create_connection((sys.argv[1], ${PORT}))
+s.sendall(b'x'); s.recv(1)
+print('ready', flush=True)
+t = time.monotonic()
+try:
+    print('end' if s.recv(1) == b'' else 'data', flush=True)
+except OSError as e:
+    print(e.errno, flush=True)
+try:
+    socket.create_connection((sys.argv[1], ${PORT}), 1)
+    print('connected', flush=True)
+except OSError as e:
+    print(e.errno, flush=True)
+`;
+const ECONNRESET = '104';
+
+async function killedService(world: World): Promise<void> {
+  const { a, b } = world;
+  const count = scaled(100);
+  await withServer(a, async () => {
+    for (let i = 0; i < count; i++) {
+      const witness: Program = b.start('python3', ['-c', WITNESS, a.ip]);
+      await within('the witness is connected', 30_000, () => {
+        if (witness.child.exitCode !== null) throw new Error(witness.output());
+        return witness.output().includes('ready') ? true : undefined;
+      });
+      await b.service.stop('SIGKILL');
+      const [, reset, refused] = (await witness.finished).stdout.trim().split('\n');
+      if (reset !== ECONNRESET || refused === 'connected')
+        throw new Error(`round ${i}: the program saw ${reset}, then ${refused}`);
+      await b.restart();
+      await within('a new connection', 60_000, async () => {
+        const script = `exec 3<>/dev/tcp/${a.ip}/${PORT}; echo hi >&3; read -t 5 -u 3 x; [ "$x" = hi ]`;
+        return (await b.run('bash', ['-c', script])).code === 0 ? true : undefined;
+      });
+    }
+  });
+  figures['service killed while programs run'] =
+    `${count} times: the blocked program got ECONNRESET, new sockets an error, and the restarted service served new ones`;
+}
+
+const CHECKS: readonly (readonly [string, (w: World) => Promise<void>])[] = [
+  ['connections held through one listener', manyHeld],
+  ['short connections in a row', manyShort],
+  ['programs killed at random system calls', killedPrograms],
+  ['service killed while programs run', killedService],
+];
+
+function enterNamespace(): never {
+  const flags = process.getuid?.() === 0 ? ['-n'] : ['-rn'];
+  const inner = [process.execPath, fileURLToPath(import.meta.url), ...process.argv.slice(2)];
+  const script = 'ip link set lo up && ulimit -n $(ulimit -Hn) && exec "$@"';
+  const done = spawnSync('unshare', [...flags, '--', '/bin/sh', '-c', script, 'sh', ...inner], {
+    stdio: 'inherit',
+    env: { ...process.env, [INSIDE]: '1' },
+  });
+  process.exit(done.status ?? 1);
+}
+
+const page = (): string => `# Stress
+
+Written by \`node build/test/stress/main.js --out docs/stress.json\`; do not edit. Two members of a network,
+services of one machine; programs under the preload. Figures are of a shared machine of two cores.
+
+| check | result |
+| --- | --- |
+${Object.entries(figures)
+  .map(([k, v]) => `| ${k} | ${v} |`)
+  .join('\n')}
+`;
+
+async function main(): Promise<void> {
+  if (!(SCALE > 0)) throw new Error(`--scale ${option('scale', '')}: a number above 0 is needed`);
+  if (process.env[INSIDE] === undefined) enterNamespace();
+  const out = option('out', '');
+  if (out !== '' && fs.existsSync(out))
+    Object.assign(figures, JSON.parse(fs.readFileSync(out, 'utf8')));
+  const world = new World();
+  try {
+    await world.up();
+    for (const [name, body] of CHECKS)
+      if (name.includes(option('only', '')))
+        await tally.check(name, async () => {
+          await body(world);
+          console.log(`     ${figures[name]}`);
+        });
+  } finally {
+    await world.down();
+  }
+  if (out !== '') {
+    fs.writeFileSync(out, `${JSON.stringify(figures, null, 1)}\n`);
+    fs.writeFileSync(out.replace(/\.json$/, '.md'), page());
+  }
+  tally.finish();
+}
+
+await main();
