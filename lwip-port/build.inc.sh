@@ -19,11 +19,11 @@ LWIP_WORK=build/lwip
 LWIP_KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 
 # lwIP's own files that the port uses; timeouts.c is replaced by port_time.c, and port_nd6.c includes
-# nd6.c.
+# nd6.c, port_ip6.c ip6.c.
 LWIP_CORE=(
 	def inet_chksum init ip mem memp netif pbuf raw stats tcp tcp_in tcp_out udp
 	ipv4/etharp ipv4/icmp ipv4/ip4 ipv4/ip4_addr ipv4/ip4_frag
-	ipv6/ethip6 ipv6/icmp6 ipv6/inet6 ipv6/ip6 ipv6/ip6_addr ipv6/ip6_frag
+	ipv6/ethip6 ipv6/icmp6 ipv6/inet6 ipv6/ip6_addr ipv6/ip6_frag
 )
 
 # Prints the Debian archive's address as the machine's own apt configuration has it. $@: apt options.

@@ -109,6 +109,10 @@ u32_t port_udp_queued(void);
 void port_udp_unreachable(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote,
 			  u16_t remote_port, u16_t code);
 
+/* --- port_group.c --- */
+/* Whether a multicast packet is for us. */
+int port_group_joined(const ip_addr_t *group);
+
 /* --- port_icmp.c --- */
 void port_icmp_init(void);
 

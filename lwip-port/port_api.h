@@ -31,6 +31,7 @@
 #define PORT_CONNS_MAX	 24576 /* connections, TIME_WAIT included; below 1 << PORT_INDEX_BITS */
 #define PORT_LISTENS_MAX 1024
 #define PORT_UDPS_MAX	 4096
+#define PORT_GROUPS_MAX	 256 /* joined multicast groups of both families */
 #define PORT_INDEX_BITS	 15
 #define PORT_NEVER	 0xffffffffu
 
@@ -45,6 +46,17 @@
 #define PORT_PLACE_OPEN	     4
 #define PORT_PLACE_DATAGRAM  5
 #define PORT_ERR(place, err) (-(((place) << 8) | -(int)(err)))
+
+/*
+ * How a datagram is sent: a word of flags with a TTL (hop limit) in bits 8 to 15 and a TOS (traffic
+ * class) in bits 16 to 23. Without a flag the stack decides.
+ */
+#define PORT_HOW_SOURCE	   1 /* io.local.ip is the source */
+#define PORT_HOW_TTL	   2
+#define PORT_HOW_TOS	   4
+#define PORT_HOW_LOOP	   8 /* a multicast or broadcast comes back to our own sockets too */
+#define PORT_HOW_TTL_SHIFT 8
+#define PORT_HOW_TOS_SHIFT 16
 
 struct port_endpoint {
 	uint8_t ip[16]; /* IPv4 in the first 4 bytes */
@@ -75,8 +87,9 @@ enum port_event_kind {
 	PORT_EV_DATA, /* a = address, b = length; borrowed until the next port_events() */
 	PORT_EV_SENT, /* a = bytes acknowledged since the last one; 0 = memory is available again */
 	PORT_EV_FIN,  /* after all data */
-	PORT_EV_ERROR,	  /* a = PORT_ERR(place, err); the handle is dead */
-	PORT_EV_DATAGRAM, /* as DATA; remote = sender, local = addressed to, c = ttl | tos << 8 */
+	PORT_EV_ERROR, /* a = PORT_ERR(place, err); the handle is dead */
+	/* As DATA; remote = sender, local = addressed to, c = ttl | tos << 8 | port's own << 16. */
+	PORT_EV_DATAGRAM,
 	PORT_EV_UNREACHABLE, /* UDP: a = ICMP type << 8 | code; remote = where it was sent to */
 	PORT_EV_ECHO,	     /* as DATAGRAM; a, b = the ICMP message, handle = 0, c |= id << 16 */
 };
@@ -134,6 +147,8 @@ struct port_tcp_info {
 	X(dropSynBacklog, "SYN dropped because the queue of the listener is full")                 \
 	X(dropSynTable, "SYN dropped because the connection table is full")                        \
 	X(dropUdpQueue, "datagram dropped because the queue of the socket is full")                \
+	X(dropGroup, "multicast packet of a group that nobody joined")                             \
+	X(udpRefused, "datagrams answered with port unreachable because the user wanted none")     \
 	X(timeWaitReused, "TIME_WAIT ended early by a new SYN")                                    \
 	X(timeWaitEvicted, "TIME_WAIT ended early to bound the list")                              \
 	X(arpRecv, "ARP packets received")                                                         \
@@ -312,8 +327,16 @@ int32_t port_tcp_listen_name(double now, uint32_t handle);
 /** port_udp_open() - At io.local; handle or error */
 int32_t port_udp_open(double now, uint32_t reuse);
 
-/** port_udp_send() - data[0..len) to io.remote; 0 or error */
-int32_t port_udp_send(double now, uint32_t handle, uint32_t len);
+/** port_udp_send() - data[0..len) to io.remote; `how`: PORT_HOW_*; 0 or error */
+int32_t port_udp_send(double now, uint32_t handle, uint32_t len, uint32_t how);
+
+/**
+ * port_udp_refuse() - Answer a DATAGRAM event with "port unreachable"
+ * @index:	Of the event in the current batch
+ *
+ * Nothing is sent about a multicast or broadcast.
+ */
+void port_udp_refuse(double now, uint32_t index);
 
 /** port_udp_close() - Close a socket; datagrams waiting are dropped */
 void port_udp_close(double now, uint32_t handle);
@@ -321,13 +344,25 @@ void port_udp_close(double now, uint32_t handle);
 /** port_udp_name() - Fill io.local; 1, or 0 for a dead handle */
 int32_t port_udp_name(double now, uint32_t handle);
 
+/* --- port_group.c ----------------------------------------------------------------------------- */
+
+/** port_group_join() - Take in packets to the multicast group io.remote; 1, 0 if the table is full
+ */
+int32_t port_group_join(double now);
+
+/** port_group_leave() - Stop taking them in */
+void port_group_leave(double now);
+
 /* --- port_icmp.c ------------------------------------------------------------------------------ */
 
 /** port_echo_open() - Deliver echo replies with this identifier as ECHO events; 1, 0 if taken */
 int32_t port_echo_open(double now, uint32_t family, uint32_t id);
 
-/** port_echo_send() - ICMP echo request data[0..len) (type 8 or 128, id set) to io.remote */
-int32_t port_echo_send(double now, uint32_t len);
+/**
+ * port_echo_send() - ICMP echo request data[0..len) (type 8 or 128, id set) to io.remote
+ * @how:	PORT_HOW_*
+ */
+int32_t port_echo_send(double now, uint32_t len, uint32_t how);
 
 /** port_echo_close() - Stop delivering replies with this identifier */
 void port_echo_close(double now, uint32_t family, uint32_t id);

@@ -293,6 +293,18 @@ static void list_for(const u8_t *tcp, u32_t len, const ip_addr_t *src, const ip_
 	list(c);
 }
 
+/* A multicast packet of a group that nobody here joined; lwIP without IGMP takes all. */
+static int is_foreign_group(const u8_t *ip, u32_t len)
+{
+	ip_addr_t dst;
+
+	if (len < IP_HLEN || (ip[16] & 0xf0) != 0xe0)
+		return 0;
+	memset(&dst, 0, sizeof(dst));
+	memcpy(&ip_2_ip4(&dst)->addr, ip + 16, 4);
+	return !port_group_joined(&dst);
+}
+
 int port_hook_ip4_input(struct pbuf *p)
 {
 	const u8_t *ip = p->payload;
@@ -301,6 +313,11 @@ int port_hook_ip4_input(struct pbuf *p)
 	ip_addr_t src;
 	ip_addr_t dst;
 
+	if (is_foreign_group(ip, p->len)) {
+		PORT_COUNT(dropGroup);
+		pbuf_free(p);
+		return 1;
+	}
 	if (p->len < hlen || hlen < IP_HLEN || ip[9] != IP_PROTO_TCP || (offset & IP_OFFMASK) != 0)
 		return 0;
 	memset(&src, 0, sizeof(src));

@@ -235,14 +235,32 @@ void PORT_EXPORT(port_echo_close)(double now, uint32_t family, uint32_t id)
 		owned[v6][id / 32] &= ~(1u << (id % 32));
 }
 
-static err_t send(const ip_addr_t *to, u32_t len)
+static void set_header(struct raw_pcb *raw, u32_t how)
 {
+	u8_t ttl = how & PORT_HOW_TTL ? (u8_t)(how >> PORT_HOW_TTL_SHIFT) : RAW_TTL;
+
+	raw->ttl = ttl;
+	raw_set_multicast_ttl(raw, ttl);
+	raw->tos = how & PORT_HOW_TOS ? (u8_t)(how >> PORT_HOW_TOS_SHIFT) : 0;
+}
+
+static err_t send(const ip_addr_t *to, u32_t len, u32_t how)
+{
+	struct raw_pcb *raw = IP_IS_V6(to) ? raw6 : raw4;
+	struct netif *netif;
 	struct pbuf *p;
+	ip_addr_t src;
 	u8_t *icmp;
 	u16_t sum;
 	err_t err;
 
-	if (!port_route(to, NULL))
+	if (!port_route(to, &src))
+		return ERR_RTE;
+	if ((how & PORT_HOW_SOURCE) &&
+	    (port_from_endpoint(&io.local, &src) != 0 || IP_IS_V6(&src) != IP_IS_V6(to)))
+		return ERR_VAL;
+	netif = ip_route(&src, to);
+	if (netif == NULL)
 		return ERR_RTE;
 	p = port_heap_tx_ok() ? pbuf_alloc(PBUF_IP, (u16_t)len, PBUF_RAM) : NULL;
 	if (p == NULL)
@@ -254,12 +272,13 @@ static err_t send(const ip_addr_t *to, u32_t len)
 		sum = inet_chksum(icmp, (u16_t)len);
 		memcpy(icmp + 2, &sum, 2);
 	}
-	err = raw_sendto(IP_IS_V6(to) ? raw6 : raw4, p, to);
+	set_header(raw, how);
+	err = raw_sendto_if_src(raw, p, to, netif, &src);
 	pbuf_free(p);
 	return err;
 }
 
-int32_t PORT_EXPORT(port_echo_send)(double now, uint32_t len)
+int32_t PORT_EXPORT(port_echo_send)(double now, uint32_t len, uint32_t how)
 {
 	ip_addr_t to;
 	err_t err;
@@ -269,6 +288,6 @@ int32_t PORT_EXPORT(port_echo_send)(double now, uint32_t len)
 	    len < ECHO_LEN || len > (IP_IS_V6(&to) ? ECHO6_MAX : ECHO4_MAX) ||
 	    io.data[0] != (IP_IS_V6(&to) ? ECHO6_REQUEST : ECHO4_REQUEST) || io.data[1] != 0)
 		return PORT_ERR(PORT_PLACE_DATAGRAM, ERR_VAL);
-	err = send(&to, len);
+	err = send(&to, len, how);
 	return err == ERR_OK ? 0 : PORT_ERR(PORT_PLACE_DATAGRAM, err);
 }

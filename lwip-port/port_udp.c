@@ -7,6 +7,8 @@
  */
 #include "port.h"
 
+#include "lwip/icmp.h"
+#include "lwip/icmp6.h"
 #include "lwip/ip.h"
 #include "lwip/mem.h"
 #include "lwip/udp.h"
@@ -25,7 +27,8 @@ struct datagram {
 	ip_addr_t remote;
 	ip_addr_t local;
 	u16_t remote_port;
-	u16_t icmp; /* type << 8 | code of an error */
+	u16_t icmp;    /* type << 8 | code of an error */
+	u16_t headers; /* bytes of IP headers before the UDP header */
 	u8_t ttl;
 	u8_t tos;
 };
@@ -146,6 +149,7 @@ static void on_recv(void *arg, struct udp_pcb *pcb, struct pbuf *p, const ip_add
 		ip_addr_copy(d->remote, *addr);
 		ip_addr_copy(d->local, *ip_current_dest_addr());
 		d->remote_port = port;
+		d->headers = ip_current_header_tot_len();
 		header_fields(d);
 		if (push(s, d))
 			return;
@@ -185,16 +189,15 @@ static int payload(struct port_event *ev, struct pbuf *p)
 
 	ev->b = p->tot_len;
 	if (p->next == NULL) {
-		ev->a = (u32_t)(uintptr_t)p->payload;
-		port_ring_keep(ev, p);
-		return 1;
+		to = p->payload;
+	} else {
+		to = port_ring_stage(p->tot_len);
+		if (to == NULL)
+			return 0;
+		pbuf_copy_partial(p, to, p->tot_len, 0);
 	}
-	to = port_ring_stage(p->tot_len);
-	if (to == NULL)
-		return 0;
-	pbuf_copy_partial(p, to, p->tot_len, 0);
 	ev->a = (u32_t)(uintptr_t)to;
-	pbuf_free(p);
+	port_ring_keep(ev, p); /* its headers too, for port_udp_refuse() */
 	return 1;
 }
 
@@ -211,7 +214,7 @@ int port_udp_fill(struct source *src)
 			return 0;
 		port_to_endpoint(&ev->remote, &d->remote, d->remote_port);
 		port_to_endpoint(&ev->local, &d->local, s->pcb->local_port);
-		ev->c = (u32_t)d->ttl | (u32_t)d->tos << 8;
+		ev->c = (u32_t)d->ttl | (u32_t)d->tos << 8 | (u32_t)d->headers << 16;
 		if (d->p == NULL) {
 			ev->a = d->icmp;
 		} else {
@@ -285,12 +288,43 @@ int32_t PORT_EXPORT(port_udp_open)(double now, uint32_t reuse)
 	return (int)s->handle;
 }
 
-static err_t send(struct socket *s, const ip_addr_t *to, u32_t len)
+/* The source address of a datagram: as told, as bound, or of the way to `to`. */
+static err_t choose_source(const struct udp_pcb *pcb, const ip_addr_t *to, u32_t how,
+			   ip_addr_t *src)
 {
-	struct pbuf *p;
-	err_t err;
+	if (!port_route(to, src))
+		return ERR_RTE;
+	if (how & PORT_HOW_SOURCE) {
+		if (port_from_endpoint(&io.local, src) != 0 || IP_IS_V6(src) != IP_IS_V6(to))
+			return ERR_VAL;
+	} else if (!ip_addr_isany(&pcb->local_ip) && !ip_addr_ismulticast(&pcb->local_ip)) {
+		if (IP_IS_V6(&pcb->local_ip) != IP_IS_V6(to))
+			return ERR_VAL;
+		ip_addr_copy(*src, pcb->local_ip);
+	}
+	return ERR_OK;
+}
 
-	if (!port_route(to, NULL))
+static void set_header(struct udp_pcb *pcb, u32_t how)
+{
+	u8_t ttl = how & PORT_HOW_TTL ? (u8_t)(how >> PORT_HOW_TTL_SHIFT) : UDP_TTL;
+
+	pcb->ttl = ttl;
+	udp_set_multicast_ttl(pcb, ttl);
+	pcb->tos = how & PORT_HOW_TOS ? (u8_t)(how >> PORT_HOW_TOS_SHIFT) : 0;
+}
+
+static err_t send(struct socket *s, const ip_addr_t *to, u32_t len, u32_t how)
+{
+	struct netif *netif;
+	struct pbuf *p;
+	ip_addr_t src;
+	err_t err = choose_source(s->pcb, to, how, &src);
+
+	if (err != ERR_OK)
+		return err;
+	netif = ip_route(&src, to);
+	if (netif == NULL)
 		return ERR_RTE;
 	if (!port_heap_tx_ok())
 		return ERR_MEM;
@@ -298,12 +332,15 @@ static err_t send(struct socket *s, const ip_addr_t *to, u32_t len)
 	if (p == NULL)
 		return ERR_MEM;
 	memcpy(p->payload, io.data, len);
-	err = udp_sendto(s->pcb, p, to, io.remote.port);
+	if ((how & PORT_HOW_LOOP) && (ip_addr_ismulticast(to) || ip_addr_isbroadcast(to, netif)))
+		p->flags |= PBUF_FLAG_MCASTLOOP;
+	set_header(s->pcb, how);
+	err = udp_sendto_if_src(s->pcb, p, to, io.remote.port, netif, &src);
 	pbuf_free(p);
 	return err;
 }
 
-int32_t PORT_EXPORT(port_udp_send)(double now, uint32_t handle, uint32_t len)
+int32_t PORT_EXPORT(port_udp_send)(double now, uint32_t handle, uint32_t len, uint32_t how)
 {
 	struct socket *s = socket_of(handle);
 	ip_addr_t to;
@@ -316,8 +353,46 @@ int32_t PORT_EXPORT(port_udp_send)(double now, uint32_t handle, uint32_t len)
 		return PORT_ERR(PORT_PLACE_DATAGRAM, ERR_VAL);
 	if (ip_addr_isany(&to))
 		ip_addr_set_loopback(IP_IS_V6(&to), &to);
-	err = send(s, &to, len);
+	err = send(s, &to, len, how);
 	return err == ERR_OK ? 0 : PORT_ERR(PORT_PLACE_DATAGRAM, err);
+}
+
+/* lwIP answers to the packet "being received"; this one was a little earlier. */
+static void unreachable6(struct pbuf *p, const ip_addr_t *from, const ip_addr_t *to)
+{
+	struct netif *netif = ip6_route(ip_2_ip6(to), ip_2_ip6(from));
+
+	if (netif == NULL)
+		return;
+	ip_data.current_netif = netif;
+	ip_addr_copy(ip_data.current_iphdr_src, *from);
+	ip_addr_copy(ip_data.current_iphdr_dest, *to);
+	icmp6_dest_unreach(p, ICMP6_DUR_PORT);
+	ip_data.current_netif = NULL;
+	ip_addr_set_zero(&ip_data.current_iphdr_src);
+	ip_addr_set_zero(&ip_data.current_iphdr_dest);
+}
+
+void PORT_EXPORT(port_udp_refuse)(double now, uint32_t index)
+{
+	struct port_event *ev = &io.events[index];
+	struct pbuf *p;
+	ip_addr_t from;
+	ip_addr_t to;
+
+	port_enter(now);
+	if (index >= io.event_count || ev->kind != PORT_EV_DATAGRAM || ev->owner == 0)
+		return;
+	p = (struct pbuf *)(uintptr_t)ev->owner;
+	if (port_from_endpoint(&ev->remote, &from) != 0 ||
+	    port_from_endpoint(&ev->local, &to) != 0 || !port_addr_is_local(&to) ||
+	    pbuf_header_force(p, (s16_t)((ev->c >> 16) + UDP_HLEN)) != 0)
+		return;
+	PORT_COUNT(udpRefused);
+	if (IP_IS_V6(&to))
+		unreachable6(p, &from, &to);
+	else
+		icmp_dest_unreach(p, ICMP_DUR_PORT);
 }
 
 void PORT_EXPORT(port_udp_close)(double now, uint32_t handle)

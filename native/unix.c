@@ -5,6 +5,7 @@
 #include "io.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -12,6 +13,36 @@
 #include <unistd.h>
 
 #define MAX_PASSED 8
+
+static socklen_t length_of(struct bytes name)
+{
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + name.len);
+}
+
+/* connectRecords(name: Uint8Array): fd. EAGAIN: the queue of the listener is full. */
+static napi_value connectRecords(napi_env env, napi_callback_info info)
+{
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	struct args a;
+	struct bytes name;
+	int fd;
+
+	args_take(&a, env, info);
+	name = args_bytes(&a);
+	if (args_failed(&a, "connectRecords(name)"))
+		return NULL;
+	if (name.len == 0 || name.len >= sizeof(un.sun_path))
+		return from_int(env, -ENAMETOOLONG);
+	memcpy(un.sun_path, name.data, name.len);
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && connect(fd, (struct sockaddr *)&un, length_of(name)) < 0) {
+		int e = errno;
+
+		close(fd);
+		return from_int(env, -e);
+	}
+	return from_rc(env, fd);
+}
 
 /* listenRecords(name: Uint8Array, backlog): fd. A name that begins with NUL is abstract. */
 static napi_value listenRecords(napi_env env, napi_callback_info info)
@@ -32,9 +63,7 @@ static napi_value listenRecords(napi_env env, napi_callback_info info)
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return from_rc(env, fd);
-	if (bind(fd, (struct sockaddr *)&un,
-		 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + name.len)) < 0 ||
-	    listen(fd, backlog) < 0) {
+	if (bind(fd, (struct sockaddr *)&un, length_of(name)) < 0 || listen(fd, backlog) < 0) {
 		int e = errno;
 
 		close(fd);
@@ -237,15 +266,34 @@ static napi_value receive(napi_env env, napi_callback_info info)
 	return from_rc(env, n);
 }
 
+/* isHungUp(fd): 1 when both directions are over, that is when the peer has closed; else 0. */
+static napi_value isHungUp(napi_env env, napi_callback_info info)
+{
+	struct pollfd p = {.events = 0};
+	struct args a;
+	int rc;
+
+	args_take(&a, env, info);
+	p.fd = args_int(&a);
+	if (args_failed(&a, "isHungUp(fd)"))
+		return NULL;
+	rc = poll(&p, 1, 0);
+	if (rc < 0)
+		return from_rc(env, rc);
+	return from_int(env, (p.revents & POLLHUP) != 0);
+}
+
 napi_status register_unix(napi_env env, napi_value exports)
 {
 	napi_property_descriptor functions[] = {
 		FUNCTION(listenRecords),
+		FUNCTION(connectRecords),
 		{"accept", NULL, accept_fd, NULL, NULL, NULL, napi_enumerable, NULL},
 		{"close", NULL, close_fd, NULL, NULL, NULL, napi_enumerable, NULL},
 		FUNCTION(peerName),
 		FUNCTION(credentials),
 		FUNCTION(pair),
+		FUNCTION(isHungUp),
 		{"send", NULL, send_record, NULL, NULL, NULL, napi_enumerable, NULL},
 		FUNCTION(receive),
 	};

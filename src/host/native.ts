@@ -31,6 +31,8 @@ export interface Native {
 
   /** Listens with SOCK_SEQPACKET; a name that begins with NUL is abstract. @returns descriptor. */
   listenRecords(name: Uint8Array, backlog: number): number;
+  /** Connects to what `listenRecords` listens on. @returns descriptor. */
+  connectRecords(name: Uint8Array): number;
   accept(fd: number): number;
   close(fd: number): number;
   /** @returns length of the peer's name, NUL of an abstract one included. */
@@ -42,6 +44,9 @@ export interface Native {
   send(fd: number, record: Uint8Array, passed: number): number;
   /** @returns the record's length even where it was cut; 0: the peer is gone or the record empty. */
   receive(fd: number, into: Uint8Array, passed: Uint32Array): number;
+
+  /** 1 when the peer has closed, also while records of it still wait; else 0. */
+  isHungUp(fd: number): number;
 
   udpOpen(family: 4 | 6, ip: Uint8Array, port: number, bufferLen: number, gro: number): number;
   udpPort(fd: number): number;

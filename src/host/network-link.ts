@@ -143,6 +143,7 @@ export class NetworkLink {
       stack: this.#stack,
       config: () => this.#stackConfig,
       kick: () => this.#service.loop.touch(this.nwid),
+      regroup: () => this.#service.loop.regroup(this.nwid),
       now: readClock,
       failed: (e) => this.stackFailed(e),
       log: (line) => this.#service.log('warning', line),

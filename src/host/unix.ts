@@ -4,7 +4,8 @@
  *
  * Owns every descriptor of the view. The state machine is in src/preload; this file only moves
  * bytes and ends. Two doors lead to it: the path `HOME/nc_<nwid>`, mode 0600, and an abstract name
- * for programs that changed user or root, where a HELLO must carry the key of `<path>.key`.
+ * for programs that changed user or root, where a HELLO must carry the key of `<path>.key`. With
+ * the addon there are two more for datagram sockets (records.ts), and peers are known by user.
  *
  * Reading uses net.Socket's `onread`, the only form that stops exactly. Output of one turn of the
  * loop is collected per stream and leaves in one write on the next tick.
@@ -20,6 +21,8 @@ import { PreloadView } from '../preload/view.js';
 import type { StreamPort } from '../preload/vsockets.js';
 import type { Stack, StackConfig } from '../stack/stack.js';
 import { PooledEntropy } from './entropy.js';
+import { loadNative, type Native } from './native.js';
+import { RecordDoor, userOf } from './records.js';
 
 /** [5 section 5.1] longest path; sun_path has 108 bytes. */
 const PATH_MAX = 104;
@@ -55,6 +58,10 @@ export interface PreloadDoorOptions {
   readonly failed?: (error: unknown) => void;
   /** Name of the virtual interface; default derived from the network id. */
   readonly interfaceName?: string;
+  /** The groups that the stack listens to changed. */
+  readonly regroup?: () => void;
+  /** The addon; default: loaded, unless NETCON_IO=dgram says that there is none. */
+  readonly native?: Native | undefined;
 }
 
 /** Fields of net.Socket that moving a connection to an `onread` socket needs. */
@@ -216,6 +223,8 @@ export class PreloadDoor {
   readonly view: PreloadView;
   readonly #options: PreloadDoorOptions;
   readonly #servers: net.Server[] = [];
+  readonly #native: Native | undefined;
+  readonly #records: RecordDoor | undefined;
   readonly #streams = new Set<UnixStream>();
   /** A plain Uint8Array: the view's `slice` must copy, which Buffer's does not. */
   readonly #readBuffer = new Uint8Array(CHUNK_LEN);
@@ -234,6 +243,7 @@ export class PreloadDoor {
     }
     this.#options = options;
     const entropy = new PooledEntropy();
+    this.#native = 'native' in options ? options.native : installedNative();
     this.view = new PreloadView({
       nwid: options.nwid,
       stack: options.stack,
@@ -244,7 +254,21 @@ export class PreloadDoor {
       hostName: os.hostname(),
       pid: process.pid,
       wake: () => this.#arm(),
+      hasRecords: this.#native !== undefined,
+      hasCredentials: this.#native !== undefined,
+      ...(options.regroup === undefined ? {} : { regroup: options.regroup }),
       ...(options.interfaceName === undefined ? {} : { interfaceName: options.interfaceName }),
+    });
+    if (this.#native !== undefined) this.#records = this.#newRecords(this.#native);
+  }
+
+  #newRecords(native: Native): RecordDoor {
+    return new RecordDoor({
+      native,
+      open: (port, caller) => this.view.openRecords(port, caller),
+      guard: (act) => this.guard(act),
+      touched: () => this.touched(),
+      log: this.#options.log,
     });
   }
 
@@ -252,28 +276,52 @@ export class PreloadDoor {
   async listen(): Promise<void> {
     const { path, nwid } = this.#options;
     await removeStaleSocket(path);
-    const random = new Uint8Array(8);
-    randomFillSync(random);
-    const name = `ztnc-svc/${nwid.toString(16).padStart(16, '0')}/${toHex(random)}`;
+    const name = abstractName(nwid);
     await this.#openServer(`\0${name}`, true);
     await this.#openServer(path, false);
     fs.chmodSync(path, 0o600);
-    writeKeyFile(`${path}.key`, `${toHex(this.view.key)}\n${name}\n\n`);
+    const records = this.#listenRecords();
+    writeKeyFile(`${path}.key`, `${toHex(this.view.key)}\n${name}\n${records}\n`);
+  }
+
+  /** Opens the doors for records. @returns the abstract one's name, empty without the addon. */
+  #listenRecords(): string {
+    const { path, nwid } = this.#options;
+    const file = `${path}.dg`;
+    removeSocketFile(file);
+    if (this.#records === undefined) return '';
+    const name = abstractName(nwid);
+    const umask = process.umask(0o177);
+    try {
+      this.#listenRecord(file, file, false);
+    } finally {
+      process.umask(umask);
+    }
+    fs.chmodSync(file, 0o600);
+    this.#listenRecord(`\0${name}`, name, true);
+    return name;
+  }
+
+  #listenRecord(address: string, shown: string, needsKey: boolean): void {
+    const result = this.#records!.listen(address, needsKey);
+    if (result < 0) {
+      throw new PreloadDoorError('ERR_LISTEN', `cannot listen on ${shown}: errno ${-result}`);
+    }
   }
 
   /** Closes every connection and removes the files. */
   async close(): Promise<void> {
     this.guard(() => this.view.close());
     for (const s of [...this.#streams]) s.destroy();
+    this.#records?.close();
     clearTimeout(this.#timer);
     this.#timer = undefined;
     await Promise.all(
       this.#servers.map((s) => new Promise<void>((resolve) => s.close(() => resolve()))),
     );
     this.#servers.length = 0;
-    for (const file of [this.#options.path, `${this.#options.path}.key`]) {
-      fs.rmSync(file, { force: true });
-    }
+    const { path } = this.#options;
+    for (const file of [path, `${path}.key`, `${path}.dg`]) fs.rmSync(file, { force: true });
     this.#options.kick();
   }
 
@@ -351,10 +399,16 @@ export class PreloadDoor {
   }
 
   #accept(first: net.Socket, needsKey: boolean): void {
+    const uid = this.#userOf(first);
     const stream = new UnixStream(this, first, this.#readBuffer);
     this.#streams.add(stream);
-    stream.connection = this.view.open(stream, needsKey);
+    stream.connection = this.view.open(stream, { needsKey, uid });
     stream.setReading(true);
+  }
+
+  #userOf(socket: net.Socket): number | undefined {
+    const { fd } = (socket as unknown as { _handle: { readonly fd: number } })._handle;
+    return this.#native === undefined || fd < 0 ? undefined : userOf(this.#native, fd);
   }
 
   #arm(): void {
@@ -393,6 +447,29 @@ export class PreloadDoor {
       return '';
     }
   }
+}
+
+/** The addon, unless it is missing or NETCON_IO=dgram asks for doing without. */
+function installedNative(): Native | undefined {
+  const native = process.env['NETCON_IO'] === 'dgram' ? '' : loadNative();
+  return typeof native === 'string' ? undefined : native;
+}
+
+/** A name that nobody can have taken before: the path of the key file tells it. */
+function abstractName(nwid: bigint): string {
+  const random = new Uint8Array(8);
+  randomFillSync(random);
+  return `ztnc-svc/${nwid.toString(16).padStart(16, '0')}/${toHex(random)}`;
+}
+
+/** Removes a socket file whose service is known to be gone. */
+function removeSocketFile(file: string): void {
+  const stat = fs.lstatSync(file, { throwIfNoEntry: false });
+  if (stat === undefined) return;
+  if (!stat.isSocket()) {
+    throw new PreloadDoorError('ERR_PATH_NOT_SOCKET', `${file} exists and is not a socket`);
+  }
+  fs.rmSync(file, { force: true });
 }
 
 /** Removes the socket file of a service that is gone; refuses anything else. */

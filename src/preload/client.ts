@@ -18,6 +18,7 @@ import {
   REQUEST_LEN,
   type Welcome,
 } from './protocol.js';
+import type { Caller } from './record-client.js';
 import type { Request } from './requests.js';
 import type { StreamPort, VirtualSocket } from './vsockets.js';
 
@@ -27,18 +28,18 @@ export interface ClientHost {
   /** The key a HELLO must carry on the abstract door. */
   readonly key: Uint8Array;
   /** Timer: the HELLO is due [5 section 13, 5 s]. */
-  armHello(client: PreloadConnection): DelayEntry<PreloadConnection>;
+  armHello(client: { helloExpired(): void }): DelayEntry<{ helloExpired(): void }>;
   /** Whether one more control connection is allowed. */
-  mayControl(): boolean;
+  mayControl(uid: number | undefined): boolean;
   /** The socket of a HELLO of kind 2 or 3; undefined refuses the connection. */
-  attach(hello: Hello, port: StreamPort): VirtualSocket | undefined;
+  attach(hello: Hello, port: StreamPort, caller: Caller): VirtualSocket | undefined;
   /** `socket` is registered and has got the bytes that followed its HELLO. */
   attached(socket: VirtualSocket): void;
   request(request: Request): void;
   /** The connection is over, or has become the stream of a socket. */
   forget(client: PreloadConnection): void;
   /** A control connection that `mayControl` admitted is over. */
-  controlClosed(): void;
+  controlClosed(uid: number | undefined): void;
 }
 
 /** [5 section 13] replies that a client leaves unread. */
@@ -49,20 +50,27 @@ const EMPTY = new Uint8Array(0);
 export class PreloadConnection {
   readonly #host: ClientHost;
   readonly #port: StreamPort;
-  readonly #needsKey: boolean;
+  readonly #caller: Caller;
+  #knowsKey = false;
   #kind: 'hello' | 'control' | 'socket' | 'closed' = 'hello';
   #partial: Uint8Array = EMPTY;
   #socket: VirtualSocket | undefined;
-  #helloTimer: DelayEntry<PreloadConnection> | undefined;
+  #helloTimer: DelayEntry<{ helloExpired(): void }> | undefined;
   /** Called when the connection ends: withdraws what waits on its behalf. */
   readonly onClose = new Set<() => void>();
 
-  /** @param needsKey the connection came through the abstract door. */
-  constructor(host: ClientHost, port: StreamPort, needsKey: boolean) {
+  constructor(host: ClientHost, port: StreamPort, caller: Caller) {
     this.#host = host;
     this.#port = port;
-    this.#needsKey = needsKey;
+    this.#caller = caller;
     this.#helloTimer = host.armHello(this);
+  }
+
+  /** Whether requests of this connection may be about a socket of user `owner` [5 section 14]. */
+  mayUse(owner: number | undefined): boolean {
+    const { uid } = this.#caller;
+    if (uid === undefined || owner === undefined) return true;
+    return uid === owner || uid === 0 || this.#knowsKey;
   }
 
   get isControl(): boolean {
@@ -112,7 +120,7 @@ export class PreloadConnection {
   /** Closes a connection that is not a socket's stream. */
   close(): void {
     if (this.#kind === 'closed') return;
-    if (this.#kind === 'control') this.#host.controlClosed();
+    if (this.#kind === 'control') this.#host.controlClosed(this.#caller.uid);
     this.#kind = 'closed';
     this.#stopHelloTimer();
     this.#host.forget(this);
@@ -143,13 +151,13 @@ export class PreloadConnection {
   }
 
   #hasKey(hello: Hello): boolean {
-    if (!this.#needsKey) return true;
-    return hello.key !== undefined && equalBytes(hello.key, this.#host.key);
+    this.#knowsKey = hello.key !== undefined && equalBytes(hello.key, this.#host.key);
+    return this.#knowsKey || !this.#caller.needsKey;
   }
 
   #beginControl(hello: Hello, rest: Uint8Array): void {
     this.#port.write(emitWelcome(this.#host.welcome));
-    if (hello.major !== PROTO_MAJOR || !this.#host.mayControl()) {
+    if (hello.major !== PROTO_MAJOR || !this.#host.mayControl(this.#caller.uid)) {
       this.close();
       return;
     }
@@ -158,7 +166,7 @@ export class PreloadConnection {
   }
 
   #beginSocket(hello: Hello, rest: Uint8Array): void {
-    const socket = this.#host.attach(hello, this.#port);
+    const socket = this.#host.attach(hello, this.#port, this.#caller);
     if (socket === undefined) {
       this.close();
       return;

@@ -12,7 +12,8 @@ export type Errno =
   | 'ENOENT'
   | 'ENOPROTOOPT'
   | 'EOPNOTSUPP'
-  | 'EPERM';
+  | 'EPERM'
+  | 'EPIPE';
 
 const NUMBERS: Readonly<Record<Errno, number>> = {
   EPERM: 1,
@@ -24,6 +25,7 @@ const NUMBERS: Readonly<Record<Errno, number>> = {
   ENODEV: 19,
   EINVAL: 22,
   EMFILE: 24,
+  EPIPE: 32,
   EDESTADDRREQ: 89,
   EMSGSIZE: 90,
   ENOPROTOOPT: 92,

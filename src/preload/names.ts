@@ -18,7 +18,7 @@ const IFF_LOWER_UP = 0x10000;
 const LOOPBACK_MTU = 65536;
 /** [5 section 11] index 1 is lo; the virtual interface follows. */
 const LOOPBACK_INDEX = 1;
-const INTERFACE_INDEX = 2;
+export const INTERFACE_INDEX = 2;
 /** Ours: addresses of one name that are answered. */
 const ANSWERS_MAX = 64;
 

@@ -5,13 +5,18 @@
  * everything else is unreachable. The numbers of the other policies are part of the protocol, so
  * that a client asking for more is told what it got.
  */
-import type { IpBytes, Stack } from '../stack/stack.js';
+import type { InterfaceAddress, IpBytes, Stack } from '../stack/stack.js';
 
 export const Policy = { none: 0, loopback: 1, full: 2 } as const;
 
-export type Destination =
-  | { readonly kind: 'virtual'; readonly ip: IpBytes; readonly source: IpBytes }
-  | { readonly kind: 'unreachable' };
+export interface VirtualDestination {
+  readonly kind: 'virtual';
+  readonly ip: IpBytes;
+  /** Address that the stack would send from. */
+  readonly source: IpBytes;
+}
+
+export type Destination = VirtualDestination | { readonly kind: 'unreachable' };
 
 const UNREACHABLE: Destination = { kind: 'unreachable' };
 
@@ -24,6 +29,26 @@ export function isLoopback(ip: IpBytes): boolean {
   if (ip.length === 4) return ip[0] === 127;
   for (let i = 0; i < 15; i++) if (ip[i] !== 0) return false;
   return ip[15] === 1;
+}
+
+export function isMulticast(ip: IpBytes): boolean {
+  return ip.length === 4 ? (ip[0]! & 0xf0) === 0xe0 : ip[0] === 0xff;
+}
+
+/** 255.255.255.255, or the last address of a subnet of ours. */
+export function isBroadcast(addresses: readonly InterfaceAddress[], ip: IpBytes): boolean {
+  if (ip.length !== 4) return false;
+  const word = asWord(ip);
+  if (word === 0xffffffff) return true;
+  return addresses.some((a) => {
+    if (a.ip.length !== 4 || a.prefixLen >= 31) return false;
+    const hostBits = a.prefixLen === 0 ? 0xffffffff : 2 ** (32 - a.prefixLen) - 1;
+    return word === (asWord(a.ip) | hostBits) >>> 0;
+  });
+}
+
+function asWord(ip: IpBytes): number {
+  return ((ip[0]! << 24) | (ip[1]! << 16) | (ip[2]! << 8) | ip[3]!) >>> 0;
 }
 
 /** Linux connects to the loopback address of the family when asked for the unspecified one. */

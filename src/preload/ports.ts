@@ -20,6 +20,8 @@ export interface PortHolder {
   readonly v6Only: boolean;
   reuseAddr: boolean;
   reusePort: boolean;
+  /** User that SO_REUSEPORT is shared within; undefined = unknown, which counts as the same. */
+  readonly owner?: number | undefined;
   listening: boolean;
 }
 
@@ -35,7 +37,7 @@ function overlaps(a: PortHolder, b: PortHolder): boolean {
 }
 
 function mayShare(a: PortHolder, b: PortHolder): boolean {
-  if (a.reusePort && b.reusePort) return true;
+  if (a.reusePort && b.reusePort && a.owner === b.owner) return true;
   return a.reuseAddr && b.reuseAddr && !a.listening && !b.listening;
 }
 

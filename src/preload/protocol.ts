@@ -171,7 +171,7 @@ export function emitHello(hello: Omit<Hello, 'major' | 'minor'>, out: Uint8Array
   putKey(hello.connectionId, out, 24);
   v.setUint32(32, hello.pid, true);
   v.setUint8(36, hello.family);
-  v.setUint8(37, hello.family === 0 ? 0 : 1);
+  v.setUint8(37, hello.family === 0 ? 0 : hello.kind === HelloKind.datagram ? 2 : 1);
   v.setUint8(38, hello.protocol);
   v.setUint8(39, hello.policy);
   if (hello.key !== undefined) out.set(hello.key, 40);

@@ -27,7 +27,8 @@ import {
   ZTADDR_LEN,
   type ZtAddress,
 } from './protocol.js';
-import type { SocketHost, VirtualSocket } from './vsockets.js';
+import type { RequestTarget } from './target.js';
+import type { SocketHost } from './vsockets.js';
 
 export interface Request {
   readonly header: RequestHeader;
@@ -38,7 +39,7 @@ export interface Request {
 /** What requests may ask of the view. */
 export interface RequestHost extends SocketHost {
   readonly names: NameSources;
-  find(token: Token): VirtualSocket | undefined;
+  find(token: Token): RequestTarget | undefined;
 }
 
 interface Answer {
@@ -70,41 +71,41 @@ function int32Payload(...values: number[]): Uint8Array {
   return out;
 }
 
-function localPayload(socket: VirtualSocket): Uint8Array {
+function localPayload(socket: RequestTarget): Uint8Array {
   const out = new Uint8Array(ZTADDR_LEN);
   putEndpoint(socket.names.local, out, 0);
   return out;
 }
 
-type SocketOp = (socket: VirtualSocket, payload: Uint8Array, host: RequestHost) => Answer;
+type SocketOp = (socket: RequestTarget, payload: Uint8Array, host: RequestHost) => Answer;
 
-function bind(socket: VirtualSocket, payload: Uint8Array): Answer {
+function bind(socket: RequestTarget, payload: Uint8Array): Answer {
   const address = parseAddress(payload, 0);
   if (address === undefined || address.family === 0) return INVALID;
   const result = socket.bind(address, u32(payload, ZTADDR_LEN) ?? 0);
   return result === 0 ? { result, payload: localPayload(socket) } : { result };
 }
 
-function listen(socket: VirtualSocket, payload: Uint8Array): Answer {
+function listen(socket: RequestTarget, payload: Uint8Array): Answer {
   const backlog = i32(payload, 0);
   if (backlog === undefined) return INVALID;
   const result = socket.listen(backlog);
   return result === 0 ? { result, payload: localPayload(socket) } : { result };
 }
 
-function connect(socket: VirtualSocket, payload: Uint8Array): Answer {
+function connect(socket: RequestTarget, payload: Uint8Array): Answer {
   const address = parseAddress(payload, 0);
   return address === undefined ? INVALID : { result: socket.connect(address) };
 }
 
-function padded(socket: VirtualSocket, payload: Uint8Array): Answer {
+function padded(socket: RequestTarget, payload: Uint8Array): Answer {
   const count = u32(payload, 0);
   if (count === undefined) return INVALID;
   socket.padded(count);
   return DONE;
 }
 
-function names(socket: VirtualSocket): Answer {
+function names(socket: RequestTarget): Answer {
   const { state, local, peer } = socket.names;
   const payload = new Uint8Array(8 + 2 * ZTADDR_LEN);
   new DataView(payload.buffer).setUint32(0, state, true);
@@ -113,17 +114,17 @@ function names(socket: VirtualSocket): Answer {
   return { result: 0, payload };
 }
 
-function takeErr(socket: VirtualSocket, payload: Uint8Array): Answer {
+function takeErr(socket: RequestTarget, payload: Uint8Array): Answer {
   const peek = ((u32(payload, 0) ?? 0) & 1) !== 0;
   const errno = socket.takePendingError(peek);
   return { result: 0, payload: int32Payload(errno, socket.names.state) };
 }
 
-function eofInfo(socket: VirtualSocket): Answer {
+function eofInfo(socket: RequestTarget): Answer {
   return { result: 0, payload: int32Payload(socket.takePendingError(false)) };
 }
 
-function setOpt(socket: VirtualSocket, payload: Uint8Array): Answer {
+function setOpt(socket: RequestTarget, payload: Uint8Array): Answer {
   const level = i32(payload, 0);
   const name = i32(payload, 4);
   const len = u32(payload, 8);
@@ -132,7 +133,7 @@ function setOpt(socket: VirtualSocket, payload: Uint8Array): Answer {
   return { result: socket.setOption(level, name, payload.subarray(12, 12 + len)) };
 }
 
-function getOpt(socket: VirtualSocket, payload: Uint8Array): Answer {
+function getOpt(socket: RequestTarget, payload: Uint8Array): Answer {
   const level = i32(payload, 0);
   const name = i32(payload, 4);
   const max = u32(payload, 8);
@@ -146,13 +147,13 @@ function getOpt(socket: VirtualSocket, payload: Uint8Array): Answer {
   return { result: 0, payload: out };
 }
 
-function shutdown(socket: VirtualSocket, payload: Uint8Array): Answer {
+function shutdown(socket: RequestTarget, payload: Uint8Array): Answer {
   const how = i32(payload, 0);
   if (how === undefined || how < 0 || how > 2) return INVALID;
   return { result: socket.shutdown(how) };
 }
 
-function inherit(socket: VirtualSocket, payload: Uint8Array, host: RequestHost): Answer {
+function inherit(socket: RequestTarget, payload: Uint8Array, host: RequestHost): Answer {
   if (payload.length < 16) return INVALID;
   const old = host.find(tokenAt(payload, 0));
   return old === undefined ? DONE : { result: socket.inherit(old) };
@@ -244,7 +245,7 @@ export function answerError(request: Request, result: number): void {
   answer(request, { result });
 }
 
-function waitConnect(request: Request, socket: VirtualSocket): void {
+function waitConnect(request: Request, socket: RequestTarget): void {
   const count = u32(request.payload, 0);
   if (count === undefined) {
     answer(request, INVALID);
@@ -261,7 +262,7 @@ function waitConnect(request: Request, socket: VirtualSocket): void {
 /** Carries out a request whose token, if it needs one, is registered as `socket`. */
 export function carryOut(
   request: Request,
-  socket: VirtualSocket | undefined,
+  socket: RequestTarget | undefined,
   host: RequestHost,
 ): void {
   const { header, payload } = request;

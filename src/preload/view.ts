@@ -9,12 +9,19 @@
  * connection is closed.
  */
 import type { Moment } from '../lib/time.js';
-import type { StackConfig } from '../stack/stack.js';
+import type { IpBytes, StackConfig } from '../stack/stack.js';
 import { type ClientHost, PreloadConnection } from './client.js';
+import { type DatagramPorts, EchoIds, UdpPorts } from './datagram-ports.js';
+import {
+  type DatagramCounters,
+  type DatagramHost,
+  DatagramSocket,
+  type RecordPort,
+} from './datagrams.js';
 import { type DelayEntry, DelayQueue } from './delay-queue.js';
 import { failed } from './errno.js';
 import { type ListenHost, ListenRegistry } from './listeners.js';
-import type { NameSources } from './names.js';
+import { INTERFACE_INDEX, type NameSources } from './names.js';
 import { Policy } from './policy.js';
 import { PortTable } from './ports.js';
 import {
@@ -25,6 +32,7 @@ import {
   type Token,
   type Welcome,
 } from './protocol.js';
+import { type Caller, type RecordClientHost, RecordConnection } from './record-client.js';
 import {
   answerError,
   carryOut,
@@ -33,6 +41,7 @@ import {
   type Request,
   type RequestHost,
 } from './requests.js';
+import type { RequestTarget } from './target.js';
 import {
   type PreloadStack,
   type SocketTimers,
@@ -55,6 +64,9 @@ const LISTENERS_MAX = 1024;
 const WAITING_MAX = 4096;
 const CONTROL_MAX = 1024;
 const MEMORY_MAX = 4096;
+const IPPROTO_ICMP = 1;
+const IPPROTO_UDP = 17;
+const IPPROTO_ICMPV6 = 58;
 // Ours: early requests of all clients together.
 const PARKED_MAX = 4096;
 
@@ -75,6 +87,12 @@ export interface PreloadViewOptions {
   readonly pid: number;
   /** Name of the virtual interface; default `zt` and the network's last ten digits. */
   readonly interfaceName?: string;
+  /** The host has doors for records: datagram sockets work. */
+  readonly hasRecords?: boolean;
+  /** The host tells the user of every connection. */
+  readonly hasCredentials?: boolean;
+  /** The groups that the stack listens to changed. */
+  readonly regroup?: () => void;
 }
 
 /** Counts of a view, for metrics and tests. */
@@ -86,6 +104,10 @@ export interface PreloadCounters {
   readonly controls: number;
   readonly parked: number;
   readonly ports: number;
+  readonly datagramSockets: number;
+  readonly udpPorts: number;
+  readonly echoIds: number;
+  readonly datagrams: Readonly<DatagramCounters>;
 }
 
 class Timers implements SocketTimers {
@@ -111,12 +133,24 @@ class Timers implements SocketTimers {
   }
 }
 
-export class PreloadView implements ListenHost, RequestHost, ClientHost {
+export class PreloadView
+  implements ListenHost, RequestHost, ClientHost, RecordClientHost, DatagramHost
+{
   readonly stack: PreloadStack;
   readonly ports: PortTable;
   readonly timers: Timers;
   readonly interfaceName: string;
+  readonly interfaceIndex = INTERFACE_INDEX;
   readonly names: NameSources;
+  readonly regroup: () => void;
+  readonly datagramCounters: DatagramCounters = {
+    queued: 0,
+    queuedBytes: 0,
+    memberships: 0,
+    dropQueue: 0,
+    dropRecord: 0,
+    dropSend: 0,
+  };
   readonly welcome: Welcome;
   /** K of [5 section 5.1]: 16 bytes that clients of the abstract door must know. */
   readonly key = new Uint8Array(16);
@@ -125,15 +159,21 @@ export class PreloadView implements ListenHost, RequestHost, ClientHost {
 
   readonly #random: (out: Uint8Array) => void;
   readonly #listeners: ListenRegistry;
-  readonly #sockets = new Map<Token, VirtualSocket>();
+  readonly #sockets = new Map<Token, RequestTarget>();
+  readonly #datagrams = new Set<DatagramSocket>();
+  readonly #udp: UdpPorts;
+  readonly #echo: EchoIds;
+  readonly #heldDue: DelayQueue<DatagramSocket>;
   readonly #remembered = new Map<Token, DelayEntry<Token>>();
   readonly #memory: DelayQueue<Token>;
-  readonly #helloDue: DelayQueue<PreloadConnection>;
+  readonly #helloDue: DelayQueue<{ helloExpired(): void }>;
   readonly #unparkDue: DelayQueue<Request>;
   readonly #parked = new Map<Token, DelayEntry<Request>[]>();
   #parkedCount = 0;
   /** Connections that are not a socket's stream: HELLO pending, or control. */
   readonly #clients = new Set<PreloadConnection>();
+  /** Record connections whose HELLO is pending. */
+  readonly #newRecords = new Set<RecordConnection>();
   #controlCount = 0;
 
   constructor(options: PreloadViewOptions) {
@@ -145,14 +185,18 @@ export class PreloadView implements ListenHost, RequestHost, ClientHost {
     this.#memory = new DelayQueue(MEMORY_MS, options.wake);
     this.#helloDue = new DelayQueue(HELLO_MS, options.wake);
     this.#unparkDue = new DelayQueue(PARK_MS, options.wake);
+    this.#heldDue = new DelayQueue(PROBE_HALF_CLOSED_MS, options.wake);
+    this.regroup = options.regroup ?? (() => undefined);
     const digits = options.nwid.toString(16).padStart(16, '0');
     this.interfaceName = options.interfaceName ?? `zt${digits.slice(6)}`;
     this.names = { hosts: options.hosts, hostName: options.hostName, config: options.config };
     this.ports = new PortTable(() => this.#random32());
     this.#listeners = new ListenRegistry(this);
+    this.#udp = new UdpPorts(this, () => this.#random32());
+    this.#echo = new EchoIds(this, () => this.#random32());
     this.#random(this.key);
     this.welcome = {
-      capabilities: Capability.resolver,
+      capabilities: capabilitiesOf(options),
       instanceId: this.#random64(),
       nwid: options.nwid,
       policy: Policy.none,
@@ -175,13 +219,17 @@ export class PreloadView implements ListenHost, RequestHost, ClientHost {
 
   // ------------------------------------------------------- for the host
 
-  /**
-   * A program connected to the view's socket.
-   * @param needsKey it came through the abstract door.
-   */
-  open(port: StreamPort, needsKey: boolean): PreloadConnection {
-    const client = new PreloadConnection(this, port, needsKey);
+  /** A program connected to one of the view's stream sockets. */
+  open(port: StreamPort, caller: Caller): PreloadConnection {
+    const client = new PreloadConnection(this, port, caller);
     this.#clients.add(client);
+    return client;
+  }
+
+  /** A program connected to one of the view's record sockets. */
+  openRecords(port: RecordPort, caller: Caller): RecordConnection {
+    const client = new RecordConnection(this, port, caller);
+    this.#newRecords.add(client);
     return client;
   }
 
@@ -191,6 +239,7 @@ export class PreloadView implements ListenHost, RequestHost, ClientHost {
       this.#helloDue.deadline(),
       this.#unparkDue.deadline(),
       this.#memory.deadline(),
+      this.#heldDue.deadline(),
       this.timers.connecting.deadline(),
       this.timers.halfClosed.deadline(),
       this.timers.corked.deadline(),
@@ -203,6 +252,7 @@ export class PreloadView implements ListenHost, RequestHost, ClientHost {
     drainDue(this.#helloDue, now, (client) => client.helloExpired());
     drainDue(this.#unparkDue, now, (request) => this.#unparkExpired(request));
     drainDue(this.#memory, now, (token) => this.#forgetToken(token));
+    drainDue(this.#heldDue, now, (socket) => socket.heldDue());
     drainDue(this.timers.connecting, now, (socket) => socket.probeDue());
     drainDue(this.timers.halfClosed, now, (socket) => socket.probeDue());
     drainDue(this.timers.corked, now, (socket) => socket.uncork());
@@ -212,6 +262,7 @@ export class PreloadView implements ListenHost, RequestHost, ClientHost {
   /** The network is left or the service stops: every connection is closed. */
   close(): void {
     for (const client of [...this.#clients]) client.close();
+    for (const client of [...this.#newRecords]) client.close();
     for (const socket of [...this.#sockets.values()]) socket.streamReset();
     this.#sockets.clear();
   }
@@ -225,16 +276,20 @@ export class PreloadView implements ListenHost, RequestHost, ClientHost {
       controls: this.#controlCount,
       parked: this.#parkedCount,
       ports: this.ports.size,
+      datagramSockets: this.#datagrams.size,
+      udpPorts: this.#udp.size,
+      echoIds: this.#echo.size,
+      datagrams: { ...this.datagramCounters },
     };
   }
 
   // -------------------------------------------------- for connections
 
-  armHello(client: PreloadConnection): DelayEntry<PreloadConnection> {
+  armHello(client: { helloExpired(): void }): DelayEntry<{ helloExpired(): void }> {
     return this.#helloDue.arm(this.now().mono, client);
   }
 
-  mayControl(): boolean {
+  mayControl(_uid: number | undefined): boolean {
     if (this.#controlCount >= CONTROL_MAX) return false;
     this.#controlCount++;
     return true;
@@ -245,14 +300,15 @@ export class PreloadView implements ListenHost, RequestHost, ClientHost {
   }
 
   /** A control connection that had been admitted is over. */
-  controlClosed(): void {
+  controlClosed(_uid: number | undefined): void {
     this.#controlCount--;
   }
 
-  attach(hello: Hello, port: StreamPort): VirtualSocket | undefined {
+  attach(hello: Hello, port: StreamPort, caller: Caller): VirtualSocket | undefined {
     if (this.#sockets.has(hello.token) || this.#sockets.size >= TOKENS_MAX) return undefined;
     const socket = this.#socketFor(hello);
     if (socket === undefined) return undefined;
+    socket.owner = caller.uid;
     this.#forgetToken(hello.token);
     this.#sockets.set(hello.token, socket);
     socket.attach(port, hello.token);
@@ -266,7 +322,53 @@ export class PreloadView implements ListenHost, RequestHost, ClientHost {
     return new VirtualSocket(this, hello.token, hello.family);
   }
 
+  attachDatagram(hello: Hello, port: RecordPort, caller: Caller): DatagramSocket | undefined {
+    if (this.#sockets.has(hello.token) || this.#sockets.size >= TOKENS_MAX) return undefined;
+    const ports = this.#portsFor(hello);
+    const { token, family } = hello;
+    if (ports === undefined || (family !== 4 && family !== 6)) return undefined;
+    const socket = new DatagramSocket(this, ports, port, { token, family, owner: caller.uid });
+    this.#sockets.set(token, socket);
+    this.#datagrams.add(socket);
+    return socket;
+  }
+
+  #portsFor({ family, protocol }: Hello): DatagramPorts | undefined {
+    if (protocol === IPPROTO_UDP) return this.#udp;
+    const isEcho = protocol === (family === 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
+    return isEcho && this.stack.echoOpen !== undefined ? this.#echo : undefined;
+  }
+
+  attachedDatagram(socket: DatagramSocket): void {
+    this.#unpark(socket);
+  }
+
+  forgetRecords(client: RecordConnection): void {
+    this.#newRecords.delete(client);
+  }
+
+  datagramGone(socket: DatagramSocket): void {
+    this.#datagrams.delete(socket);
+    if (this.#sockets.get(socket.token) === socket) this.#sockets.delete(socket.token);
+  }
+
+  watchHeld(socket: DatagramSocket): void {
+    this.#heldDue.arm(this.now().mono, socket);
+  }
+
+  isLocal(ip: IpBytes): boolean {
+    return this.stack.isLocal(ip);
+  }
+
+  addresses(): StackConfig['addresses'] {
+    return this.names.config().addresses;
+  }
+
   attached(socket: VirtualSocket): void {
+    this.#unpark(socket);
+  }
+
+  #unpark(socket: RequestTarget): void {
     const waiting = this.#parked.get(socket.token);
     if (waiting === undefined) return;
     this.#parked.delete(socket.token);
@@ -275,7 +377,7 @@ export class PreloadView implements ListenHost, RequestHost, ClientHost {
       if (request === undefined) continue;
       entry.value = undefined;
       this.#parkedCount--;
-      carryOut(request, socket, this);
+      this.#carryOut(request, socket);
     }
   }
 
@@ -286,9 +388,15 @@ export class PreloadView implements ListenHost, RequestHost, ClientHost {
       return;
     }
     const socket = this.#sockets.get(token);
-    if (socket !== undefined) carryOut(request, socket, this);
+    if (socket !== undefined) this.#carryOut(request, socket);
     else if (mayPark(op)) this.#park(request);
     else answerError(request, failed('ENOTCONN'));
+  }
+
+  /** Only the owner of a socket, root, or who knows the key may speak about it [5 section 14]. */
+  #carryOut(request: Request, socket: RequestTarget): void {
+    if (request.client.mayUse(socket.owner)) carryOut(request, socket, this);
+    else answerError(request, failed('EACCES'));
   }
 
   /** A request that overtook the HELLO of its token waits [5 section 5.6]. */
@@ -315,7 +423,7 @@ export class PreloadView implements ListenHost, RequestHost, ClientHost {
 
   // ----------------------------------------------------- for sockets
 
-  find(token: Token): VirtualSocket | undefined {
+  find(token: Token): RequestTarget | undefined {
     return this.#sockets.get(token);
   }
 
@@ -357,6 +465,14 @@ export class PreloadView implements ListenHost, RequestHost, ClientHost {
     this.#remembered.delete(token);
     this.#sockets.delete(token);
   }
+}
+
+function capabilitiesOf(options: PreloadViewOptions): number {
+  const { hasRecords, hasCredentials, stack } = options;
+  const datagrams = hasRecords === true ? Capability.seqpacket : 0;
+  const echo = datagrams !== 0 && stack.echoOpen !== undefined ? Capability.icmpEcho : 0;
+  const credentials = hasCredentials === true ? Capability.peerCredentials : 0;
+  return Capability.resolver | datagrams | echo | credentials;
 }
 
 function drainDue<T>(queue: DelayQueue<T>, now: number, act: (value: T) => void): void {

@@ -36,6 +36,7 @@ import {
   type Token,
   type ZtAddress,
 } from './protocol.js';
+import type { ConnectWaiter, Names, RequestTarget } from './target.js';
 
 /** WAITCONN without padding of its own [5 section 5.6]. */
 const PADDING_UNCHANGED = 0xffffffff;
@@ -69,9 +70,8 @@ export interface SocketTimers {
   cork(socket: VirtualSocket): DelayEntry<VirtualSocket>;
 }
 
-/** The stack, with the backlog calls of those that have them. */
-export type PreloadStack = Stack &
-  Partial<Pick<StackExtras, 'tcpBacklogHold' | 'tcpListenBacklog'>>;
+/** The stack, with what it offers beyond the contract. */
+export type PreloadStack = Stack & Partial<StackExtras>;
 
 /** What a socket needs of its view. */
 export interface SocketHost {
@@ -87,18 +87,10 @@ export interface SocketHost {
   retire(socket: VirtualSocket): void;
 }
 
-/** Answers a WAITCONN: 0 or a negative errno number. */
-export type ConnectWaiter = (result: number) => void;
-
-export interface Names {
-  readonly state: StateNumber;
-  readonly local: Endpoint | undefined;
-  readonly peer: Endpoint | undefined;
-}
-
-export class VirtualSocket implements TcpSink {
+export class VirtualSocket implements TcpSink, RequestTarget {
   /** Identity of the program's descriptor; an accepted socket gets it when it is picked up. */
   token: Token;
+  owner: number | undefined;
   /** 4 or 6: family of the program's descriptor. */
   readonly family: 4 | 6;
   readonly #host: SocketHost;
@@ -326,7 +318,8 @@ export class VirtualSocket implements TcpSink {
   }
 
   /** Takes over options and the program's own binding from a failed socket. */
-  inherit(old: VirtualSocket): number {
+  inherit(old: RequestTarget): number {
+    if (!(old instanceof VirtualSocket)) return failed('EINVAL');
     if (this.state !== State.fresh || !old.isFinished) return failed('EINVAL');
     this.options = old.options.clone();
     if (!old.#boundByProgram || old.#local === undefined) return 0;
@@ -359,6 +352,7 @@ export class VirtualSocket implements TcpSink {
       v6Only: this.options.v6Only,
       reuseAddr: this.options.reuseAddr,
       reusePort: this.options.reusePort,
+      owner: this.owner,
       listening: false,
     };
   }

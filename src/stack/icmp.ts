@@ -7,7 +7,8 @@
 import { stackErrno } from './errors.js';
 import { EVENT_A, EVENT_B, EVENT_C, EVENT_LOCAL, EVENT_REMOTE, OFF_REMOTE } from './layout.js';
 import { type Lwip, unmapped } from './lwip.js';
-import type { EchoSink, IpBytes, StackErrno } from './stack.js';
+import type { DatagramOptions, EchoSink, IpBytes, StackErrno } from './stack.js';
+import { howToSend } from './udp.js';
 
 const MESSAGE_MAX = 65507;
 
@@ -28,13 +29,20 @@ export class EchoTable {
     return undefined;
   }
 
-  send(now: number, to: IpBytes, message: Uint8Array): StackErrno | undefined {
+  send(
+    now: number,
+    to: IpBytes,
+    message: Uint8Array,
+    options?: DatagramOptions,
+  ): StackErrno | undefined {
     const ip = unmapped(to);
     if (ip.length !== 4 && ip.length !== 16) return 'EINVAL';
     if (message.length > MESSAGE_MAX) return 'EMSGSIZE';
+    const how = howToSend(this.#lwip, ip, options);
+    if (how === undefined) return 'EINVAL';
     this.#lwip.putEndpoint(OFF_REMOTE, ip, 0);
     this.#lwip.data.set(message);
-    const result = this.#lwip.exports.port_echo_send(now, message.length);
+    const result = this.#lwip.exports.port_echo_send(now, message.length, how);
     return result < 0 ? stackErrno(result) : undefined;
   }
 

@@ -17,7 +17,7 @@ export const ADDR_LEN = 20;
 export const ROUTE_LEN = 36;
 export const EVENT_LEN = 64;
 export const FRAME_LEN = 12;
-export const LAYOUT = 805440016;
+export const LAYOUT = 838994456;
 export const FAMILY_ANY = 0;
 export const FAMILY_4 = 4;
 export const FAMILY_6 = 6;
@@ -26,6 +26,12 @@ export const PLACE_CONNECT = 2;
 export const PLACE_SYN_SENT = 3;
 export const PLACE_OPEN = 4;
 export const PLACE_DATAGRAM = 5;
+export const HOW_SOURCE = 1;
+export const HOW_TTL = 2;
+export const HOW_TOS = 4;
+export const HOW_LOOP = 8;
+export const HOW_TTL_SHIFT = 8;
+export const HOW_TOS_SHIFT = 16;
 export const EV_ACCEPT = 1;
 export const EV_CONNECTED = 2;
 export const EV_DATA = 3;
@@ -40,14 +46,14 @@ export const OFF_LOCAL = 4;
 export const OFF_REMOTE = 24;
 export const OFF_INFO = 44;
 export const OFF_COUNTERS = 68;
-export const OFF_ADDRS = 260;
-export const OFF_ROUTES = 1540;
-export const OFF_EVENT_COUNT = 10756;
-export const OFF_FRAME_FIRST = 10760;
-export const OFF_FRAME_COUNT = 10764;
-export const OFF_EVENTS = 10768;
-export const OFF_FRAMES = 18960;
-export const OFF_DATA = 68112;
+export const OFF_ADDRS = 268;
+export const OFF_ROUTES = 1548;
+export const OFF_EVENT_COUNT = 10764;
+export const OFF_FRAME_FIRST = 10768;
+export const OFF_FRAME_COUNT = 10772;
+export const OFF_EVENTS = 10776;
+export const OFF_FRAMES = 18968;
+export const OFF_DATA = 68120;
 export const ENDPOINT_PORT = 16;
 export const ENDPOINT_FAMILY = 18;
 export const ADDR_FAMILY = 16;
@@ -91,6 +97,8 @@ export const COUNTERS = [
   ['dropSynBacklog', 'SYN dropped because the queue of the listener is full'],
   ['dropSynTable', 'SYN dropped because the connection table is full'],
   ['dropUdpQueue', 'datagram dropped because the queue of the socket is full'],
+  ['dropGroup', 'multicast packet of a group that nobody joined'],
+  ['udpRefused', 'datagrams answered with port unreachable because the user wanted none'],
   ['timeWaitReused', 'TIME_WAIT ended early by a new SYN'],
   ['timeWaitEvicted', 'TIME_WAIT ended early to bound the list'],
   ['arpRecv', 'ARP packets received'],

@@ -26,6 +26,7 @@ import {
 import { Lwip } from './lwip.js';
 import { Netif } from './netif.js';
 import type {
+  DatagramOptions,
   EchoSink,
   Endpoint,
   FrameSink,
@@ -158,7 +159,7 @@ export class LwipStack implements Stack, StackExtras {
     const { u32 } = this.#lwip;
     const kind = u32[p >> 2] ?? 0;
     const handle = u32[(p + EVENT_HANDLE) >> 2] ?? 0;
-    if (kind === EV_DATAGRAM || kind === EV_UNREACHABLE) this.#udp.dispatch(kind, handle, p);
+    if (kind === EV_DATAGRAM || kind === EV_UNREACHABLE) this.#udp.dispatch(now, kind, handle, p);
     else if (kind === EV_ECHO) this.#echo.dispatch(p);
     else this.#tcp.dispatch(now, kind, handle, p);
   }
@@ -267,8 +268,9 @@ export class LwipStack implements Stack, StackExtras {
     handle: UdpHandle,
     to: Endpoint,
     payload: Uint8Array,
+    options?: DatagramOptions,
   ): StackErrno | undefined {
-    return this.#udp.send(this.#enter(at), handle, to, payload);
+    return this.#udp.send(this.#enter(at), handle, to, payload, options);
   }
 
   udpClose(at: Moment, handle: UdpHandle): void {
@@ -283,12 +285,25 @@ export class LwipStack implements Stack, StackExtras {
     return this.#echo.open(this.#enter(at), family, id, sink);
   }
 
-  echoSend(at: Moment, to: IpBytes, message: Uint8Array): StackErrno | undefined {
-    return this.#echo.send(this.#enter(at), to, message);
+  echoSend(
+    at: Moment,
+    to: IpBytes,
+    message: Uint8Array,
+    options?: DatagramOptions,
+  ): StackErrno | undefined {
+    return this.#echo.send(this.#enter(at), to, message, options);
   }
 
   echoClose(at: Moment, family: 4 | 6, id: number): void {
     this.#echo.close(this.#enter(at), family, id);
+  }
+
+  groupJoin(at: Moment, group: IpBytes): boolean {
+    return this.#netif.joinGroup(this.#enter(at), group);
+  }
+
+  groupLeave(at: Moment, group: IpBytes): void {
+    this.#netif.leaveGroup(this.#enter(at), group);
   }
 
   sourceFor(to: IpBytes): IpBytes | undefined {

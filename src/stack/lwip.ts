@@ -63,12 +63,15 @@ export interface LwipExports {
   port_tcp_names(now: number, handle: number): number;
   port_tcp_listen_name(now: number, handle: number): number;
   port_udp_open(now: number, reuse: number): number;
-  port_udp_send(now: number, handle: number, len: number): number;
+  port_udp_send(now: number, handle: number, len: number, how: number): number;
+  port_udp_refuse(now: number, index: number): void;
   port_udp_close(now: number, handle: number): void;
   port_udp_name(now: number, handle: number): number;
   port_echo_open(now: number, family: number, id: number): number;
-  port_echo_send(now: number, len: number): number;
+  port_echo_send(now: number, len: number, how: number): number;
   port_echo_close(now: number, family: number, id: number): void;
+  port_group_join(now: number): number;
+  port_group_leave(now: number): void;
 }
 
 /** The little of WebAssembly's API used here: no configured library declares it. */

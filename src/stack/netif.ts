@@ -56,18 +56,33 @@ export function linkLocalOf(mac: Uint8Array): Uint8Array {
   return ip;
 }
 
-/** The groups an interface with these addresses listens to [3 section 10.1]. */
+/** Ethernet group of an IP multicast group (RFC 1112, RFC 2464). */
+function ethernetGroup(ip: IpBytes): MulticastGroup {
+  const mac = Uint8Array.of(0x33, 0x33, 0, 0, 0, 0);
+  if (ip.length === 16) {
+    mac.set(ip.subarray(12), 2);
+    return { mac, adi: 0 };
+  }
+  mac.set([0x01, 0x00, 0x5e, (ip[1] ?? 0) & 0x7f, ip[2] ?? 0, ip[3] ?? 0]);
+  return { mac, adi: 0 };
+}
+
+/**
+ * The groups an interface with these addresses, whose sockets joined the groups `joined`, listens
+ * to [3 section 10.1].
+ */
 export function groupsOf(
   mac: Uint8Array,
   addresses: readonly InterfaceAddress[],
+  joined: readonly IpBytes[] = [],
 ): MulticastGroup[] {
   const groups: MulticastGroup[] = [
     { mac: Uint8Array.of(0x01, 0x00, 0x5e, 0, 0, 1), adi: 0 },
     { mac: Uint8Array.of(0x33, 0x33, 0, 0, 0, 1), adi: 0 },
   ];
-  const seen = new Set<string>();
-  for (const ip of [linkLocalOf(mac), ...addresses.map((a) => a.ip)]) {
-    const group = groupOf(ip);
+  const seen = new Set(groups.map((g) => `${g.mac.join()}/${g.adi}`));
+  const own = [linkLocalOf(mac), ...addresses.map((a) => a.ip)].map(groupOf);
+  for (const group of [...own, ...joined.map(ethernetGroup)]) {
     const key = `${group.mac.join()}/${group.adi}`;
     if (!seen.has(key)) groups.push(group);
     seen.add(key);
@@ -92,6 +107,9 @@ export class Netif {
   /** Reused for every frame out: the contract lets sinks borrow it only for the callback. */
   readonly #dst = new Uint8Array(MAC_LEN);
   #groups: readonly MulticastGroup[];
+  #addresses: readonly InterfaceAddress[] = [];
+  /** Groups that sockets joined, with how often. */
+  readonly #joined = new Map<string, { readonly ip: IpBytes; count: number }>();
   dropDst = 0;
   dropShort = 0;
 
@@ -115,7 +133,38 @@ export class Netif {
     for (const [i, a] of addresses.entries()) this.#putAddress(i, a);
     for (const [i, r] of routes.entries()) this.#putRoute(i, r);
     this.#lwip.exports.port_configure(now, config.mtu, addresses.length, routes.length);
-    this.#groups = groupsOf(this.#mac, addresses);
+    this.#addresses = addresses;
+    this.#regroup();
+  }
+
+  #regroup(): void {
+    const joined = [...this.#joined.values()].map((g) => g.ip);
+    this.#groups = groupsOf(this.#mac, this.#addresses, joined);
+  }
+
+  joinGroup(now: number, group: IpBytes): boolean {
+    const key = group.join('.');
+    const known = this.#joined.get(key);
+    if (known !== undefined) {
+      known.count++;
+      return true;
+    }
+    if (!isIp(group)) return false;
+    this.#lwip.putEndpoint(OFF_REMOTE, group, 0);
+    if (this.#lwip.exports.port_group_join(now) === 0) return false;
+    this.#joined.set(key, { ip: group.slice(), count: 1 });
+    this.#regroup();
+    return true;
+  }
+
+  leaveGroup(now: number, group: IpBytes): void {
+    const key = group.join('.');
+    const known = this.#joined.get(key);
+    if (known === undefined || --known.count > 0) return;
+    this.#joined.delete(key);
+    this.#lwip.putEndpoint(OFF_REMOTE, group, 0);
+    this.#lwip.exports.port_group_leave(now);
+    this.#regroup();
   }
 
   #putAddress(i: number, { ip, prefixLen }: InterfaceAddress): void {

@@ -69,7 +69,24 @@ export interface ListenSink {
   onAccept(handle: TcpHandle, local: Endpoint, remote: Endpoint): TcpSink | undefined;
 }
 
+/** How one datagram is sent; what is left out, the stack decides. */
+export interface DatagramOptions {
+  /** Source address, one of ours, of the destination's family. */
+  readonly source?: IpBytes | undefined;
+  /** TTL or hop limit, 0 to 255; default 255. */
+  readonly ttl?: number | undefined;
+  /** Type of service or traffic class; default 0. */
+  readonly tos?: number | undefined;
+  /** A multicast or broadcast comes back to our own sockets too. */
+  readonly loop?: boolean | undefined;
+}
+
 export interface UdpSink {
+  /**
+   * Asked before `onDatagram`; false = there is nobody for it: the sender is told that the port is
+   * unreachable. Without this method every datagram is wanted.
+   */
+  isWanted?(from: Endpoint, to: IpBytes): boolean;
   /** One datagram; `payload` is borrowed until the callback returns. */
   onDatagram(payload: Uint8Array, from: Endpoint, to: IpBytes, ttl: number, tos: number): void;
   /** An ICMP "destination unreachable" about a datagram this socket sent to `to`. */
@@ -183,7 +200,13 @@ export interface Stack {
   tcpNames(handle: TcpHandle): { readonly local: Endpoint; readonly remote: Endpoint } | undefined;
 
   udpOpen(at: Moment, local: Endpoint, reuse: boolean, sink: UdpSink): UdpHandle | StackErrno;
-  udpSend(at: Moment, handle: UdpHandle, to: Endpoint, payload: Uint8Array): StackErrno | undefined;
+  udpSend(
+    at: Moment,
+    handle: UdpHandle,
+    to: Endpoint,
+    payload: Uint8Array,
+    options?: DatagramOptions,
+  ): StackErrno | undefined;
   udpClose(at: Moment, handle: UdpHandle): void;
   udpLocal(handle: UdpHandle): Endpoint | undefined;
 
@@ -209,6 +232,17 @@ export interface StackExtras {
   /** Claims an echo identifier. @returns EADDRINUSE when it is taken. */
   echoOpen(at: Moment, family: 4 | 6, id: number, sink: EchoSink): StackErrno | undefined;
   /** Sends an echo request (type 8 or 128, code 0); the checksum is filled in. */
-  echoSend(at: Moment, to: IpBytes, message: Uint8Array): StackErrno | undefined;
+  echoSend(
+    at: Moment,
+    to: IpBytes,
+    message: Uint8Array,
+    options?: DatagramOptions,
+  ): StackErrno | undefined;
   echoClose(at: Moment, family: 4 | 6, id: number): void;
+  /**
+   * Takes in packets to a multicast group, which `multicastGroups` names from then on. Joins are
+   * counted: as many leaves end it. @returns whether there was room for it.
+   */
+  groupJoin(at: Moment, group: IpBytes): boolean;
+  groupLeave(at: Moment, group: IpBytes): void;
 }

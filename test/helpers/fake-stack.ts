@@ -1,13 +1,15 @@
 /**
  * A TCP/IP stack for tests: one host whose own addresses and loopback reach each other, nothing
  * else answers. It keeps the contract of `Stack` (callbacks only inside `drain`), has bounded send
- * buffers and receive windows, and counts what is open, so that tests can see leaks. IPv4 TCP only.
+ * buffers and receive windows, and counts what is open, so that tests can see leaks. TCP is IPv4 only.
  *
  * What it does not model: segments, retransmission, timers of TCP. TIME_WAIT does not exist.
  */
 import { equalBytes } from '#src/lib/bytes.js';
 import { type Moment, NEVER } from '#src/lib/time.js';
 import type {
+  DatagramOptions,
+  EchoSink,
   Endpoint,
   FrameSink,
   IpBytes,
@@ -16,12 +18,16 @@ import type {
   Stack,
   StackConfig,
   StackErrno,
+  StackExtras,
   TcpHandle,
   TcpInfo,
   TcpOptions,
   TcpSink,
   UdpHandle,
+  UdpSink,
 } from '#src/stack/stack.js';
+
+import { FakeUdp } from './fake-udp.js';
 
 const SEND_BUFFER = 65536;
 const WINDOW = 65536;
@@ -54,7 +60,12 @@ interface Listener {
 
 const isZero = (ip: IpBytes) => ip.every((b) => b === 0);
 
-export class FakeStack implements Stack {
+type DatagramExtras = Pick<
+  StackExtras,
+  'echoOpen' | 'echoSend' | 'echoClose' | 'groupJoin' | 'groupLeave'
+>;
+
+export class FakeStack implements Stack, DatagramExtras {
   readonly mac = Uint8Array.of(0x02, 0, 0, 0, 0, 1);
   #config: StackConfig = { mtu: 2800, addresses: [], routes: [] };
   #next = 1;
@@ -62,6 +73,11 @@ export class FakeStack implements Stack {
   readonly #pcbs = new Map<TcpHandle, Pcb>();
   readonly #listeners = new Map<ListenHandle, Listener>();
   #events: (() => void)[] = [];
+  readonly udp = new FakeUdp({
+    isLocal: (ip) => this.isLocal(ip),
+    sourceFor: (to) => this.sourceFor(to),
+    later: (event) => this.#events.push(event),
+  });
 
   configure(_at: Moment, config: StackConfig): void {
     this.#config = config;
@@ -93,12 +109,20 @@ export class FakeStack implements Stack {
 
   isLocal(ip: IpBytes): boolean {
     if (ip.length === 4 && ip[0] === 127) return true;
+    if (ip.length === 16 && ip[15] === 1 && ip.subarray(0, 15).every((b) => b === 0)) return true;
     return this.#config.addresses.some((a) => equalBytes(a.ip, ip));
   }
 
   sourceFor(to: IpBytes): IpBytes | undefined {
-    if (to.length !== 4) return undefined;
+    if (to.length !== 4) return this.#sourceFor6(to);
     if (to[0] === 127) return Uint8Array.of(127, 0, 0, 1);
+    if (to[0]! >= 0xe0) return this.#config.addresses.find((a) => a.ip.length === 4)?.ip;
+    return this.#config.addresses.find((a) => samePrefix(a.ip, to, a.prefixLen))?.ip;
+  }
+
+  #sourceFor6(to: IpBytes): IpBytes | undefined {
+    if (this.isLocal(to)) return to;
+    if (to[0] === 0xff) return this.#config.addresses.find((a) => a.ip.length === 16)?.ip;
     return this.#config.addresses.find((a) => samePrefix(a.ip, to, a.prefixLen))?.ip;
   }
 
@@ -301,19 +325,46 @@ export class FakeStack implements Stack {
     return pcb === undefined ? undefined : { local: pcb.local, remote: pcb.remote };
   }
 
-  udpOpen(): UdpHandle | StackErrno {
-    return 'ENETUNREACH';
+  udpOpen(_at: Moment, local: Endpoint, _reuse: boolean, sink: UdpSink): UdpHandle | StackErrno {
+    return this.udp.socket(local, sink);
   }
-  udpSend(): StackErrno | undefined {
-    return 'ENETUNREACH';
+  udpSend(
+    _at: Moment,
+    handle: UdpHandle,
+    to: Endpoint,
+    payload: Uint8Array,
+    options: DatagramOptions = {},
+  ): StackErrno | undefined {
+    return this.udp.send(handle, to, payload, options);
   }
-  udpClose(): void {}
-  udpLocal(): undefined {
-    return undefined;
+  udpClose(_at: Moment, handle: UdpHandle): void {
+    this.udp.close(handle);
+  }
+  udpLocal(handle: UdpHandle): Endpoint | undefined {
+    return this.udp.local(handle);
+  }
+  echoOpen(_at: Moment, family: 4 | 6, id: number, sink: EchoSink): StackErrno | undefined {
+    return this.udp.openEcho(family, id, sink);
+  }
+  echoSend(_at: Moment, to: IpBytes, message: Uint8Array): StackErrno | undefined {
+    return this.udp.sendEcho(to, message);
+  }
+  echoClose(_at: Moment, family: 4 | 6, id: number): void {
+    this.udp.closeEcho(family, id);
+  }
+  groupJoin(_at: Moment, group: IpBytes): boolean {
+    return this.udp.join(group);
+  }
+  groupLeave(_at: Moment, group: IpBytes): void {
+    this.udp.leave(group);
   }
 
   counters(): Readonly<Record<string, number>> {
-    return { pcbs: this.#pcbs.size, listeners: this.#listeners.size };
+    return {
+      pcbs: this.#pcbs.size,
+      listeners: this.#listeners.size,
+      datagrams: this.udp.open,
+    };
   }
 }
 

@@ -75,6 +75,7 @@ export class World {
   readonly view: PreloadView;
   mono = 1000;
   wakes = 0;
+  regroups = 0;
   hosts = '';
   #seed = 1;
   #tokens = 0;
@@ -92,6 +93,10 @@ export class World {
       pid: 77,
       wake: () => {
         this.wakes++;
+      },
+      hasRecords: true,
+      regroup: () => {
+        this.regroups++;
       },
     });
   }
@@ -129,8 +134,8 @@ export class World {
     this.mono = end;
   }
 
-  control(needsKey = false): Control {
-    return new Control(this, needsKey);
+  control(needsKey = false, key?: Uint8Array, uid?: number): Control {
+    return new Control(this, needsKey, key, uid);
   }
 
   socket(family: 4 | 6 = 4): ProgramSocket {
@@ -149,6 +154,7 @@ export function hello(
   token: Token,
   family: number,
   connectionId: string,
+  protocol = family === 0 ? 0 : 6,
 ): Uint8Array {
   const out = new Uint8Array(HELLO_LEN);
   emitHello(
@@ -158,7 +164,7 @@ export function hello(
       connectionId,
       pid: 4242,
       family,
-      protocol: family === 0 ? 0 : 6,
+      protocol,
       policy: 0,
       key: undefined,
     },
@@ -182,7 +188,7 @@ export class ProgramSocket {
     announce = true,
   ) {
     this.#world = world;
-    this.connection = world.view.open(this.port, false);
+    this.connection = world.view.open(this.port, { needsKey: false, uid: undefined });
     if (announce) this.connection.handleBytes(hello(kind, token, family, id));
     world.drain();
   }
@@ -223,9 +229,9 @@ export class Control {
   readonly #world: World;
   #seq = 0;
 
-  constructor(world: World, needsKey: boolean, key?: Uint8Array) {
+  constructor(world: World, needsKey: boolean, key?: Uint8Array, uid?: number) {
     this.#world = world;
-    this.connection = world.view.open(this.port, needsKey);
+    this.connection = world.view.open(this.port, { needsKey, uid });
     const bytes = hello(HelloKind.control, world.newToken(), 0, '\0'.repeat(8));
     if (key !== undefined) {
       bytes[7] = 1;

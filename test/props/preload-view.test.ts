@@ -157,7 +157,7 @@ test('no bytes on any kind of connection throw', (t) => {
           kind === 'control'
             ? control.connection
             : kind === 'hello'
-              ? world.view.open(socket.port, false)
+              ? world.view.open(socket.port, { needsKey: false, uid: undefined })
               : socket.connection;
         for (const chunk of chunks) target.handleBytes(chunk);
         world.drain();

@@ -38,6 +38,7 @@ function makeDoor(
     },
     now,
     log: () => undefined,
+    native: undefined,
     ...(failed === undefined ? {} : { failed }),
   });
 }
@@ -101,7 +102,7 @@ test('the path has mode 0600 and a key file beside it; close removes both', asyn
   const [key, name, datagram] = fs.readFileSync(`${file}.key`, 'utf8').split('\n');
   t.is(key, Buffer.from(door.view.key).toString('hex'));
   t.regex(name ?? '', /^ztnc-svc\/8056c2e21c000001\/[0-9a-f]{16}$/);
-  t.is(datagram, '');
+  t.is(datagram, '', 'no name without the addon');
   await door.close();
   t.deepEqual(fs.readdirSync(home), []);
 });

@@ -1,0 +1,271 @@
+/**
+ * The UDP ports of a view and the echo identifiers of its ICMP sockets [5 section 6.4].
+ *
+ * UDP: one socket of the stack per port, shared by the members that hold the port; this file decides
+ * which of them gets a datagram, and tells the stack when none does. ICMP: an identifier has one
+ * owner. Both are closed with their last member.
+ */
+import type { Moment } from '../lib/time.js';
+import type {
+  EchoSink,
+  Endpoint,
+  IpBytes,
+  DatagramOptions as SendOptions,
+  StackErrno,
+  UdpHandle,
+  UdpSink,
+} from '../stack/stack.js';
+import { type Candidate, choose, matches } from './demux.js';
+import { failed } from './errno.js';
+import { isBroadcast, isMulticast } from './policy.js';
+import { type PortHolder, PortTable } from './ports.js';
+import type { PreloadStack } from './vsockets.js';
+
+/** A datagram as it arrived; `payload` is borrowed for the call. */
+export interface Arrival {
+  readonly payload: Uint8Array;
+  readonly from: Endpoint;
+  readonly to: IpBytes;
+  readonly ttl: number;
+  readonly tos: number;
+}
+
+export interface Member extends Candidate {
+  /** The user that owns it: SO_REUSEPORT is shared with oneself only. */
+  readonly owner: number | undefined;
+  readonly reuseAddr: boolean;
+  /** Whether a datagram to this group is wanted. */
+  hears(group: IpBytes): boolean;
+  deliver(arrival: Arrival): void;
+  /** An ICMP error about a datagram sent to `to`. */
+  unreachable(to: Endpoint, errno: StackErrno): void;
+}
+
+export interface PortsHost {
+  readonly stack: PreloadStack;
+  now(): Moment;
+  addresses(): readonly { readonly ip: IpBytes; readonly prefixLen: number }[];
+}
+
+/** What a datagram socket needs of the ports or identifiers of its protocol. */
+export interface DatagramPorts {
+  /** Gives `member` the local port, 0 = any. @returns the port, or a negative errno number. */
+  add(member: Member, ip: IpBytes, port: number): number;
+  /** The member's address or options changed. */
+  update(member: Member): void;
+  remove(member: Member): void;
+  send(
+    member: Member,
+    to: Endpoint,
+    payload: Uint8Array,
+    options: SendOptions,
+  ): StackErrno | undefined;
+  /** Ports or identifiers in use. */
+  readonly size: number;
+}
+
+interface Holding {
+  readonly port: OpenPort;
+  holder: PortHolder;
+}
+
+/** One port, and those who hold it in the order they were bound. */
+class OpenPort implements UdpSink {
+  readonly members: Member[] = [];
+  handle: UdpHandle | undefined;
+  readonly #host: PortsHost;
+
+  constructor(
+    host: PortsHost,
+    readonly number: number,
+  ) {
+    this.#host = host;
+  }
+
+  #isToMany(to: IpBytes): boolean {
+    return isMulticast(to) || isBroadcast(this.#host.addresses(), to);
+  }
+
+  isWanted(from: Endpoint, to: IpBytes): boolean {
+    return this.#isToMany(to) || choose(this.members, from, to) !== undefined;
+  }
+
+  onDatagram(payload: Uint8Array, from: Endpoint, to: IpBytes, ttl: number, tos: number): void {
+    const arrival = { payload, from, to, ttl, tos };
+    if (!this.#isToMany(to)) {
+      choose(this.members, from, to)?.deliver(arrival);
+      return;
+    }
+    for (const m of [...this.members]) {
+      if (matches(m, from, to) && (!isMulticast(to) || m.hears(to))) m.deliver(arrival);
+    }
+  }
+
+  onUnreachable(to: Endpoint, errno: StackErrno): void {
+    for (const m of [...this.members]) m.unreachable(to, errno);
+  }
+}
+
+export class UdpPorts implements DatagramPorts {
+  readonly #host: PortsHost;
+  readonly #table: PortTable;
+  readonly #open = new Map<number, OpenPort>();
+  readonly #held = new Map<Member, Holding>();
+
+  /** @param random a 32-bit number per call. */
+  constructor(host: PortsHost, random: () => number) {
+    this.#host = host;
+    this.#table = new PortTable(random);
+  }
+
+  get size(): number {
+    return this.#open.size;
+  }
+
+  add(member: Member, ip: IpBytes, wanted: number): number {
+    const number = wanted === 0 ? this.#table.ephemeral() : wanted;
+    if (number === undefined) return failed('EADDRINUSE');
+    const holder = holderOf(member, ip, number);
+    if (this.#table.conflicts(holder)) return failed('EADDRINUSE');
+    const port = this.#open.get(number) ?? this.#openPort(number);
+    if (typeof port === 'string') return failed(port);
+    this.#table.add(holder);
+    port.members.push(member);
+    this.#held.set(member, { port, holder });
+    return number;
+  }
+
+  #openPort(number: number): OpenPort | StackErrno {
+    const port = new OpenPort(this.#host, number);
+    const local = { ip: new Uint8Array(0), port: number };
+    const handle = this.#host.stack.udpOpen(this.#host.now(), local, true, port);
+    if (typeof handle === 'string') return handle === 'ENOMEM' ? 'ENOBUFS' : handle;
+    port.handle = handle;
+    this.#open.set(number, port);
+    return port;
+  }
+
+  update(member: Member): void {
+    const held = this.#held.get(member);
+    if (held === undefined) return;
+    this.#table.remove(held.holder);
+    held.holder = holderOf(member, member.localIp, held.port.number);
+    this.#table.add(held.holder);
+  }
+
+  remove(member: Member): void {
+    const held = this.#held.get(member);
+    if (held === undefined) return;
+    this.#held.delete(member);
+    this.#table.remove(held.holder);
+    const { port } = held;
+    port.members.splice(port.members.indexOf(member), 1);
+    if (port.members.length > 0) return;
+    this.#open.delete(port.number);
+    this.#host.stack.udpClose(this.#host.now(), port.handle!);
+  }
+
+  send(
+    member: Member,
+    to: Endpoint,
+    payload: Uint8Array,
+    options: SendOptions,
+  ): StackErrno | undefined {
+    const handle = this.#held.get(member)?.port.handle;
+    if (handle === undefined) return 'EADDRNOTAVAIL';
+    return this.#host.stack.udpSend(this.#host.now(), handle, to, payload, options);
+  }
+}
+
+function holderOf(member: Member, ip: IpBytes, port: number): PortHolder {
+  return {
+    port,
+    ip,
+    v6Only: member.v6Only,
+    reuseAddr: member.reuseAddr,
+    reusePort: member.reusePort,
+    owner: member.owner,
+    listening: false,
+  };
+}
+
+/** An echo socket's identifier in the stack. */
+class OpenEcho implements EchoSink {
+  constructor(
+    readonly member: Member,
+    readonly id: number,
+  ) {}
+
+  onReply(message: Uint8Array, from: IpBytes, to: IpBytes, ttl: number, tos: number): void {
+    /* The port of an echo socket's peer means nothing. */
+    const source = { ip: from, port: this.member.remote?.port ?? 0 };
+    if (!matches(this.member, source, to)) return;
+    this.member.deliver({ payload: message, from: { ip: from, port: 0 }, to, ttl, tos });
+  }
+}
+
+const ECHO_REQUEST = { 4: 8, 6: 128 } as const;
+const ID_OFFSET = 4;
+const ECHO_HEADER_LEN = 8;
+/** Ours: random identifiers tried before the search gives up. */
+const ID_TRIES = 64;
+
+export class EchoIds implements DatagramPorts {
+  readonly #host: PortsHost;
+  readonly #random: () => number;
+  readonly #open = new Map<Member, OpenEcho>();
+
+  constructor(host: PortsHost, random: () => number) {
+    this.#host = host;
+    this.#random = random;
+  }
+
+  get size(): number {
+    return this.#open.size;
+  }
+
+  add(member: Member, _ip: IpBytes, wanted: number): number {
+    if (wanted !== 0) return this.#claim(member, wanted);
+    for (let i = 0; i < ID_TRIES; i++) {
+      const result = this.#claim(member, 1 + (this.#random() % 0xffff));
+      if (result !== failed('EADDRINUSE')) return result;
+    }
+    return failed('EADDRINUSE');
+  }
+
+  #claim(member: Member, id: number): number {
+    const { stack } = this.#host;
+    const echo = new OpenEcho(member, id);
+    if (stack.echoOpen === undefined) return failed('EACCES');
+    const errno = stack.echoOpen(this.#host.now(), member.family, id, echo);
+    if (errno !== undefined) return failed(errno);
+    this.#open.set(member, echo);
+    return id;
+  }
+
+  update(): void {}
+
+  remove(member: Member): void {
+    const echo = this.#open.get(member);
+    if (echo === undefined) return;
+    this.#open.delete(member);
+    this.#host.stack.echoClose?.(this.#host.now(), member.family, echo.id);
+  }
+
+  /** Linux lets only echo requests out, and with the socket's identifier. */
+  send(
+    member: Member,
+    to: Endpoint,
+    payload: Uint8Array,
+    options: SendOptions,
+  ): StackErrno | undefined {
+    const echo = this.#open.get(member);
+    if (echo === undefined) return 'EADDRNOTAVAIL';
+    if (payload.length < ECHO_HEADER_LEN) return 'EINVAL';
+    if (payload[0] !== ECHO_REQUEST[member.family] || payload[1] !== 0) return 'EINVAL';
+    const message = payload.slice();
+    message[ID_OFFSET] = echo.id >> 8;
+    message[ID_OFFSET + 1] = echo.id & 0xff;
+    return this.#host.stack.echoSend?.(this.#host.now(), to.ip, message, options);
+  }
+}

@@ -1,0 +1,459 @@
+/**
+ * One virtual datagram socket, UDP or ICMP echo, between a program's record stream and the TCP/IP
+ * stack [5 section 6.4].
+ *
+ * States FRESH, BOUND, ESTABLISHED (connected). Its port is held from bind, connect or the first
+ * send on, its memberships until they are left; all of it, and what waits to be read, goes with the
+ * record stream. A program that does not read fills the kernel's queue, then 256 KiB here; what
+ * comes after is dropped and counted. No clock, no timer, no I/O of its own.
+ */
+import type { Moment } from '../lib/time.js';
+import type { Endpoint, InterfaceAddress, IpBytes, StackErrno } from '../stack/stack.js';
+import { type DatagramOptionContext, DatagramOptions } from './datagram-options.js';
+import type { Arrival, DatagramPorts, Member } from './datagram-ports.js';
+import { errnoNumber, failed } from './errno.js';
+import { type MembershipHost, Memberships } from './memberships.js';
+import type { OptionAnswer } from './options.js';
+import {
+  classifyDestination,
+  isBroadcast,
+  isLoopback,
+  isMulticast,
+  isUnspecified,
+  mayBind,
+  type VirtualDestination,
+} from './policy.js';
+import { BindFlag, State, type StateNumber, type Token, type ZtAddress } from './protocol.js';
+import { DeliverFlag, emitDelivery, emitError, parseSending, type Sending } from './records.js';
+import type { Names, RequestTarget } from './target.js';
+import type { PreloadStack } from './vsockets.js';
+
+/** [5 section 6.4] what waits for one program. */
+const QUEUE_BYTES = 256 * 1024;
+const QUEUE_COUNT = 512;
+/** [5 section 11] index 1 is lo. */
+const LOOPBACK_INDEX = 1;
+
+const SHUT_RD = 0;
+const SHUT_WR = 1;
+
+/** What a socket may do with the record stream of its program; implemented by the host. */
+export interface RecordPort {
+  /** Gives one record to the kernel; false = its queue is full, and `writable` will be told. */
+  send(record: Uint8Array): boolean;
+  setReading(on: boolean): void;
+  /** Whether the program still holds its descriptor, after it shut down its sending side. */
+  isHeld(): boolean;
+  destroy(): void;
+}
+
+/** Counts of all datagram sockets of a view. */
+export interface DatagramCounters {
+  /** Datagrams and errors that wait for programs. */
+  queued: number;
+  queuedBytes: number;
+  memberships: number;
+  /** Received datagrams dropped because the program does not read. */
+  dropQueue: number;
+  /** Records of programs that break the format. */
+  dropRecord: number;
+  /** Datagrams of programs that could not be sent. */
+  dropSend: number;
+}
+
+/** What a datagram socket needs of its view. */
+export interface DatagramHost extends MembershipHost {
+  readonly stack: PreloadStack;
+  readonly interfaceName: string;
+  readonly datagramCounters: DatagramCounters;
+  now(): Moment;
+  mtu(): number;
+  addresses(): readonly InterfaceAddress[];
+  /** The program is gone. */
+  datagramGone(socket: DatagramSocket): void;
+  /** Half of the stream is shut down: ask again in a while whether the program holds the rest. */
+  watchHeld(socket: DatagramSocket): void;
+}
+
+export interface DatagramIdentity {
+  readonly token: Token;
+  readonly family: 4 | 6;
+  readonly owner: number | undefined;
+}
+
+export class DatagramSocket implements RequestTarget, Member {
+  readonly token: Token;
+  readonly family: 4 | 6;
+  readonly owner: number | undefined;
+  readonly options = new DatagramOptions();
+  readonly #host: DatagramHost;
+  readonly #ports: DatagramPorts;
+  readonly #port: RecordPort;
+  readonly #memberships: Memberships;
+  #state: StateNumber = State.fresh;
+  #localPort = 0;
+  /** As bound; all zero = wildcard. */
+  #boundIp: IpBytes;
+  /** While connected: the own address that the stack chose. */
+  #connectedIp: IpBytes | undefined;
+  #remote: Endpoint | undefined;
+  /** BIND named the port: DISCONNECT keeps it. */
+  #portByProgram = false;
+  #reuseAddrByBind = false;
+  #reusePortByBind = false;
+  #rxShut = false;
+  #txShut = false;
+  #queue: Uint8Array[] = [];
+  #queueLen = 0;
+  #closed = false;
+
+  constructor(
+    host: DatagramHost,
+    ports: DatagramPorts,
+    port: RecordPort,
+    identity: DatagramIdentity,
+  ) {
+    this.#host = host;
+    this.#ports = ports;
+    this.#port = port;
+    this.token = identity.token;
+    this.family = identity.family;
+    this.owner = identity.owner;
+    this.#boundIp = this.#wildcard();
+    this.#memberships = new Memberships(host);
+  }
+
+  #wildcard(): IpBytes {
+    return new Uint8Array(this.family === 4 ? 4 : 16);
+  }
+
+  // ------------------------------------------------------- as a member
+
+  get v6Only(): boolean {
+    return this.options.v6Only;
+  }
+  get reuseAddr(): boolean {
+    return this.#reuseAddrByBind || this.options.reuseAddr;
+  }
+  get reusePort(): boolean {
+    return this.#reusePortByBind || this.options.reusePort;
+  }
+  get localIp(): IpBytes {
+    return this.#connectedIp ?? this.#boundIp;
+  }
+  get remote(): Endpoint | undefined {
+    return this.#remote;
+  }
+  get names(): Names {
+    const isNamed = this.#state !== State.fresh;
+    const local = isNamed ? { ip: this.localIp, port: this.#localPort } : undefined;
+    return { state: this.#state, local, peer: this.#remote };
+  }
+
+  hears(group: IpBytes): boolean {
+    return this.#memberships.has(group) || this.options.hearsAllGroups(group.length === 16);
+  }
+
+  deliver({ payload, from, to, ttl, tos }: Arrival): void {
+    if (this.#rxShut) return;
+    const isV6 = to.length === 16;
+    const { options } = this;
+    const flags =
+      (options.wantsPacketInfo(isV6) ? DeliverFlag.packetInfo : 0) |
+      (options.wantsTtl(isV6) ? DeliverFlag.ttl : 0) |
+      (options.wantsTos(isV6) ? DeliverFlag.tos : 0) |
+      (options.wantsTimestamp ? DeliverFlag.timestamp : 0);
+    const interfaceIndex = isLoopback(to) ? LOOPBACK_INDEX : this.#host.interfaceIndex;
+    const wall = this.#host.now().wall;
+    this.#push(emitDelivery({ flags, from, to, interfaceIndex, ttl, tos, wall }, payload));
+  }
+
+  /**
+   * Linux tells a connected socket of refusals; of unreachable hosts and networks, which may
+   * pass, only one that asked with IP_RECVERR.
+   */
+  unreachable(to: Endpoint, errno: StackErrno): void {
+    const remote = this.#remote;
+    if (remote === undefined || remote.port !== to.port) return;
+    if (remote.ip.join() !== to.ip.join()) return;
+    const isHard = errno === 'ECONNREFUSED' || errno === 'EACCES';
+    if (isHard || this.options.wantsAllErrors(to.ip.length === 16)) this.#fail(errno, to);
+  }
+
+  #fail(errno: StackErrno | 'EAFNOSUPPORT', about: Endpoint): void {
+    if (!this.#rxShut) this.#push(emitError(errnoNumber(errno), about));
+  }
+
+  /** To the program, or behind what already waits for it; the newest is dropped when full. */
+  #push(record: Uint8Array): void {
+    if (this.#closed) return;
+    if (this.#queue.length === 0 && this.#port.send(record)) return;
+    const counters = this.#host.datagramCounters;
+    const isFull = this.#queue.length >= QUEUE_COUNT;
+    if (isFull || this.#queueLen + record.length > QUEUE_BYTES) {
+      counters.dropQueue++;
+      return;
+    }
+    this.#queue.push(record);
+    this.#queueLen += record.length;
+    counters.queued++;
+    counters.queuedBytes += record.length;
+  }
+
+  // ------------------------------------------------------ record stream
+
+  /** The kernel takes records again. */
+  writable(): void {
+    let sent = 0;
+    while (!this.#closed && sent < this.#queue.length && this.#port.send(this.#queue[sent]!)) {
+      sent++;
+    }
+    this.#unqueue(sent);
+  }
+
+  #unqueue(count: number): void {
+    const gone = this.#queue.splice(0, count);
+    const len = gone.reduce((n, r) => n + r.length, 0);
+    this.#queueLen -= len;
+    this.#host.datagramCounters.queued -= gone.length;
+    this.#host.datagramCounters.queuedBytes -= len;
+  }
+
+  /** One record of the program; borrowed for the call. */
+  record(bytes: Uint8Array): void {
+    const sending = parseSending(bytes, this.#remote?.ip.length === 16 ? 6 : 4);
+    if (sending === undefined) {
+      this.#host.datagramCounters.dropRecord++;
+      return;
+    }
+    if (this.#txShut) return;
+    const to = this.#destination(sending);
+    const errno = to === undefined ? 'EDESTADDRREQ' : this.#send(sending, to);
+    if (errno === undefined) return;
+    this.#host.datagramCounters.dropSend++;
+    /* A connected program hears of it; ENOBUFS is a lost packet, as on any network. */
+    if (to !== undefined && this.#remote !== undefined && errno !== 'ENOBUFS') {
+      this.#fail(errno, to);
+    }
+  }
+
+  #destination({ to }: Sending): Endpoint | undefined {
+    return to.family === 0 ? this.#remote : { ip: to.ip, port: to.port };
+  }
+
+  #send(sending: Sending, wanted: Endpoint): StackErrno | 'EAFNOSUPPORT' | undefined {
+    if (!this.#speaks(wanted.ip)) return this.family === 4 ? 'EAFNOSUPPORT' : 'ENETUNREACH';
+    if (this.#state === State.fresh && this.#reserve(this.#boundIp, 0) !== 0) return 'ENOBUFS';
+    const toMany = isBroadcast(this.#host.addresses(), wanted.ip);
+    if (toMany && !this.options.mayBroadcast) return 'EACCES';
+    const isGroup = isMulticast(wanted.ip);
+    const destination = classifyDestination(this.#host.stack, wanted.ip);
+    if (destination.kind !== 'virtual') return 'ENETUNREACH';
+    const source = this.#source(sending, destination);
+    if (source === undefined) return 'EINVAL';
+    const isV6 = wanted.ip.length === 16;
+    return this.#ports.send(this, { ip: destination.ip, port: wanted.port }, sending.payload, {
+      source,
+      ttl: sending.ttl ?? this.options.ttl(isV6, isGroup),
+      tos: sending.tos ?? this.options.tos(isV6),
+      loop: toMany || (isGroup && this.options.loopsMulticast(isV6)),
+    });
+  }
+
+  /** Whether the socket may have peers of the family of `ip`. */
+  #speaks(ip: IpBytes): boolean {
+    if (this.family === 4) return ip.length === 4;
+    const { localIp } = this;
+    if (!isUnspecified(localIp)) return localIp.length === ip.length;
+    return ip.length === 16 || (!this.options.v6Only && localIp.length === 16);
+  }
+
+  /** Source address: of this datagram, as bound, of the multicast interface, of the route. */
+  #source(sending: Sending, to: VirtualDestination): IpBytes | undefined {
+    if (sending.source !== undefined && !isUnspecified(sending.source)) {
+      return this.#maySend(sending.source) ? sending.source : undefined;
+    }
+    const { localIp } = this;
+    const isOwn = !isUnspecified(localIp) && !isMulticast(localIp);
+    if (isOwn && !isBroadcast(this.#host.addresses(), localIp)) {
+      /* A loopback address does not leave the host. */
+      return isLoopback(localIp) && !this.#host.isLocal(to.ip) ? undefined : localIp;
+    }
+    const isGroup4 = to.ip.length === 4 && isMulticast(to.ip);
+    return (isGroup4 ? this.options.multicastSource : undefined) ?? to.source;
+  }
+
+  #maySend(source: IpBytes): boolean {
+    return this.options.freeBind || this.#host.isLocal(source);
+  }
+
+  /** The program sends no more: it closed, or shut down its sending side after saying so. */
+  ended(): void {
+    if (!this.#txShut) {
+      this.streamReset();
+      return;
+    }
+    this.#port.setReading(false);
+    this.#host.watchHeld(this);
+  }
+
+  /** Time to ask whether a program that sends no more still holds its descriptor. */
+  heldDue(): void {
+    if (this.#closed) return;
+    if (this.#port.isHeld()) this.#host.watchHeld(this);
+    else this.streamReset();
+  }
+
+  /** The record stream is over: everything is given back. */
+  streamReset(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#memberships.leaveAll();
+    this.#countMemberships(0);
+    this.#ports.remove(this);
+    this.#unqueue(this.#queue.length);
+    this.#port.destroy();
+    this.#host.datagramGone(this);
+  }
+
+  // ----------------------------------------------------------- requests
+
+  bind(address: ZtAddress, flags: number): number {
+    if (this.#state !== State.fresh) return failed('EINVAL');
+    if (this.family === 4 && address.family === 6) return failed('EAFNOSUPPORT');
+    if (this.options.v6Only && address.family === 4) return failed('EINVAL');
+    if (!this.#mayBind(address.ip, flags)) return failed('EADDRNOTAVAIL');
+    this.#reuseAddrByBind = (flags & BindFlag.reuseAddr) !== 0;
+    this.#reusePortByBind = (flags & BindFlag.reusePort) !== 0;
+    const result = this.#reserve(address.ip, address.port);
+    /* Linux keeps a port that was named, not one it chose itself. */
+    if (result === 0) this.#portByProgram = address.port !== 0;
+    return result;
+  }
+
+  /** Own addresses, wildcards, and what many listen to. */
+  #mayBind(ip: IpBytes, flags: number): boolean {
+    if (this.options.freeBind || (flags & BindFlag.freeBind) !== 0) return true;
+    if (isMulticast(ip) || isBroadcast(this.#host.addresses(), ip)) return true;
+    return mayBind(this.#host.stack, ip);
+  }
+
+  #reserve(ip: IpBytes, port: number): number {
+    this.#boundIp = ip;
+    const result = this.#ports.add(this, ip, port);
+    if (result < 0) {
+      this.#boundIp = this.#wildcard();
+      return result;
+    }
+    this.#localPort = result;
+    this.#state = State.bound;
+    return 0;
+  }
+
+  listen(): number {
+    return failed('EOPNOTSUPP');
+  }
+
+  /** CONNECT: only fixes the peer; a connected socket may be connected anew. */
+  connect(address: ZtAddress): number {
+    if (address.family === 0) return this.disconnect();
+    if (!this.#speaksOnceUnconnected(address.ip)) {
+      return failed(this.family === 4 ? 'EAFNOSUPPORT' : 'ENETUNREACH');
+    }
+    const toMany = isBroadcast(this.#host.addresses(), address.ip);
+    if (toMany && !this.options.mayBroadcast) return failed('EACCES');
+    const destination = classifyDestination(this.#host.stack, address.ip);
+    if (destination.kind !== 'virtual') return failed('ENETUNREACH');
+    if (this.#state === State.fresh) {
+      const result = this.#reserve(this.#boundIp, 0);
+      if (result !== 0) return result;
+    }
+    this.#remote = { ip: destination.ip, port: address.port };
+    this.#connectedIp = isUnspecified(this.#boundIp) ? destination.source : undefined;
+    this.#state = State.established;
+    this.#ports.update(this);
+    return 0;
+  }
+
+  #speaksOnceUnconnected(ip: IpBytes): boolean {
+    const connected = this.#connectedIp;
+    this.#connectedIp = undefined;
+    const result = this.#speaks(ip);
+    this.#connectedIp = connected;
+    return result;
+  }
+
+  /** DISCONNECT: an automatic port is given up, a bound one kept, as Linux does. */
+  disconnect(): number {
+    if (this.#state !== State.established) return 0;
+    this.#remote = undefined;
+    this.#connectedIp = undefined;
+    if (this.#portByProgram) {
+      this.#state = State.bound;
+      this.#ports.update(this);
+    } else {
+      this.#ports.remove(this);
+      this.#localPort = 0;
+      this.#state = State.fresh;
+    }
+    return 0;
+  }
+
+  /** SHUTDOWN; Linux applies it to an unconnected socket too, and says ENOTCONN. */
+  shutdown(how: number): number {
+    if (how !== SHUT_WR) this.#rxShut = true;
+    if (how !== SHUT_RD) this.#txShut = true;
+    return this.#state === State.established ? 0 : failed('ENOTCONN');
+  }
+
+  padded(): void {}
+
+  waitConnect(_count: number, waiter: (result: number) => void): () => void {
+    waiter(failed('EOPNOTSUPP'));
+    return () => undefined;
+  }
+
+  inherit(): number {
+    return failed('EINVAL');
+  }
+
+  /** Errors travel in the record stream. */
+  takePendingError(): number {
+    return 0;
+  }
+
+  setOption(level: number, name: number, value: Uint8Array): number {
+    const aboutGroup =
+      level === 41 && this.family === 4 ? undefined : this.#memberships.set(level, name, value);
+    if (aboutGroup !== undefined) {
+      this.#countMemberships(this.#memberships.size);
+      return aboutGroup;
+    }
+    const result = this.options.set(level, name, value, this.#optionContext());
+    if (result === 0 && this.#state !== State.fresh) this.#ports.update(this);
+    return result;
+  }
+
+  getOption(level: number, name: number): OptionAnswer {
+    return this.options.get(level, name, this.#optionContext());
+  }
+
+  #counted = 0;
+
+  #countMemberships(size: number): void {
+    this.#host.datagramCounters.memberships += size - this.#counted;
+    this.#counted = size;
+  }
+
+  #optionContext(): DatagramOptionContext {
+    return {
+      family: this.family,
+      isFresh: this.#state === State.fresh,
+      isConnected: this.#state === State.established,
+      interfaceName: this.#host.interfaceName,
+      interfaceIndex: this.#host.interfaceIndex,
+      mtu: this.#host.mtu(),
+      isLocal: (ip) => this.#host.isLocal(ip),
+    };
+  }
+}
