@@ -42,6 +42,8 @@ interface IntOption {
   readonly max?: number;
   /** Reported as 0 or 1 whatever was set. */
   readonly isFlag?: boolean;
+  /** Bits that are kept. */
+  readonly mask?: number;
   /** Value that -1 stands for. */
   readonly minusOne?: number;
 }
@@ -60,7 +62,7 @@ const INTS: ReadonlyMap<number, IntOption> = new Map([
   [key(SOL_SOCKET, 15), FLAG], // REUSEPORT
   [key(SOL_SOCKET, 29), FLAG], // TIMESTAMP
   [key(SOL_SOCKET, 40), FLAG], // RXQ_OVFL
-  [key(SOL_IP, 1), { preset: 0 }], // TOS
+  [key(SOL_IP, 1), { preset: 0, mask: 0xff }], // TOS
   [key(SOL_IP, 2), { preset: 64, min: 1, max: 255, minusOne: 64 }], // TTL
   [key(SOL_IP, 8), FLAG], // PKTINFO
   [key(SOL_IP, 10), { preset: 1, min: 0, max: 5 }], // MTU_DISCOVER
@@ -200,7 +202,8 @@ export class DatagramOptions {
     const value = given === -1 && option.minusOne !== undefined ? option.minusOne : given;
     if (option.min !== undefined && value < option.min) return failed('EINVAL');
     if (option.max !== undefined && value > option.max) return failed('EINVAL');
-    this.#ints.set(k, option.isFlag === true ? Number(value !== 0) : value);
+    const kept = option.mask === undefined ? value : value & option.mask;
+    this.#ints.set(k, option.isFlag === true ? Number(value !== 0) : kept);
     return 0;
   }
 

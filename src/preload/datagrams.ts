@@ -357,6 +357,11 @@ export class DatagramSocket implements RequestTarget, Member {
   /** CONNECT: only fixes the peer; a connected socket may be connected anew. */
   connect(address: ZtAddress): number {
     if (address.family === 0) return this.disconnect();
+    /* Linux gives the port before it looks at the address. */
+    if (this.#state === State.fresh) {
+      const result = this.#reserve(this.#boundIp, 0);
+      if (result !== 0) return result;
+    }
     if (!this.#speaksOnceUnconnected(address.ip)) {
       return failed(this.family === 4 ? 'EAFNOSUPPORT' : 'ENETUNREACH');
     }
@@ -364,10 +369,6 @@ export class DatagramSocket implements RequestTarget, Member {
     if (toMany && !this.options.mayBroadcast) return failed('EACCES');
     const destination = classifyDestination(this.#host.stack, address.ip);
     if (destination.kind !== 'virtual') return failed('ENETUNREACH');
-    if (this.#state === State.fresh) {
-      const result = this.#reserve(this.#boundIp, 0);
-      if (result !== 0) return result;
-    }
     this.#remote = { ip: destination.ip, port: address.port };
     this.#connectedIp = isUnspecified(this.#boundIp) ? destination.source : undefined;
     this.#state = State.established;
