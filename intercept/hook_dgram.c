@@ -24,9 +24,10 @@
 
 /* Buffers of a caller that are described on the stack (1 KiB of it). */
 #define IOV_HERE 63
-/* Largest payload of UDP over IPv4 and over IPv6 [5 section 7]. */
+/* Largest payload of UDP over IPv4 [5 section 7]. */
 #define PAYLOAD_MAX4 65507
-#define PAYLOAD_MAX6 65527
+/* Over IPv6, 40 less than Linux takes: the stack counts a packet and its header in 16 bits. */
+#define PAYLOAD_MAX6 65487
 
 /* ICMP messages that a program may send: echo requests with code 0. */
 #define ICMP_HEADER_LEN	 8
@@ -213,13 +214,44 @@ int dgram_take_error(int fd)
 
 /* ------------------------------------------------------------------- sending */
 
+/** flags_of() - What is cached about a datagram socket */
+static uint32_t flags_of(int fd, const struct zt_token *t)
+{
+	struct fd_info info;
+
+	return fdtab_get(fd, t, &info) ? info.flags : 0;
+}
+
+static void set_flags(int fd, const struct zt_token *t, uint32_t off, uint32_t on)
+{
+	struct fd_info info = {.flags = (flags_of(fd, t) & ~off) | on};
+
+	fdtab_put(fd, t, &info);
+}
+
+static uint32_t if_mapped(const struct zt_token *t, const uint8_t *addr, uint32_t flag)
+{
+	return t->family == '6' && addr[ZTADDR_FAMILY] == 4 ? flag : 0;
+}
+
+/** note_connected() - Remember that there is a peer, and of which family */
+static void note_connected(int fd, const struct zt_token *t, const uint8_t *peer)
+{
+	set_flags(fd, t, INFO_PEER4, INFO_CONNECTED | if_mapped(t, peer, INFO_PEER4));
+}
+
+void dgram_bound(int fd, const struct zt_token *t, const uint8_t *local)
+{
+	set_flags(fd, t, 0, if_mapped(t, local, INFO_BOUND4));
+}
+
 /** is_connected() - From the cache, else from the service; a negative errno when neither knows */
 static int is_connected(int fd, const struct zt_token *t)
 {
 	struct fd_info info;
 	int state;
 
-	if (fdtab_get(fd, t, &info) && (info.flags & INFO_CONNECTED) != 0)
+	if ((flags_of(fd, t) & INFO_CONNECTED) != 0)
 		return 1;
 	/* After a seccomp filter nobody can be asked: the service drops what has no destination. */
 	if (rpc_sandboxed())
@@ -229,19 +261,14 @@ static int is_connected(int fd, const struct zt_token *t)
 		return -ENETDOWN;
 	if (state != STATE_ESTABLISHED)
 		return state < 0 ? errnomap_result(state, PLACE_OPTION) : 0;
-	info.flags = INFO_CONNECTED;
-	fdtab_put(fd, t, &info);
+	note_connected(fd, t, info.peer);
 	return 1;
 }
 
 /** pending_error() - Linux fails a send on a connected socket with an error not yet reported */
 static int pending_error(int fd, const struct zt_token *t)
 {
-	struct fd_info info;
-
-	if (!fdtab_get(fd, t, &info) || (info.flags & INFO_CONNECTED) == 0)
-		return 0;
-	return -dgram_take_error(fd);
+	return (flags_of(fd, t) & INFO_CONNECTED) != 0 ? -dgram_take_error(fd) : 0;
 }
 
 static bool may_broadcast(int fd)
@@ -273,6 +300,22 @@ static int peer_parse(const struct zt_token *t, const struct sockaddr *addr, soc
 	return addr_parse(addr, len, plain ? '4' : t->family, out);
 }
 
+/** destination_mistake() - Addresses that Linux refuses before it looks for a route */
+static int destination_mistake(int fd, const struct zt_token *t, const uint8_t *to)
+{
+	bool is_mapped = if_mapped(t, to, 1) != 0;
+
+	if (t->kind == 'e' && is_mapped)
+		return -EINVAL;
+	if (t->kind == 'd' && get16(to + ZTADDR_PORT) == 0)
+		return -EINVAL;
+	if (t->family == '6' && !is_mapped && (flags_of(fd, t) & (INFO_PEER4 | INFO_BOUND4)) != 0)
+		return -EAFNOSUPPORT;
+	if (to[ZTADDR_FAMILY] == 4 && get32(to + ZTADDR_IP) == 0xffffffffU && !may_broadcast(fd))
+		return -EACCES;
+	return 0;
+}
+
 /** destination() - Where a send with an address goes; true in @addressed unless it names none */
 static int destination(int fd, const struct zt_token *t, const struct msghdr *msg, uint8_t *head,
 		       bool *addressed)
@@ -302,12 +345,7 @@ static int destination(int fd, const struct zt_token *t, const struct msghdr *ms
 		return -EINVAL;
 	if (r < 0)
 		return r;
-	if (t->kind == 'd' && get16(head + DGRAM_ADDR + ZTADDR_PORT) == 0)
-		return -EINVAL;
-	if (get32(head + DGRAM_ADDR + ZTADDR_IP) == 0xffffffffU && head[DGRAM_ADDR] == 4 &&
-	    !may_broadcast(fd))
-		return -EACCES;
-	return 0;
+	return destination_mistake(fd, t, head + DGRAM_ADDR);
 }
 
 /** echo_mistake() - An ICMP socket sends echo requests only; 0 or a negative errno */
@@ -399,13 +437,6 @@ static int call(int fd, const struct zt_token *t, enum proto_op op, const void *
 	return rpc_call(&rpc);
 }
 
-static void note_connected(int fd, const struct zt_token *t, bool connected)
-{
-	struct fd_info info = {.flags = connected ? INFO_CONNECTED : 0};
-
-	fdtab_put(fd, t, &info);
-}
-
 int dgram_connect(int fd, const struct zt_token *t, const struct sockaddr *addr, socklen_t len)
 {
 	uint8_t request[ZTADDR_LEN + 4] = {0};
@@ -417,7 +448,7 @@ int dgram_connect(int fd, const struct zt_token *t, const struct sockaddr *addr,
 	if (r == 0)
 		r = call(fd, t, OP_CONNECT, request, sizeof(request));
 	if (r >= 0)
-		note_connected(fd, t, true);
+		note_connected(fd, t, request);
 	return r < 0 ? errnomap_result(r, PLACE_CONNECT) : 0;
 }
 
@@ -425,7 +456,7 @@ int dgram_disconnect(int fd, const struct zt_token *t)
 {
 	int r = rpc_is_attached(fd) ? call(fd, t, OP_DISCONNECT, NULL, 0) : 0;
 
-	note_connected(fd, t, false);
+	set_flags(fd, t, INFO_CONNECTED | INFO_PEER4, 0);
 	return r < 0 ? errnomap_result(r, PLACE_CONNECT) : 0;
 }
 

@@ -157,6 +157,8 @@ int zt_bind(int fd, const struct zt_token *t, const struct sockaddr *addr, sockl
 	r = rpc_attach(fd, t);
 	if (r == 0)
 		r = call(fd, t, OP_BIND, request, sizeof(request), NULL, 0);
+	if (r == 0 && t->kind != 's')
+		dgram_bound(fd, t, request);
 	return errnomap_result(r, PLACE_BIND);
 }
 

@@ -117,8 +117,10 @@ enum fd_hint {
 
 #define INFO_NAMES     1 /* local and peer are valid: the connection was ESTABLISHED */
 #define INFO_LISTENING 2
-#define INFO_SHUT      4 /* shutdown() was called on the listener */
-#define INFO_CONNECTED 8 /* datagram socket with a peer */
+#define INFO_SHUT      4  /* shutdown() was called on the listener */
+#define INFO_CONNECTED 8  /* datagram socket with a peer */
+#define INFO_PEER4     16 /* AF_INET6 datagram socket whose peer is an IPv4 address */
+#define INFO_BOUND4    32 /* AF_INET6 datagram socket bound to an IPv4 address */
 
 struct fd_info {
 	uint32_t flags;
@@ -231,6 +233,8 @@ ssize_t dgram_send(int fd, const struct zt_token *t, const struct msghdr *msg, i
 int dgram_pending(int fd);
 /** dgram_take_error() - SO_ERROR: an error record at the head of the queue, consumed; or 0 */
 int dgram_take_error(int fd);
+/** dgram_bound() - Note that @fd was bound to the ztaddr @local */
+void dgram_bound(int fd, const struct zt_token *t, const uint8_t *local);
 int dgram_connect(int fd, const struct zt_token *t, const struct sockaddr *addr, socklen_t len);
 int dgram_disconnect(int fd, const struct zt_token *t);
 int dgram_shutdown(int fd, const struct zt_token *t, int how);

@@ -28,6 +28,13 @@ export const PROBES: readonly Probe[] = [
     inert: ['T1', 'T3', 'T6', 'T15', 'T18', 'T29', 'T33', 'T38', 'T39', 'X-options'],
   },
   {
+    name: 'names',
+    with: ['probe.c'],
+    datagrams: false,
+    cases: 7,
+    inert: ['N-numeric', 'N-hosts', 'N-gethostby', 'N-interfaces'],
+  },
+  {
     name: 'udp',
     with: ['probe.c', 'udp_util.c'],
     datagrams: true,
@@ -71,6 +78,13 @@ export const PROBES: readonly Probe[] = [
   },
 ];
 
+/** Names of the probe names.c: the file of the virtual network, and /etc/hosts of the kernel. */
+export const HOSTS = `127.0.0.1 localhost
+10.147.17.77 server.probe.test alias.probe.test
+fd00:17::77 server.probe.test
+10.147.17.78 four.probe.test
+`;
+
 /**
  * The kernel's network with the same addresses: one of each family that answers itself, one that
  * never answers. Who may open echo sockets is a setting of the namespace.
@@ -108,8 +122,10 @@ export async function onKernel(
   cases: readonly string[] = [],
 ): Promise<string> {
   if ((await which('ip')) === undefined) throw new Skip('ip (iproute2) is not installed');
-  const script = `${KERNEL_SETUP}\nexec "$@"`;
-  const args = ['-n', '--', '/bin/sh', '-c', script, 'sh', probe, ...cases];
+  const hosts = `${probe}.hosts`;
+  fs.writeFileSync(hosts, HOSTS);
+  const script = `${KERNEL_SETUP}\nmount --bind ${hosts} /etc/hosts\nexec "$@"`;
+  const args = ['-nm', '--', '/bin/sh', '-c', script, 'sh', probe, ...cases];
   const done = await run('unshare', args, env);
   if (done.code !== 0 && done.stdout === '') {
     throw new Skip(`no sockets of the kernel: ${done.stderr.trim()}`);

@@ -19,6 +19,7 @@ import {
   buildProbe,
   byCase,
   compareCase,
+  HOSTS,
   onKernel,
   PROBES,
   type Probe,
@@ -93,10 +94,11 @@ function hasDatagrams(context: Context): boolean {
 async function conformance(results: Results, context: Context): Promise<void> {
   const known = readKnownDifferences(path.join(ROOT, 'test/preload/known-differences.md'));
   const built = new Map<Probe, string>();
+  fs.writeFileSync(`${context.harness.network}.hosts`, HOSTS);
   for (const probe of PROBES) {
     let kernel = new Map<string, string[]>();
     let preload = new Map<string, string[]>();
-    await results.test(`conformance: the probe ${probe.name} runs on both`, async () => {
+    await results.test(`conformance: ${probe.name} runs on both`, async () => {
       const file = await buildProbe(ROOT, probe, context.folder);
       built.set(probe, file);
       const [a, b] = await Promise.all([
@@ -108,7 +110,7 @@ async function conformance(results: Results, context: Context): Promise<void> {
       expect(kernel.size >= probe.cases, `only ${kernel.size} cases ran`);
     });
     for (const [name, lines] of kernel) {
-      await results.test(`conformance: ${name}`, async () => {
+      await results.test(`conformance: ${probe.name} ${name}`, async () => {
         if (context.harness.stack instanceof FakeStack && isBeyondFake(probe, name)) {
           throw new Skip('the in-process stack has no such thing');
         }

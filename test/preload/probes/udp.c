@@ -261,10 +261,10 @@ static void u10(void)
 	dial(c, port_of(s));
 	say("disconnect %s", err(connect(c, &none, sizeof(none))));
 	say("peer %s", err(getpeername(c, (void *)&a, &len)));
-	say("send %s", num(send(c, "x", 1, 0)));
 	len = sizeof(a);
 	getsockname(c, (void *)&a, &len);
 	say("local %s port %d", ip_of(&a), a.sin_port != 0);
+	say("send %s", num(send(c, "x", 1, 0)));
 	say("fresh %s", err(connect(udp(AF_INET), &none, sizeof(none))));
 	c = bound(AF_INET);
 	port = port_of(c);
