@@ -123,7 +123,9 @@ export class NetworkLink {
 
   /** What preloaded programs hold. */
   preloadCounters(): Readonly<Record<string, number>> {
-    return this.#closed ? {} : { ...this.#door.view.counters() };
+    if (this.#closed) return {};
+    const { datagrams, ...sockets } = this.#door.view.counters();
+    return { ...sockets, ...datagrams };
   }
 
   /** Pools in use and drops of the stack by name; none while a failed stack waits to be remade. */
