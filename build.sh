@@ -11,6 +11,7 @@ usage: ./build.sh [--force] [--no-install] TARGET...
   wasm        the packet core, dist/wasm/packetcore.wasm (AssemblyScript)
   lwip        the TCP/IP stack, dist/wasm/lwip.wasm (lwIP from Debian's source package, Emscripten)
   intercept   the preload library, dist/native/libztintercept.so and .a (C, node-gyp)
+  launcher    the launcher for static programs, dist/native/zt-run (C)
   native      the addon, dist/native/netcon_io.node (C, node-gyp)
   ts          the service and command lines, dist/ (TypeScript)
   tests       the tests, build/test (TypeScript)
@@ -45,7 +46,7 @@ for arg in "$@"; do
 		;;
 	--force) force=1 ;;
 	--no-install) install=0 ;;
-	all | wasm | lwip | intercept | native | ts | tests | test | check | clean) targets+=("$arg") ;;
+	all | wasm | lwip | intercept | launcher | native | ts | tests | test | check | clean) targets+=("$arg") ;;
 	*)
 		usage >&2
 		die "unknown target or option: $arg"
@@ -60,6 +61,8 @@ done
 . lwip-port/build.inc.sh
 # shellcheck source=intercept/build.inc.sh
 . intercept/build.inc.sh
+# shellcheck source=launcher/build.inc.sh
+. launcher/build.inc.sh
 # shellcheck source=native/build.inc.sh
 . native/build.inc.sh
 
@@ -142,6 +145,11 @@ target_intercept() {
 	step intercept dist/native/libztintercept.so "$(hash_of intercept) $(node --version)" build_intercept
 }
 
+target_launcher() {
+	target_intercept
+	step launcher dist/native/zt-run "$(hash_of launcher intercept)" build_launcher
+}
+
 target_native() {
 	need_npm_packages
 	need_packages 'the addon' "${INTERCEPT_DEBIAN_PACKAGES[@]}"
@@ -163,13 +171,13 @@ target_tests() {
 target_all() {
 	target_wasm
 	target_lwip
-	target_intercept
+	target_launcher
 	target_native
 	target_ts
 }
 
 target_clean() {
-	rm -rf dist build/keys build/ts build/test build/intercept build/native
+	rm -rf dist build/keys build/ts build/test build/intercept build/launcher build/native
 }
 
 need_node

@@ -61,11 +61,11 @@ locked() {
 }
 
 c_format() {
-	clang-format --dry-run -Werror intercept/*.[ch] native/*.[ch] lwip-port/*.[ch] lwip-port/arch/*.h examples/*.c \
-		test/preload/probes/*.c
+	clang-format --dry-run -Werror intercept/*.[ch] launcher/*.[ch] native/*.[ch] lwip-port/*.[ch] lwip-port/arch/*.h examples/*.c \
+		test/preload/probes/*.c test/launcher/probes/*.c
 }
 
-scripts() { shellcheck -x build.sh .ci/run test/*.sh intercept/*.sh native/*.sh wasm/*.sh lwip-port/*.sh; }
+scripts() { shellcheck -x build.sh .ci/run test/*.sh intercept/*.sh launcher/*.sh native/*.sh wasm/*.sh lwip-port/*.sh; }
 
 if locked clang-format clang-format --version; then
 	suite 'format of C' c_format
@@ -90,6 +90,7 @@ if [ "${1:-}" != --quick ]; then
 	[ -f build/test/service/main.js ] && suite 'service records' node build/test/service/main.js
 	[ -f build/test/underlay/main.js ] && suite 'NATs and interfaces' node build/test/underlay/main.js
 	[ -f build/test/preload/main.js ] && suite 'preload' node build/test/preload/main.js
+	[ -f build/test/launcher/main.js ] && suite 'launcher' node build/test/launcher/main.js
 	[ -f build/test/apps/main.js ] && suite 'applications' node build/test/apps/main.js --core
 	[ -f build/test/e2e/main.js ] && suite 'end to end' node build/test/e2e/main.js
 fi

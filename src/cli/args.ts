@@ -24,3 +24,11 @@ export function preloadLibrary(): string {
     throw new CommandError(`${path} is missing; build it with ./build.sh intercept`);
   return path;
 }
+
+/** The launcher for programs that a preload cannot reach. @throws CommandError when it was not built. */
+export function launcherProgram(): string {
+  const path = packagePath('dist/native/zt-run');
+  if (!existsSync(path))
+    throw new CommandError(`${path} is missing; build it with ./build.sh launcher`);
+  return path;
+}

@@ -32,7 +32,7 @@ export interface ClientHost {
   /** Whether one more control connection is allowed. */
   mayControl(uid: number | undefined): boolean;
   /** The socket of a HELLO of kind 2 or 3; undefined refuses the connection. */
-  attach(hello: Hello, port: StreamPort, caller: Caller): VirtualSocket | undefined;
+  attach(hello: Hello, port: StreamPort, client: PreloadConnection): VirtualSocket | undefined;
   /** `socket` is registered and has got the bytes that followed its HELLO. */
   attached(socket: VirtualSocket): void;
   request(request: Request): void;
@@ -64,6 +64,11 @@ export class PreloadConnection {
     this.#port = port;
     this.#caller = caller;
     this.#helloTimer = host.armHello(this);
+  }
+
+  /** User of the peer, undefined without the addon. */
+  get uid(): number | undefined {
+    return this.#caller.uid;
   }
 
   /** Whether requests of this connection may be about a socket of user `owner` [5 section 14]. */
@@ -166,7 +171,7 @@ export class PreloadConnection {
   }
 
   #beginSocket(hello: Hello, rest: Uint8Array): void {
-    const socket = this.#host.attach(hello, this.#port, this.#caller);
+    const socket = this.#host.attach(hello, this.#port, this);
     if (socket === undefined) {
       this.close();
       return;

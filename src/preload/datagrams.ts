@@ -50,15 +50,15 @@ export interface RecordPort {
 /** Counts of all datagram sockets of a view. */
 export interface DatagramCounters {
   /** Datagrams and errors that wait for programs. */
-  queued: number;
-  queuedBytes: number;
+  datagramsQueued: number;
+  datagramBytesQueued: number;
   memberships: number;
   /** Received datagrams dropped because the program does not read. */
-  dropQueue: number;
+  dropDatagramQueue: number;
   /** Records of programs that break the format. */
-  dropRecord: number;
+  dropDatagramRecord: number;
   /** Datagrams of programs that could not be sent. */
-  dropSend: number;
+  dropDatagramSend: number;
 }
 
 /** What a datagram socket needs of its view. */
@@ -191,13 +191,13 @@ export class DatagramSocket implements RequestTarget, Member {
     const counters = this.#host.datagramCounters;
     const isFull = this.#queue.length >= QUEUE_COUNT;
     if (isFull || this.#queueLen + record.length > QUEUE_BYTES) {
-      counters.dropQueue++;
+      counters.dropDatagramQueue++;
       return;
     }
     this.#queue.push(record);
     this.#queueLen += record.length;
-    counters.queued++;
-    counters.queuedBytes += record.length;
+    counters.datagramsQueued++;
+    counters.datagramBytesQueued += record.length;
   }
 
   // ------------------------------------------------------ record stream
@@ -215,22 +215,22 @@ export class DatagramSocket implements RequestTarget, Member {
     const gone = this.#queue.splice(0, count);
     const len = gone.reduce((n, r) => n + r.length, 0);
     this.#queueLen -= len;
-    this.#host.datagramCounters.queued -= gone.length;
-    this.#host.datagramCounters.queuedBytes -= len;
+    this.#host.datagramCounters.datagramsQueued -= gone.length;
+    this.#host.datagramCounters.datagramBytesQueued -= len;
   }
 
   /** One record of the program; borrowed for the call. */
   record(bytes: Uint8Array): void {
     const sending = parseSending(bytes, this.#remote?.ip.length === 16 ? 6 : 4);
     if (sending === undefined) {
-      this.#host.datagramCounters.dropRecord++;
+      this.#host.datagramCounters.dropDatagramRecord++;
       return;
     }
     if (this.#txShut) return;
     const to = this.#destination(sending);
     const errno = to === undefined ? 'EDESTADDRREQ' : this.#send(sending, to);
     if (errno === undefined) return;
-    this.#host.datagramCounters.dropSend++;
+    this.#host.datagramCounters.dropDatagramSend++;
     /* A connected program hears of it; ENOBUFS is a lost packet, as on any network. */
     if (to !== undefined && this.#remote !== undefined && errno !== 'ENOBUFS') {
       this.#fail(errno, to);

@@ -19,6 +19,7 @@ import type {
 import { type DelayEntry, DelayQueue } from './delay-queue.js';
 import { failed } from './errno.js';
 import { ACCEPT_LEN, emitAccept, parseUpstream, type Token, UPSTREAM_LEN } from './protocol.js';
+import type { Quota } from './quota.js';
 import { type SocketHost, type StreamPort, VirtualSocket } from './vsockets.js';
 
 /** [5 section 6.2] bounds of a backlog. */
@@ -53,8 +54,10 @@ export interface ListenHost extends SocketHost {
   readonly wake: () => void;
   /** 8 random bytes as a string. */
   newConnectionId(): string;
-  /** Whether the view may hold one more unattached connection. */
-  mayHold(): boolean;
+  /** Unattached connections, per user of the listening socket. */
+  readonly waitingQuota: Quota;
+  /** Listening sockets, per user. */
+  readonly listenerQuota: Quota;
 }
 
 export class ListenerMember {
@@ -209,7 +212,7 @@ export class ListenGroup implements ListenSink {
 
   onAccept(handle: TcpHandle, local: Endpoint, remote: Endpoint): TcpSink | undefined {
     const member = this.choose();
-    if (member === undefined || !this.#registry.host.mayHold()) return undefined;
+    if (member === undefined) return undefined;
     return this.#registry.hold(member, handle, copyOf(local), copyOf(remote));
   }
 
@@ -242,20 +245,11 @@ export class ListenRegistry {
   readonly #orphans: DelayQueue<ListenerMember>;
   readonly #late: DelayQueue<Waiting>;
   readonly #deferring = new Set<ListenerMember>();
-  #memberCount = 0;
 
   constructor(host: ListenHost) {
     this.host = host;
     this.#orphans = new DelayQueue(ORPHAN_MS, host.wake);
     this.#late = new DelayQueue(LATE_ATTACH_MS, host.wake);
-  }
-
-  get waitingCount(): number {
-    return this.#waiting.size;
-  }
-
-  get memberCount(): number {
-    return this.#memberCount;
   }
 
   /** Makes `socket` (bound, streaming over `port`) listen; 0 or a negative errno number. */
@@ -268,12 +262,13 @@ export class ListenRegistry {
     }
     const holder = socket.holder!;
     if (this.host.ports.conflictsWithListener(holder)) return failed('EADDRINUSE');
+    if (!this.host.listenerQuota.hasRoom(socket.owner)) return failed('ENOBUFS');
     const key = groupKey(holder.ip, holder.v6Only, holder.port);
     const group = this.#groups.get(key) ?? this.#open(key, socket, effective);
     if (typeof group === 'number') return group;
+    this.host.listenerQuota.take(socket.owner);
     const member = new ListenerMember(this, group, socket, port, effective);
     group.members.push(member);
-    this.#memberCount++;
     socket.listener = member;
     this.#updateBacklog(group);
     return 0;
@@ -305,7 +300,7 @@ export class ListenRegistry {
     const at = group.members.indexOf(member);
     if (at < 0) return;
     group.members.splice(at, 1);
-    this.#memberCount--;
+    this.host.listenerQuota.give(member.socket.owner);
     this.#deferring.delete(member);
     if (group.members.length === 0) this.#closeGroup(group);
     const now = this.host.now().mono;
@@ -326,17 +321,26 @@ export class ListenRegistry {
     group.handle = undefined;
   }
 
-  /** Holds a new connection for `member`; its bytes wait in the returned socket. */
-  hold(member: ListenerMember, handle: TcpHandle, local: Endpoint, peer: Endpoint): VirtualSocket {
-    const id = this.host.newConnectionId();
+  /**
+   * Holds a new connection for `member`; its bytes wait in the returned socket. undefined when the
+   * member's user has too many that wait.
+   */
+  hold(
+    member: ListenerMember,
+    handle: TcpHandle,
+    local: Endpoint,
+    peer: Endpoint,
+  ): VirtualSocket | undefined {
     const listening = member.socket;
+    if (!this.host.waitingQuota.take(listening.owner)) return undefined;
+    const id = this.host.newConnectionId();
     const socket = VirtualSocket.accepted(
       this.host,
       UNATTACHED,
       listening.family,
       listening.options.clone(),
       handle,
-      { local, peer },
+      { local, peer, owner: listening.owner },
     );
     const waiting: Waiting = { id, socket, local, peer, member, offered: 0 };
     this.#waiting.set(id, waiting);
@@ -345,18 +349,26 @@ export class ListenRegistry {
     return socket;
   }
 
-  /** A program attaches connection `id`; undefined when there is none. */
-  take(id: string): VirtualSocket | undefined {
+  /**
+   * A program attaches connection `id`; undefined when there is none.
+   * @param mayUse whether it may have a socket of that user.
+   */
+  take(id: string, mayUse: (owner: number | undefined) => boolean): VirtualSocket | undefined {
     const waiting = this.#waiting.get(id);
-    if (waiting === undefined) return undefined;
-    this.#waiting.delete(id);
+    if (waiting === undefined || !mayUse(waiting.socket.owner)) return undefined;
+    this.#forget(waiting);
     waiting.member.attached(waiting);
     waiting.socket.onEarlyData = undefined;
     return waiting.socket;
   }
 
+  #forget(waiting: Waiting): void {
+    if (!this.#waiting.delete(waiting.id)) return;
+    this.host.waitingQuota.give(waiting.socket.owner);
+  }
+
   reset(waiting: Waiting): void {
-    this.#waiting.delete(waiting.id);
+    this.#forget(waiting);
     waiting.member.waiting.delete(waiting.id);
     waiting.socket.abandon();
   }

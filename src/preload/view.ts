@@ -32,6 +32,7 @@ import {
   type Token,
   type Welcome,
 } from './protocol.js';
+import { Quota } from './quota.js';
 import { type Caller, type RecordClientHost, RecordConnection } from './record-client.js';
 import {
   answerError,
@@ -58,7 +59,7 @@ const CORK_MS = 200;
 // Ours: a half-closed program that vanished is noticed within this time.
 const PROBE_HALF_CLOSED_MS = 5000;
 
-// [5 section 13] limits.
+// [5 section 13] limits per user.
 const TOKENS_MAX = 16384;
 const LISTENERS_MAX = 1024;
 const WAITING_MAX = 4096;
@@ -96,7 +97,7 @@ export interface PreloadViewOptions {
 }
 
 /** Counts of a view, for metrics and tests. */
-export interface PreloadCounters {
+export interface PreloadCounters extends Readonly<DatagramCounters> {
   readonly sockets: number;
   readonly remembered: number;
   readonly listeners: number;
@@ -107,7 +108,6 @@ export interface PreloadCounters {
   readonly datagramSockets: number;
   readonly udpPorts: number;
   readonly echoIds: number;
-  readonly datagrams: Readonly<DatagramCounters>;
 }
 
 class Timers implements SocketTimers {
@@ -144,12 +144,12 @@ export class PreloadView
   readonly names: NameSources;
   readonly regroup: () => void;
   readonly datagramCounters: DatagramCounters = {
-    queued: 0,
-    queuedBytes: 0,
+    datagramsQueued: 0,
+    datagramBytesQueued: 0,
     memberships: 0,
-    dropQueue: 0,
-    dropRecord: 0,
-    dropSend: 0,
+    dropDatagramQueue: 0,
+    dropDatagramRecord: 0,
+    dropDatagramSend: 0,
   };
   readonly welcome: Welcome;
   /** K of [5 section 5.1]: 16 bytes that clients of the abstract door must know. */
@@ -174,7 +174,10 @@ export class PreloadView
   readonly #clients = new Set<PreloadConnection>();
   /** Record connections whose HELLO is pending. */
   readonly #newRecords = new Set<RecordConnection>();
-  #controlCount = 0;
+  readonly #tokenQuota = new Quota(TOKENS_MAX);
+  readonly #controlQuota = new Quota(CONTROL_MAX);
+  readonly waitingQuota = new Quota(WAITING_MAX);
+  readonly listenerQuota = new Quota(LISTENERS_MAX);
 
   constructor(options: PreloadViewOptions) {
     this.stack = options.stack;
@@ -264,22 +267,22 @@ export class PreloadView
     for (const client of [...this.#clients]) client.close();
     for (const client of [...this.#newRecords]) client.close();
     for (const socket of [...this.#sockets.values()]) socket.streamReset();
-    this.#sockets.clear();
+    for (const token of [...this.#sockets.keys()]) this.#dropToken(token);
   }
 
   counters(): PreloadCounters {
     return {
       sockets: this.#sockets.size,
       remembered: this.#remembered.size,
-      listeners: this.#listeners.memberCount,
-      waiting: this.#listeners.waitingCount,
-      controls: this.#controlCount,
+      listeners: this.listenerQuota.total,
+      waiting: this.waitingQuota.total,
+      controls: this.#controlQuota.total,
       parked: this.#parkedCount,
       ports: this.ports.size,
       datagramSockets: this.#datagrams.size,
       udpPorts: this.#udp.size,
       echoIds: this.#echo.size,
-      datagrams: { ...this.datagramCounters },
+      ...this.datagramCounters,
     };
   }
 
@@ -289,10 +292,8 @@ export class PreloadView
     return this.#helloDue.arm(this.now().mono, client);
   }
 
-  mayControl(_uid: number | undefined): boolean {
-    if (this.#controlCount >= CONTROL_MAX) return false;
-    this.#controlCount++;
-    return true;
+  mayControl(uid: number | undefined): boolean {
+    return this.#controlQuota.take(uid);
   }
 
   forget(client: PreloadConnection): void {
@@ -300,33 +301,36 @@ export class PreloadView
   }
 
   /** A control connection that had been admitted is over. */
-  controlClosed(_uid: number | undefined): void {
-    this.#controlCount--;
+  controlClosed(uid: number | undefined): void {
+    this.#controlQuota.give(uid);
   }
 
-  attach(hello: Hello, port: StreamPort, caller: Caller): VirtualSocket | undefined {
-    if (this.#sockets.has(hello.token) || this.#sockets.size >= TOKENS_MAX) return undefined;
-    const socket = this.#socketFor(hello);
+  attach(hello: Hello, port: StreamPort, client: PreloadConnection): VirtualSocket | undefined {
+    if (this.#sockets.has(hello.token) || !this.#tokenQuota.hasRoom(client.uid)) return undefined;
+    const socket = this.#socketFor(hello, client);
     if (socket === undefined) return undefined;
-    socket.owner = caller.uid;
-    this.#forgetToken(hello.token);
+    this.#tokenQuota.take(client.uid);
+    socket.owner = client.uid;
     this.#sockets.set(hello.token, socket);
     socket.attach(port, hello.token);
     return socket;
   }
 
-  #socketFor(hello: Hello): VirtualSocket | undefined {
-    if (hello.kind === HelloKind.accepted) return this.#listeners.take(hello.connectionId);
+  #socketFor(hello: Hello, client: PreloadConnection): VirtualSocket | undefined {
+    if (hello.kind === HelloKind.accepted) {
+      return this.#listeners.take(hello.connectionId, (owner) => client.mayUse(owner));
+    }
     if (hello.kind !== HelloKind.socket || hello.protocol !== 6) return undefined;
     if (hello.family !== 4 && hello.family !== 6) return undefined;
     return new VirtualSocket(this, hello.token, hello.family);
   }
 
   attachDatagram(hello: Hello, port: RecordPort, caller: Caller): DatagramSocket | undefined {
-    if (this.#sockets.has(hello.token) || this.#sockets.size >= TOKENS_MAX) return undefined;
+    if (this.#sockets.has(hello.token)) return undefined;
     const ports = this.#portsFor(hello);
     const { token, family } = hello;
     if (ports === undefined || (family !== 4 && family !== 6)) return undefined;
+    if (!this.#tokenQuota.take(caller.uid)) return undefined;
     const socket = new DatagramSocket(this, ports, port, { token, family, owner: caller.uid });
     this.#sockets.set(token, socket);
     this.#datagrams.add(socket);
@@ -349,7 +353,7 @@ export class PreloadView
 
   datagramGone(socket: DatagramSocket): void {
     this.#datagrams.delete(socket);
-    if (this.#sockets.get(socket.token) === socket) this.#sockets.delete(socket.token);
+    this.#dropToken(socket.token);
   }
 
   watchHeld(socket: DatagramSocket): void {
@@ -432,9 +436,6 @@ export class PreloadView
   }
 
   listen(socket: VirtualSocket, port: StreamPort, backlog: number): number {
-    if (socket.listener === undefined && this.#listeners.memberCount >= LISTENERS_MAX) {
-      return failed('ENOBUFS');
-    }
     return this.#listeners.listen(socket, port, backlog);
   }
 
@@ -442,10 +443,6 @@ export class PreloadView
     const id = new Uint8Array(8);
     this.#random(id);
     return byteKey(id, 0, 8);
-  }
-
-  mayHold(): boolean {
-    return this.#listeners.waitingCount < WAITING_MAX;
   }
 
   /** Names and error of a finished socket stay for 60 s, of at most 4096 sockets. */
@@ -463,7 +460,14 @@ export class PreloadView
     if (entry === undefined) return;
     entry.value = undefined;
     this.#remembered.delete(token);
+    this.#dropToken(token);
+  }
+
+  #dropToken(token: Token): void {
+    const socket = this.#sockets.get(token);
+    if (socket === undefined) return;
     this.#sockets.delete(token);
+    this.#tokenQuota.give(socket.owner);
   }
 }
 

@@ -157,9 +157,10 @@ export class VirtualSocket implements TcpSink, RequestTarget {
     family: 4 | 6,
     options: SocketOptions,
     handle: TcpHandle,
-    names: { local: Endpoint; peer: Endpoint },
+    names: { local: Endpoint; peer: Endpoint; owner: number | undefined },
   ): VirtualSocket {
     const s = new VirtualSocket(host, token, family, options);
+    s.owner = names.owner;
     s.state = State.established;
     s.#handle = handle;
     s.#connectReported = true;

@@ -28,6 +28,13 @@ export const PROBES: readonly Probe[] = [
     inert: ['T1', 'T3', 'T6', 'T15', 'T18', 'T29', 'T33', 'T38', 'T39', 'X-options'],
   },
   {
+    name: 'tcp_more',
+    with: ['probe.c'],
+    datagrams: false,
+    cases: 5,
+    inert: ['X-ipv6', 'X-limits'],
+  },
+  {
     name: 'names',
     with: ['probe.c'],
     datagrams: false,
@@ -76,6 +83,13 @@ export const PROBES: readonly Probe[] = [
     cases: 5,
     inert: ['E-four', 'E-six', 'E-errors'],
   },
+  {
+    name: 'others',
+    with: ['probe.c', 'udp_util.c'],
+    datagrams: true,
+    cases: 5,
+    inert: ['O-names', 'O-duplicates', 'O-prctl'],
+  },
 ];
 
 /** Names of the probe names.c: the file of the virtual network, and /etc/hosts of the kernel. */
@@ -102,14 +116,19 @@ echo 0 0 > /proc/sys/net/ipv4/ping_group_range
 `;
 
 /** Compiles a probe into `folder`. */
-export async function buildProbe(root: string, probe: Probe, folder: string): Promise<string> {
+export async function buildProbe(
+  root: string,
+  probe: Probe,
+  folder: string,
+  more: readonly string[] = [],
+): Promise<string> {
   const gcc = await which('gcc');
   if (gcc === undefined) throw new Skip('gcc is not installed');
   const sources = [`${probe.name}.c`, ...probe.with].map((name) =>
     path.join(root, 'test/preload/probes', name),
   );
   const program = path.join(folder, probe.name);
-  const flags = ['-std=gnu11', '-O1', '-Wall', '-Wextra', '-Werror', '-pthread'];
+  const flags = ['-std=gnu11', '-O1', '-Wall', '-Wextra', '-Werror', '-pthread', ...more];
   const done = await run(gcc, [...flags, '-o', program, ...sources]);
   expect(done.code === 0, done.stderr);
   return program;

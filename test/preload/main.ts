@@ -6,13 +6,10 @@
  * closed and names a missing service, then runs real programs. Last line: `preload: N passed, N
  * failed, N skipped`; exit status 1 on failure.
  */
-import { spawnSync } from 'node:child_process';
-import { randomFillSync } from 'node:crypto';
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { createStack } from '#src/stack/lwip-stack.js';
 import type { Stack } from '#src/stack/stack.js';
 import { FakeStack } from '#test/helpers/fake-stack.js';
 import {
@@ -25,27 +22,15 @@ import {
   type Probe,
   readKnownDifferences,
 } from './conformance.js';
+import { DATAGRAM_PROGRAMS } from './datagram-programs.js';
 import { type Harness, OWN_ADDRESS, openHarness } from './harness.js';
+import { LINKED_PROGRAMS } from './linking.js';
+import { enterNamespace, lwipStack } from './namespace.js';
 import { type Context, PROGRAMS } from './programs.js';
 import { expect, run, Skip, start, until, which } from './run.js';
 
 const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../..');
 const LIBRARY = path.join(ROOT, 'dist/native/libztintercept.so');
-const INSIDE = 'NETCON_PRELOAD_INSIDE';
-
-/** Starts this program again inside a namespace; does not return. */
-function enterNamespace(): never {
-  const isRoot = process.getuid?.() === 0;
-  const inner = [process.execPath, fileURLToPath(import.meta.url), ...process.argv.slice(2)];
-  const flags = isRoot ? ['-n'] : ['-rn'];
-  const env = { ...process.env, [INSIDE]: '1', ...(isRoot ? {} : { NETCON_MAPPED_ROOT: '1' }) };
-  const done = spawnSync('unshare', [...flags, '--', ...inner], { stdio: 'inherit', env });
-  if (done.error !== undefined) {
-    console.error(`preload: cannot enter a network namespace: ${done.error.message}`);
-    console.log('preload: 0 passed, 1 failed, 0 skipped');
-  }
-  process.exit(done.status ?? 1);
-}
 
 class Results {
   passed = 0;
@@ -228,6 +213,59 @@ async function serviceDies(results: Results): Promise<void> {
   );
 }
 
+const DATAGRAMS_DIE = `
+import errno, socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('0.0.0.0', 8110))
+c = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); c.connect(('${OWN_ADDRESS}', 8110))
+c.send(b'x'); s.recv(1)
+print('ready', flush=True)
+def attempt(what, call):
+    try:
+        print(what, call(), flush=True)
+    except OSError as e:
+        print(what, errno.errorcode[e.errno], flush=True)
+attempt('receive', lambda: s.recv(1))
+attempt('again', lambda: s.recv(1))
+attempt('send', lambda: c.send(b'x'))
+attempt('send to', lambda: s.sendto(b'x', ('${OWN_ADDRESS}', 9)))
+new = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+attempt('new receive', lambda: new.recv(1))
+attempt('new send', lambda: new.sendto(b'x', ('${OWN_ADDRESS}', 9)))
+attempt('new connect', lambda: new.connect(('${OWN_ADDRESS}', 9)))
+attempt('new bind', lambda: new.bind(('0.0.0.0', 0)))
+attempt('echo', lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP) and 'made')
+`;
+
+const DATAGRAMS_DEAD = `ready
+receive ENETDOWN
+again ENETDOWN
+send ENETDOWN
+send to ENETDOWN
+new receive ENETUNREACH
+new send ENETUNREACH
+new connect ENETUNREACH
+new bind EADDRNOTAVAIL
+echo made
+`;
+
+async function datagramsDie(results: Results): Promise<void> {
+  await results.test('datagram sockets of a service that dies: ENETDOWN', async () => {
+    const python = await which('python3');
+    if (python === undefined) throw new Skip('python3 is not installed');
+    const own = await openHarness();
+    if (!fs.existsSync(`${own.network}.dg`)) {
+      await own.close();
+      throw new Skip('the service has no door for datagrams (is the addon built?)');
+    }
+    const env = { LD_PRELOAD: LIBRARY, ZT_NC_NETWORK: own.network };
+    const program = start(python, ['-c', DATAGRAMS_DIE], env);
+    await until('the datagram', () => program.output().includes('ready'));
+    await own.close();
+    const done = await program.finished;
+    expect(done.stdout === DATAGRAMS_DEAD, done.stdout + done.stderr);
+  });
+}
+
 async function library(results: Results): Promise<void> {
   await results.test('the library refers to no function that it wraps', async () => {
     const hooks: string[] = fs
@@ -252,12 +290,7 @@ async function library(results: Results): Promise<void> {
 /** The stack under test: lwIP, or with `--stack fake` the in-process one. */
 function chosenStack(): Stack {
   const at = process.argv.indexOf('--stack');
-  if (at > 0 && process.argv[at + 1] === 'fake') return new FakeStack();
-  return createStack({
-    mac: Uint8Array.of(0x02, 0x17, 0, 0, 0, 1),
-    entropy: { fill: (bytes) => void randomFillSync(bytes) },
-    at: { mono: performance.now(), wall: Date.now() },
-  });
+  return at > 0 && process.argv[at + 1] === 'fake' ? new FakeStack() : lwipStack();
 }
 
 function contextFor(harness: Harness, folder: string): Context {
@@ -274,7 +307,7 @@ function isEmpty(stack: Stack): boolean {
 }
 
 async function programs(results: Results, context: Context): Promise<void> {
-  for (const [i, test] of PROGRAMS.entries()) {
+  for (const [i, test] of [...PROGRAMS, ...DATAGRAM_PROGRAMS, ...LINKED_PROGRAMS].entries()) {
     await results.test(test.name, async () => {
       const folder = path.join(context.folder, `program-${i}`);
       fs.mkdirSync(folder);
@@ -283,13 +316,17 @@ async function programs(results: Results, context: Context): Promise<void> {
         const c = context.harness.door.view.counters();
         return c.listeners === 0 && c.waiting === 0 && c.sockets === c.remembered;
       });
+      await until('every datagram socket to be closed', () => {
+        const c = context.harness.door.view.counters();
+        return c.datagramSockets === 0 && c.udpPorts === 0 && c.echoIds === 0;
+      });
       await until('every control block to be freed', () => isEmpty(context.harness.stack));
     });
   }
 }
 
 async function main(): Promise<void> {
-  if (process.env[INSIDE] !== '1') enterNamespace();
+  enterNamespace(fileURLToPath(import.meta.url), 'preload: 0 passed, 1 failed, 0 skipped');
   const results = new Results();
   if (!fs.existsSync(LIBRARY)) {
     console.log(`FAILED  ${LIBRARY} is not built`);
@@ -303,6 +340,7 @@ async function main(): Promise<void> {
   await library(results);
   await environment(results, context);
   await serviceDies(results);
+  await datagramsDie(results);
   await conformance(results, context);
   await programs(results, context);
   await results.test('no kernel socket was left open', async () => {

@@ -25,7 +25,8 @@ export interface ProgramTest {
   run(context: Context): Promise<void>;
 }
 
-async function need(name: string): Promise<string> {
+/** Path of an installed program. @throws Skip */
+export async function need(name: string): Promise<string> {
   const found = await which(name);
   if (found === undefined) throw new Skip(`${name} is not installed`);
   return found;

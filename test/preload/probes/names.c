@@ -155,6 +155,7 @@ static void n_interfaces(void)
 	struct if_nameindex *all;
 	char name[IF_NAMESIZE] = "", text[IF_NAMESIZE];
 	bool indexes = true;
+	int count = 0;
 
 	say("getifaddrs %s", err(getifaddrs(&list)));
 	for (struct ifaddrs *i = list; i != NULL; i = i->ifa_next) {
@@ -172,10 +173,12 @@ static void n_interfaces(void)
 	}
 	freeifaddrs(list);
 	all = if_nameindex();
-	for (struct if_nameindex *i = all; i != NULL && i->if_index != 0; i++)
-		indexes = indexes && if_nametoindex(i->if_name) == i->if_index;
+	for (struct if_nameindex *i = all; i != NULL && i->if_index != 0; i++, count++)
+		indexes = indexes && if_nametoindex(i->if_name) == i->if_index &&
+			  if_indextoname(i->if_index, text) != NULL;
 	if_freenameindex(all);
-	say("own interface found %d indexes agree %d", name[0] != '\0', indexes);
+	say("own interface found %d indexes agree %d, more than lo %d", name[0] != '\0', indexes,
+	    count > 1);
 	say("lo is %u", if_nametoindex("lo"));
 	say("index 1 is %s", if_indextoname(1, text));
 	errno = 0;

@@ -258,6 +258,48 @@ static void c_send4(void)
 	say("arrives %s", got(s));
 }
 
+/** c_order() - Each datagram leaves with the options of its time; a sender's name is known */
+static void c_order(void)
+{
+	int s = bound_any(AF_INET), c = udp(AF_INET), wrong = 0, unnamed = 0;
+	struct message x;
+
+	set_option(s, IPPROTO_IP, IP_RECVTTL, 1);
+	dial(c, port_of(s));
+	for (int ttl = 1; ttl <= 100; ttl++) {
+		set_option(c, IPPROTO_IP, IP_TTL, ttl);
+		send(c, &ttl, sizeof(ttl), 0);
+	}
+	for (int i = 1; i <= 100 && arrives(s); i++) {
+		int said = 0, had = -1;
+
+		prepare(&x, ROOM);
+		recvmsg(s, &x.m, MSG_DONTWAIT);
+		memcpy(&said, x.bytes, sizeof(said));
+		memcpy(&had, CMSG_DATA((struct cmsghdr *)(void *)x.control), sizeof(had));
+		wrong += said != i || had != i;
+	}
+	say("wrong %d", wrong);
+	for (int i = 0; i < 100; i++) {
+		int fd = udp(AF_INET);
+
+		send_to(fd, "x", port_of(s));
+		unnamed += port_of(fd) <= 0;
+		close(fd);
+	}
+	say("unnamed %d", unnamed);
+	c = udp(AF_INET);
+	for (int i = 0; i < 50; i++) {
+		dial(c, port_of(s));
+		send(c, "x", 1, 0);
+		connect(c, &(struct sockaddr){.sa_family = AF_UNSPEC}, sizeof(struct sockaddr));
+	}
+	for (wrong = 150; wrong > 0 && arrives(s) && recv(s, x.bytes, 8, MSG_DONTWAIT) == 1;
+	     wrong--)
+		;
+	say("lost %d", wrong);
+}
+
 static void c_send6(void)
 {
 	int s = bound_any(AF_INET6), c = udp(AF_INET6), v;
@@ -432,17 +474,12 @@ static void c_option_lengths(void)
 }
 
 static const struct probe_case cases[] = {
-	{"C-none", c_none},
-	{"C-receive4", c_receive4},
-	{"C-receive6", c_receive6},
-	{"C-receive-mapped", c_receive_mapped},
-	{"C-truncated", c_truncated},
-	{"C-send4", c_send4},
-	{"C-send6", c_send6},
-	{"C-send-bad", c_send_bad},
-	{"C-options4", c_options4},
-	{"C-options6", c_options6},
-	{"C-option-lengths", c_option_lengths},
+	{"C-none", c_none},	      {"C-receive4", c_receive4},
+	{"C-receive6", c_receive6},   {"C-receive-mapped", c_receive_mapped},
+	{"C-truncated", c_truncated}, {"C-send4", c_send4},
+	{"C-send6", c_send6},	      {"C-order", c_order},
+	{"C-send-bad", c_send_bad},   {"C-options4", c_options4},
+	{"C-options6", c_options6},   {"C-option-lengths", c_option_lengths},
 };
 
 PROBE_MAIN(cases)

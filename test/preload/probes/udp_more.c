@@ -8,6 +8,7 @@
 #define _GNU_SOURCE
 #include "udp.h"
 
+#include <grp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -420,6 +421,68 @@ static void d_close(void)
 	say("new one %s", got(s));
 }
 
+/** speaks() - A new socket and an old one still exchange datagrams */
+static void speaks(int old)
+{
+	int c = udp(AF_INET);
+
+	say("send %s", num(send_to(c, "new", port_of(old))));
+	say("receive %s", got(old));
+	say("connect %s", err(dial(c, port_of(old))));
+	say("bind %d", port_of(bound(AF_INET)) > 0);
+}
+
+static void d_drop_user(void)
+{
+	int s = bound(AF_INET);
+
+	if (geteuid() != 0 || setgroups(0, NULL) != 0 || setgid(65534) != 0 || setuid(65534) != 0) {
+		say("skipped");
+		return;
+	}
+	speaks(s);
+}
+
+static void d_chroot(void)
+{
+	char empty[] = "/tmp/probe-XXXXXX";
+	int s = bound(AF_INET);
+
+	if (geteuid() != 0 || mkdtemp(empty) == NULL || chroot(empty) != 0 || chdir("/") != 0 ||
+	    setgid(65534) != 0 || setuid(65534) != 0) {
+		say("skipped");
+		return;
+	}
+	speaks(s);
+}
+
+static void d_close_range(void)
+{
+	bound(AF_INET);
+	say("range %s", err(close_range(3, ~0U, 0)));
+	speaks(bound(AF_INET));
+}
+
+static void d_exec(void)
+{
+	int s = bound(AF_INET), c = udp(AF_INET), status = -1;
+	char number[16];
+	pid_t pid;
+
+	send_to(c, "inherited", port_of(s));
+	snprintf(number, sizeof(number), "%d", s);
+	fflush(stdout);
+	pid = vfork();
+	if (pid == 0) {
+		execl("/proc/self/exe", "udp_more", "--inherited", number, (char *)NULL);
+		_exit(1);
+	}
+	waitpid(pid, &status, 0);
+	say("status %d", status);
+	say("still here %s", err(getsockname(s, (void *)&(struct sockaddr_in){0},
+					     &(socklen_t){sizeof(struct sockaddr_in)})));
+}
+
 static const struct probe_case cases[] = {
 	{"D-wait", d_wait},
 	{"D-mmsg", d_mmsg},
@@ -437,6 +500,19 @@ static const struct probe_case cases[] = {
 	{"D-syscall", d_syscall},
 	{"D-queue", d_queue},
 	{"D-close", d_close},
+	{"D-drop-user", d_drop_user},
+	{"D-chroot", d_chroot},
+	{"D-close-range", d_close_range},
+	{"D-exec", d_exec},
 };
 
-PROBE_MAIN(cases)
+int main(int argc, char **argv)
+{
+	if (argc == 3 && strcmp(argv[1], "--inherited") == 0) {
+		probe_current = "D-exec";
+		say("port %d", port_of(atoi(argv[2])) > 0);
+		say("receives %s", got(atoi(argv[2])));
+		return 0;
+	}
+	return probe_main(argc, argv, cases, sizeof(cases) / sizeof(cases[0]));
+}

@@ -245,8 +245,8 @@ for (const [family, ip, loopback] of [
     t.deepEqual([refused!.kind, refused!.errno], [2, 111]);
     for (const p of [server, client]) p.close();
     await eventually(() => service.door.view.counters().datagramSockets === 0);
-    const { udpPorts, datagrams } = service.door.view.counters();
-    t.deepEqual([udpPorts, datagrams.queued], [0, 0]);
+    const { udpPorts, datagramsQueued } = service.door.view.counters();
+    t.deepEqual([udpPorts, datagramsQueued], [0, 0]);
     t.is(service.stack.counters()['udpUsed'], 0);
     control.close();
     await service.close();
@@ -288,19 +288,19 @@ test('a program that does not read costs at most 256 KiB, and gets what was kept
   const sleeper = new Program(`${service.file}.dg`, token('sleeper'));
   const sender = new Program(`${service.file}.dg`, token('sender'));
   t.is((await control.ask(Op.bind, sleeper.token, address(OWN, 53))).result, 0);
-  const counters = () => service.door.view.counters().datagrams;
+  const counters = () => service.door.view.counters();
   const payload = new Uint8Array(1000);
-  while (counters().dropQueue === 0) {
+  while (counters().dropDatagramQueue === 0) {
     sender.send({ ip: OWN, port: 53 }, payload);
     await new Promise((resolve) => setImmediate(resolve));
   }
-  t.true(counters().queuedBytes <= 256 * 1024);
-  t.true(counters().queuedBytes > 250 * 1024);
-  const waiting = counters().queued;
+  t.true(counters().datagramBytesQueued <= 256 * 1024);
+  t.true(counters().datagramBytesQueued > 250 * 1024);
+  const waiting = counters().datagramsQueued;
   let got = 0;
   await eventually(() => {
     got += sleeper.takeAll();
-    return counters().queued === 0 && got > waiting;
+    return counters().datagramsQueued === 0 && got > waiting;
   });
   sleeper.close();
   sender.close();
@@ -322,7 +322,7 @@ test('a program that dies leaves no port, no group and no queue', async (t) => {
   program.close();
   await eventually(() => service.door.view.counters().datagramSockets === 0);
   t.is(stack.counters()['datagrams'], 0);
-  t.is(service.door.view.counters().datagrams.memberships, 0);
+  t.is(service.door.view.counters().memberships, 0);
   control.close();
   await service.close();
 });

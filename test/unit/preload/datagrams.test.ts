@@ -37,10 +37,11 @@ function setInt(control: Control, socket: ProgramDatagram, level: number, name: 
 
 /** Nothing of datagram sockets may be left. */
 function idle(world: World): Record<string, number> {
-  const { datagramSockets, udpPorts, echoIds, datagrams } = world.view.counters();
-  const { queued, queuedBytes, memberships } = datagrams;
+  const { datagramSockets, udpPorts, echoIds, ...rest } = world.view.counters();
+  const { datagramsQueued, datagramBytesQueued, memberships } = rest;
   const stack = world.stack.counters()['datagrams'] ?? -1;
-  const all = { datagramSockets, udpPorts, echoIds, queued, queuedBytes, memberships, stack };
+  const held = { datagramSockets, udpPorts, echoIds, memberships, stack };
+  const all = { ...held, datagramsQueued, datagramBytesQueued };
   return Object.fromEntries(Object.entries(all).filter(([, n]) => n !== 0));
 }
 
@@ -152,8 +153,8 @@ test('a refused datagram: the connected sender is told once, an unconnected one 
   plain.send({ ip: OWN, port: 7 }, 'x');
   t.deepEqual(connected.texts(), ['errno 111']);
   t.deepEqual(plain.texts(), []);
-  const { datagrams } = world.view.counters();
-  t.is(datagrams.dropSend, 0, 'both were sent');
+  const datagrams = world.view.counters();
+  t.is(datagrams.dropDatagramSend, 0, 'both were sent');
 });
 
 test('soft errors are told only with IP_RECVERR', (t) => {
@@ -180,7 +181,7 @@ test('no route: connect says so; an unconnected send is counted', (t) => {
   socket.send({ ip: FAR, port: 53 }, 'x');
   socket.send(undefined, 'x');
   t.deepEqual(socket.texts(), []);
-  t.is(world.view.counters().datagrams.dropSend, 2);
+  t.is(world.view.counters().dropDatagramSend, 2);
   const six = new Uint8Array(16).fill(0xfd);
   t.is(control.result(Op.connect, socket.token, address(six, 53)), -97);
 });
@@ -242,11 +243,11 @@ test('TTL, TOS and source of what is sent: of the record, else of the socket', (
   t.deepEqual([plain!.options.ttl, plain!.options.tos, plain!.options.source], [33, 16, OWN]);
   t.deepEqual([told!.options.ttl, told!.options.tos], [7, 4]);
   socket.send({ ip: SILENT, port: 1 }, 'x', { source: FAR });
-  t.is(world.view.counters().datagrams.dropSend, 1, 'not our address');
+  t.is(world.view.counters().dropDatagramSend, 1, 'not our address');
   const local = new ProgramDatagram(world);
   t.is(control.result(Op.bind, local.token, address(Uint8Array.of(127, 0, 0, 1), 0)), 0);
   local.send({ ip: SILENT, port: 1 }, 'x');
-  t.is(world.view.counters().datagrams.dropSend, 2, 'loopback does not leave the host');
+  t.is(world.view.counters().dropDatagramSend, 2, 'loopback does not leave the host');
 });
 
 test('a broadcast wants SO_BROADCAST and comes back to the own sockets', (t) => {
@@ -308,9 +309,9 @@ test('a slow reader: the kernel queue, then 512 records or 256 KiB, the newest d
   const { socket } = bound(world, 9);
   server.socket.port.room = 2;
   for (let i = 0; i < 600; i++) socket.send({ ip: OWN, port: 53 }, `${i}`);
-  const { datagrams } = world.view.counters();
-  t.is(datagrams.queued, 512);
-  t.is(datagrams.dropQueue, 600 - 2 - 512);
+  const datagrams = world.view.counters();
+  t.is(datagrams.datagramsQueued, 512);
+  t.is(datagrams.dropDatagramQueue, 600 - 2 - 512);
   t.is(server.socket.port.refused, 1, 'nothing spins');
   server.socket.port.room = 1000;
   server.socket.connection.handleWritable();
@@ -319,8 +320,8 @@ test('a slow reader: the kernel queue, then 512 records or 256 KiB, the newest d
   t.is(texts[513], '513');
   server.socket.port.room = 0;
   for (let i = 0; i < 30; i++) socket.send({ ip: OWN, port: 53 }, new Uint8Array(20_000));
-  t.true(world.view.counters().datagrams.queuedBytes <= 256 * 1024);
-  t.is(world.view.counters().datagrams.queued, 13);
+  t.true(world.view.counters().datagramBytesQueued <= 256 * 1024);
+  t.is(world.view.counters().datagramsQueued, 13);
   server.socket.close();
   socket.close();
   t.deepEqual(idle(world), {});
@@ -368,7 +369,7 @@ test('ICMP echo: an identifier has one owner, which gets its replies', (t) => {
   const [second] = other.take();
   t.not(Buffer.from(second!.payload).readUInt16BE(4), 0xffff, 'the own identifier is filled in');
   ping.send({ ip: OWN, port: 0 }, Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0));
-  t.is(world.view.counters().datagrams.dropSend, 1, 'only requests');
+  t.is(world.view.counters().dropDatagramSend, 1, 'only requests');
   ping.close();
   other.close();
   t.deepEqual(idle(world), {});
@@ -400,7 +401,7 @@ test('records that break the format are counted and change nothing', (t) => {
   socket.raw(new Uint8Array(64).fill(0xff));
   const cut = emitSending({ ip: OWN, port: 53 }, new Uint8Array(4)).subarray(0, 66);
   socket.raw(cut);
-  t.is(world.view.counters().datagrams.dropRecord, 3);
+  t.is(world.view.counters().dropDatagramRecord, 3);
   t.false(socket.port.destroyed);
 });
 

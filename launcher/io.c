@@ -1,0 +1,327 @@
+/**
+ * io.c - Sending and receiving where the kernel's call on the stream would not be right
+ *
+ * Plain reads and writes never come here. What does: calls that name an address, which AF_UNIX
+ * would refuse or fill with its own, and flags that it treats differently.
+ */
+#include "run.h"
+
+#include <limits.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "raw.h"
+
+/* Ours: bytes that are moved at once through memory of ours. */
+#define PART_MAX 65536
+/* Most that one call moves, as in Linux. */
+#define TOTAL_MAX 0x7ffff000UL
+
+/* What a call wants moved; @iov is in memory of ours, its areas are the caller's. */
+struct areas {
+	struct iovec *iov;
+	size_t count;
+	size_t total;
+};
+
+/* -------------------------------------------------------------- arguments */
+
+/** areas_read() - The iovec of a msghdr; 0 or a negative errno */
+static int areas_read(const struct call *c, const struct msghdr *msg, struct areas *a)
+{
+	size_t count = msg->msg_iovlen;
+
+	*a = (struct areas){.count = count};
+	if (count > IOV_MAX)
+		return -EMSGSIZE;
+	if (count == 0)
+		return 0;
+	a->iov = malloc(count * sizeof(*a->iov));
+	if (a->iov == NULL)
+		return -ENOMEM;
+	if (memory_read(c, (uintptr_t)msg->msg_iov, a->iov, count * sizeof(*a->iov)) < 0) {
+		free(a->iov);
+		a->iov = NULL;
+		return -EFAULT;
+	}
+	for (size_t i = 0; i < count; i++) {
+		if (a->iov[i].iov_len > TOTAL_MAX - a->total)
+			a->iov[i].iov_len = TOTAL_MAX - a->total;
+		a->total += a->iov[i].iov_len;
+	}
+	return 0;
+}
+
+static struct areas one_area(struct iovec *iov, uint64_t address, uint64_t len)
+{
+	*iov = (struct iovec){(void *)(uintptr_t)address, len < TOTAL_MAX ? len : TOTAL_MAX};
+	return (struct areas){iov, 1, iov->iov_len};
+}
+
+static bool may_wait(int fd, int flags)
+{
+	return (flags & MSG_DONTWAIT) == 0 && is_blocking(fd);
+}
+
+/* ------------------------------------------------------------------- sending */
+
+/** send_part() - Bytes taken by the stream, or a negative errno */
+static long send_part(const struct call *c, int fd, const struct areas *a, size_t done,
+		      uint8_t *buffer, int flags)
+{
+	size_t want = a->total - done < PART_MAX ? a->total - done : PART_MAX;
+	long n = memory_gather(c, a->iov, a->count, done, buffer, want);
+
+	if (n <= 0)
+		return n;
+	n = raw_send(fd, buffer, (size_t)n, (flags & MSG_MORE) | MSG_DONTWAIT | MSG_NOSIGNAL);
+	/* A fresh TCP socket answers EPIPE. */
+	return n == -ENOTCONN ? -EPIPE : n;
+}
+
+static void answer_sent(struct call *c, size_t done, long error, int flags)
+{
+	if (done > 0) {
+		answer_value(c, (int64_t)done);
+		return;
+	}
+	if (error == -EPIPE && (flags & MSG_NOSIGNAL) == 0)
+		caller_sigpipe(c);
+	answer_result(c, error);
+}
+
+static void send_stream(struct call *c, int fd, const struct areas *a, uint8_t *buffer, int flags)
+{
+	int64_t deadline = deadline_of(fd, SO_SNDTIMEO);
+	size_t done = 0;
+	long n = 0;
+
+	while (done < a->total) {
+		n = send_part(c, fd, a, done, buffer, flags);
+		if (n == -EAGAIN && may_wait(fd, flags)) {
+			enum waited w = wait_for(c, fd, POLLOUT, deadline);
+
+			if (w == WAITED_READY)
+				continue;
+			if (done == 0) {
+				answer_waited(c, w, deadline, EAGAIN);
+				return;
+			}
+		}
+		if (n <= 0)
+			break;
+		done += (size_t)n;
+	}
+	answer_sent(c, done, n, flags);
+}
+
+/* ----------------------------------------------------------------- receiving */
+
+static int asked_error(int fd, const struct zt_token *t, enum proto_op op)
+{
+	uint8_t none[4] = {0};
+	uint8_t reply[8] = {0};
+	int r = request(fd, t, op, none, op == OP_TAKEERR ? sizeof(none) : 0, reply, sizeof(reply));
+
+	return r < 0 ? ECONNRESET : get32s(reply);
+}
+
+/** judge() - What a result of 0 or an error of the stream means for TCP [5 section 9.5] */
+static long judge(int fd, const struct zt_token *t, long r)
+{
+	if (r == 0 && (raw_poll_one(fd, POLLRDHUP) & POLLHUP) != 0)
+		return -asked_error(fd, t, OP_EOFINFO);
+	if (r == -EINVAL && !rpc_is_attached(fd))
+		return -ENOTCONN;
+	if (r == -ECONNRESET) {
+		int e = asked_error(fd, t, OP_TAKEERR);
+
+		return e > 0 ? -e : r;
+	}
+	return r;
+}
+
+/** receive_part() - Bytes given to the caller, 0 at the end, or a negative errno */
+static long receive_part(const struct call *c, int fd, const struct zt_token *t,
+			 const struct areas *a, size_t done, uint8_t *buffer, int flags)
+{
+	size_t want = a->total - done < PART_MAX ? a->total - done : PART_MAX;
+	long n = raw_recv(fd, buffer, want, (flags & MSG_PEEK) | MSG_DONTWAIT);
+
+	if (n <= 0)
+		return n == -EAGAIN ? n : judge(fd, t, n);
+	/* On TCP this flag means: take the bytes, store none. */
+	if ((flags & MSG_TRUNC) != 0)
+		return n;
+	return memory_scatter(c, a->iov, a->count, done, buffer, (size_t)n);
+}
+
+/**
+ * receive_stream() - Move bytes to the caller
+ *
+ * Return: false when the call was answered already, else @result is to be answered
+ */
+static bool receive_stream(struct call *c, int fd, const struct zt_token *t, const struct areas *a,
+			   uint8_t *buffer, int flags, long *result)
+{
+	int64_t deadline = deadline_of(fd, SO_RCVTIMEO);
+	bool all = (flags & (MSG_WAITALL | MSG_PEEK)) == MSG_WAITALL;
+	size_t done = 0;
+	long n = 0;
+
+	while (done < a->total && (done == 0 || all)) {
+		n = receive_part(c, fd, t, a, done, buffer, flags);
+		if (n == -EAGAIN && may_wait(fd, flags)) {
+			enum waited w = wait_for(c, fd, POLLIN, deadline);
+
+			if (w == WAITED_READY)
+				continue;
+			if (done == 0) {
+				answer_waited(c, w, deadline, EAGAIN);
+				return false;
+			}
+		}
+		if (n <= 0)
+			break;
+		done += (size_t)n;
+	}
+	*result = done > 0 ? (long)done : n;
+	return true;
+}
+
+/** odd_flags() - The answer that flags alone give, or 0 */
+static int odd_flags(int flags)
+{
+	if ((flags & MSG_ERRQUEUE) != 0)
+		return -EAGAIN;
+	return (flags & MSG_OOB) != 0 ? -EINVAL : 0;
+}
+
+static bool receive_areas(struct call *c, int fd, const struct zt_token *t, const struct areas *a,
+			  int flags, long *result)
+{
+	uint8_t *buffer;
+	bool open;
+
+	*result = odd_flags(flags);
+	if (*result < 0)
+		return true;
+	buffer = malloc(PART_MAX);
+	if (buffer == NULL) {
+		*result = -ENOMEM;
+		return true;
+	}
+	open = receive_stream(c, fd, t, a, buffer, flags, result);
+	free(buffer);
+	return open;
+}
+
+static void send_areas(struct call *c, int fd, const struct areas *a, int flags)
+{
+	uint8_t *buffer = (flags & MSG_FASTOPEN) != 0 ? NULL : malloc(PART_MAX);
+
+	if (buffer == NULL)
+		answer_result(c, (flags & MSG_FASTOPEN) != 0 ? -EOPNOTSUPP : -ENOMEM);
+	else
+		send_stream(c, fd, a, buffer, flags);
+	free(buffer);
+}
+
+/* --------------------------------------------------------------------- calls */
+
+void call_sendto(struct call *c, int fd, const struct zt_token *t)
+{
+	struct iovec iov;
+	struct areas a = one_area(&iov, c->arg[1], c->arg[2]);
+
+	if (t->kind != 's')
+		answer_result(c, -ENETUNREACH);
+	else
+		send_areas(c, fd, &a, (int)c->arg[3]);
+}
+
+void call_recvfrom(struct call *c, int fd, const struct zt_token *t)
+{
+	static const socklen_t none;
+	struct iovec iov;
+	struct areas a = one_area(&iov, c->arg[1], c->arg[2]);
+	long r;
+
+	if (t->kind != 's') {
+		answer_result(c, -ENETUNREACH);
+		return;
+	}
+	if (!receive_areas(c, fd, t, &a, (int)c->arg[3], &r))
+		return;
+	if (r >= 0 && c->arg[4] != 0 && memory_write(c, c->arg[5], &none, sizeof(none)) < 0)
+		r = -EFAULT;
+	answer_result(c, r);
+}
+
+void call_sendmsg(struct call *c, int fd, const struct zt_token *t)
+{
+	struct msghdr msg;
+	struct areas a;
+	int flags = (int)c->arg[2];
+	int r;
+
+	if (t->kind != 's') {
+		answer_result(c, -ENETUNREACH);
+		return;
+	}
+	r = memory_read(c, c->arg[1], &msg, sizeof(msg));
+	if (r == 0 && msg.msg_name == NULL && msg.msg_controllen == 0 &&
+	    (flags & (MSG_OOB | MSG_FASTOPEN | MSG_ZEROCOPY)) == 0) {
+		answer_continue(c);
+		return;
+	}
+	if (r == 0)
+		r = areas_read(c, &msg, &a);
+	if (r < 0) {
+		answer_result(c, r);
+		return;
+	}
+	send_areas(c, fd, &a, flags);
+	free(a.iov);
+}
+
+/** give_header() - A TCP socket reports no name, no control data and no flags */
+static int give_header(const struct call *c, struct msghdr *msg)
+{
+	msg->msg_namelen = 0;
+	msg->msg_controllen = 0;
+	msg->msg_flags = 0;
+	return memory_write(c, c->arg[1], msg, sizeof(*msg));
+}
+
+void call_recvmsg(struct call *c, int fd, const struct zt_token *t)
+{
+	struct msghdr msg;
+	struct areas a;
+	int flags = (int)c->arg[2];
+	long r;
+
+	if (t->kind != 's') {
+		answer_result(c, -ENETUNREACH);
+		return;
+	}
+	r = memory_read(c, c->arg[1], &msg, sizeof(msg));
+	if (r == 0 && msg.msg_name == NULL && (flags & (MSG_TRUNC | MSG_OOB | MSG_ERRQUEUE)) == 0) {
+		answer_continue(c);
+		return;
+	}
+	if (r == 0)
+		r = areas_read(c, &msg, &a);
+	if (r < 0) {
+		answer_result(c, r);
+		return;
+	}
+	if (receive_areas(c, fd, t, &a, flags, &r)) {
+		if (r >= 0 && give_header(c, &msg) < 0)
+			r = -EFAULT;
+		answer_result(c, r);
+	}
+	free(a.iov);
+}

@@ -1,0 +1,99 @@
+/** Statically linked probes: on the kernel and under the launcher, line by line. */
+import assert from 'node:assert/strict';
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import {
+  byCase,
+  compareCase,
+  type KnownDifferences,
+  onKernel,
+  PROBES,
+  type Probe,
+  readKnownDifferences,
+} from '#test/preload/conformance.js';
+import { OWN_ADDRESS } from '#test/preload/harness.js';
+import { run } from '#test/preload/run.js';
+import {
+  buildProbe,
+  check,
+  isChosen,
+  LAUNCHER,
+  launch,
+  ROOT,
+  SILENT,
+  type World,
+} from './world.js';
+
+/** Differences that the preload has too, and those of the launcher alone. */
+function knownDifferences(): KnownDifferences {
+  return new Map([
+    ...readKnownDifferences(path.join(ROOT, 'test/preload/known-differences.md')),
+    ...readKnownDifferences(path.join(ROOT, 'test/launcher/known-differences.md')),
+  ]);
+}
+
+function buildStatic(world: World, probe: Probe): Promise<string> {
+  const sources = [`${probe.name}.c`, ...probe.with].map((name) => `test/preload/probes/${name}`);
+  return buildProbe(world, ...sources);
+}
+
+/** The conformance probes of the preload library, which here have no preload. */
+export async function compareProbes(world: World): Promise<void> {
+  const known = knownDifferences();
+  for (const probe of PROBES.filter((p) => !p.datagrams)) {
+    if (!isChosen(`conformance ${probe.name}`)) continue;
+    let kernel = new Map<string, string[]>();
+    let here = new Map<string, string[]>();
+    await world.tally.check(
+      `conformance: the static probe ${probe.name} runs on both`,
+      async () => {
+        const file = await buildStatic(world, probe);
+        kernel = byCase(await onKernel(file, {}));
+        here = byCase((await launch(world, file)).stdout);
+        assert.ok(kernel.size >= probe.cases, `only ${kernel.size} cases ran`);
+      },
+    );
+    for (const [name, lines] of kernel) {
+      await world.tally.check(`conformance: ${name}`, () => {
+        assert.deepEqual(compareCase(lines, here.get(name) ?? [], known), []);
+      });
+    }
+  }
+}
+
+export async function compareSignals(world: World): Promise<void> {
+  await check(
+    world,
+    'signals end, restart, stop and kill calls that block, as in Linux',
+    async () => {
+      const probe = await buildProbe(world, 'test/launcher/probes/signals.c');
+      const kernel = await onKernel(probe, {}, [OWN_ADDRESS, SILENT]);
+      const here = await launch(world, probe, OWN_ADDRESS, SILENT);
+      assert.equal(here.stdout, kernel, here.stderr);
+      assert.match(kernel, /threads after the stop 5\n$/);
+    },
+  );
+}
+
+/** Root only: as another user, without any capability. */
+export async function unprivileged(world: World): Promise<void> {
+  const title = 'it works for a user without privileges';
+  if (process.getuid?.() !== 0) {
+    world.tally.skip(title, 'the whole suite runs so');
+    return;
+  }
+  await check(world, title, async () => {
+    const probe = await buildStatic(world, PROBES.find((p) => p.name === 'tcp')!);
+    fs.chmodSync(world.harness.home, 0o711);
+    fs.chownSync(world.harness.network, 65534, 65534);
+    const user = ['--reuid=65534', '--regid=65534', '--clear-groups', '--bounding-set=-all'];
+    const done = await run(
+      'setpriv',
+      [...user, '--inh-caps=-all', LAUNCHER, probe, 'T1', 'T3', 'T18'],
+      world.env,
+    );
+    fs.chownSync(world.harness.network, 0, 0);
+    const kernel = await onKernel(probe, {}, ['T1', 'T3', 'T18']);
+    assert.equal(done.stdout, kernel, done.stderr);
+  });
+}

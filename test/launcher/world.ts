@@ -1,0 +1,45 @@
+/** What the parts of the launcher's suite share. */
+import assert from 'node:assert/strict';
+import * as path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Tally } from '#test/helpers/tally.js';
+import type { Harness } from '#test/preload/harness.js';
+import { type Finished, run } from '#test/preload/run.js';
+
+export const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../..');
+export const LAUNCHER = path.join(ROOT, 'dist/native/zt-run');
+/** An address of the network that never answers. */
+export const SILENT = '10.147.17.99';
+
+export interface World {
+  readonly harness: Harness;
+  readonly folder: string;
+  /** ZT_NC_NETWORK of the harness. */
+  readonly env: NodeJS.ProcessEnv;
+  readonly tally: Tally;
+}
+
+/** Whether a test of this title was asked for. */
+export function isChosen(title: string): boolean {
+  const only = process.argv.indexOf('--only');
+  return only < 0 || title.includes(process.argv[only + 1] ?? '');
+}
+
+/** One check, unless `--only` names others. */
+export async function check(world: World, title: string, body: () => unknown): Promise<void> {
+  if (isChosen(title)) await world.tally.check(title, body);
+}
+
+/** Compiles a probe statically, named after its first source; @returns its path. */
+export async function buildProbe(world: World, ...sources: string[]): Promise<string> {
+  const out = path.join(world.folder, path.basename(sources[0]!, '.c'));
+  const flags = ['-std=gnu11', '-O1', '-Wall', '-Wextra', '-static', '-pthread'];
+  const done = await run('gcc', [...flags, '-o', out, ...sources.map((s) => path.join(ROOT, s))]);
+  assert.equal(done.code, 0, done.stderr);
+  return out;
+}
+
+/** Runs a command under the launcher on the harness's network. */
+export function launch(world: World, ...command: string[]): Promise<Finished> {
+  return run(LAUNCHER, command, world.env);
+}

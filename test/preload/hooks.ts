@@ -1,0 +1,251 @@
+/**
+ * What the probes cover, measured: `node build/test/preload/hooks.js [--write]`.
+ *
+ * Runs every probe once with probes/trace.c between it and the library, which notes each wrapped
+ * call with the class of its arguments. Then, for each symbol of intercept/hooks.list, links the
+ * library without that symbol and runs the cases that call it until one differs from the kernel:
+ * a probe that still agrees shows nothing about its hook. Prints both tables; `--write` puts them
+ * into test/preload/hooks.md. Status 1 when a hook's absence goes unnoticed without a reason below.
+ */
+import * as fs from 'node:fs';
+import * as os from 'node:os';
+import * as path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import {
+  buildProbe,
+  byCase,
+  compareCase,
+  HOSTS,
+  type KnownDifferences,
+  onKernel,
+  PROBES,
+  type Probe,
+  readKnownDifferences,
+} from './conformance.js';
+import { type Harness, openHarness } from './harness.js';
+import { enterNamespace, lwipStack } from './namespace.js';
+import { expect, run } from './run.js';
+
+const FILE = fileURLToPath(import.meta.url);
+const ROOT = path.resolve(path.dirname(FILE), '../../..');
+const LIBRARY = path.join(ROOT, 'dist/native/libztintercept.so');
+const OBJECTS = path.join(ROOT, 'build/intercept/build/Release/obj.target/ztintercept');
+const TABLE = path.join(ROOT, 'test/preload/hooks.md');
+
+const CLASSES = [
+  'valid',
+  'wrong-fd',
+  'not-ours',
+  'null',
+  'wrong-length',
+  'non-blocking',
+  'after-shutdown',
+  'reset',
+  'dup',
+  'forked',
+  'exec',
+  'threads',
+] as const;
+
+/** Hooks whose absence no probe can see, and why. */
+const UNSEEN: ReadonlyMap<string, string> = new Map(
+  ['', '__'].flatMap((prefix) =>
+    ['res_query', 'res_search', 'res_nquery', 'res_nsearch'].map(
+      (name) =>
+        [
+          prefix + name,
+          'fails with and without the hook: there is no name server in a namespace',
+        ] as const,
+    ),
+  ),
+);
+
+interface Built {
+  readonly probe: Probe;
+  readonly file: string;
+  readonly kernel: ReadonlyMap<string, string[]>;
+}
+
+/** What one hook was called with: kinds of socket by class, and the cases that called it. */
+interface Coverage {
+  readonly kinds: Map<string, Set<string>>;
+  readonly cases: Map<Built, Set<string>>;
+}
+
+function hookNames(): string[] {
+  const text = fs.readFileSync(path.join(ROOT, 'intercept/hooks.list'), 'utf8');
+  return text
+    .split('\n')
+    .filter((line) => line !== '' && !line.startsWith('#'))
+    .map((line) => line.replace(/ .*/, ''));
+}
+
+async function compile(args: readonly string[]): Promise<void> {
+  const done = await run('gcc', args);
+  expect(done.code === 0, done.stderr);
+}
+
+async function buildTracer(folder: string): Promise<string> {
+  const tracer = path.join(folder, 'trace.so');
+  const source = path.join(ROOT, 'test/preload/probes/trace.c');
+  const include = path.join(ROOT, 'intercept');
+  await compile([
+    '-std=gnu11',
+    '-O1',
+    '-shared',
+    '-fPIC',
+    '-I',
+    include,
+    '-o',
+    tracer,
+    source,
+    '-ldl',
+  ]);
+  return tracer;
+}
+
+function coverageOf(all: Map<string, Coverage>, hook: string): Coverage {
+  let one = all.get(hook);
+  if (one === undefined) {
+    one = { kinds: new Map(), cases: new Map() };
+    all.set(hook, one);
+  }
+  return one;
+}
+
+/** Reads `case hook kind class` lines. */
+function collect(all: Map<string, Coverage>, built: Built, text: string): void {
+  for (const line of text.split('\n')) {
+    const [name = '', hook = '', kind = '', argument = ''] = line.split(' ');
+    if (argument === '' || !built.kernel.has(name)) continue;
+    const { kinds, cases } = coverageOf(all, hook);
+    if (!kinds.has(argument)) kinds.set(argument, new Set());
+    kinds.get(argument)!.add(kind);
+    if (!cases.has(built)) cases.set(built, new Set());
+    cases.get(built)!.add(name);
+  }
+}
+
+async function trace(folder: string, network: string): Promise<[Built[], Map<string, Coverage>]> {
+  const tracer = await buildTracer(folder);
+  const all = new Map<string, Coverage>();
+  const built: Built[] = [];
+  for (const probe of PROBES) {
+    const file = await buildProbe(ROOT, probe, folder, ['-rdynamic']);
+    const one = { probe, file, kernel: byCase(await onKernel(file, {})) };
+    const notes = path.join(folder, `${probe.name}.trace`);
+    const env = { LD_PRELOAD: `${tracer}:${LIBRARY}`, ZT_NC_NETWORK: network, PROBE_TRACE: notes };
+    await run(file, [], env);
+    collect(all, one, fs.readFileSync(notes, 'utf8'));
+    built.push(one);
+    console.error(`traced ${probe.name}`);
+  }
+  return [built, all];
+}
+
+/** Links the library again without exporting `hook`: calls of programs go to libc. */
+async function linkWithout(hook: string, folder: string): Promise<string> {
+  const map = path.join(folder, 'mutant.map');
+  const mutant = path.join(folder, 'mutant.so');
+  const rest = hookNames().filter((name) => name !== hook);
+  fs.writeFileSync(map, `{ global: ${rest.join('; ')}; local: *; };\n`);
+  const objects = fs
+    .readdirSync(OBJECTS)
+    .filter((name) => name.endsWith('.o'))
+    .map((name) => path.join(OBJECTS, name));
+  const flags = ['-shared', `-Wl,--version-script=${map}`, '-Wl,-z,defs', '-Wl,-z,now'];
+  await compile([
+    ...flags,
+    '-Wl,-Bsymbolic-functions',
+    '-o',
+    mutant,
+    ...objects,
+    '-ldl',
+    '-lpthread',
+  ]);
+  return mutant;
+}
+
+/** The case that fails without `hook`, or undefined. */
+async function noticedBy(
+  harness: Harness,
+  coverage: Coverage,
+  mutant: string,
+  known: KnownDifferences,
+): Promise<string | undefined> {
+  const env = { LD_PRELOAD: mutant, ZT_NC_NETWORK: harness.network, PROBE_LIMIT: '4' };
+  /* Datagrams first: their probes are quick, and a missing hook shows its record header. */
+  const probes = [...coverage.cases].sort(
+    ([a], [b]) => Number(b.probe.datagrams) - Number(a.probe.datagrams),
+  );
+  for (const [built, names] of probes) {
+    for (const name of names) {
+      const output = byCase((await run(built.file, [name], env)).stdout);
+      const wanted = built.kernel.get(name) ?? [];
+      if (compareCase(wanted, output.get(name) ?? [], known).length > 0) {
+        return `${built.probe.name} ${name}`;
+      }
+    }
+  }
+  return undefined;
+}
+
+function coverageRows(hooks: readonly string[], all: ReadonlyMap<string, Coverage>): string {
+  const rows = hooks.map((hook) => {
+    const kinds = all.get(hook)?.kinds;
+    const cells = CLASSES.map((c) => [...(kinds?.get(c) ?? [])].sort().join(''));
+    return `| \`${hook}\` | ${cells.map((c) => (c === '-' ? 'x' : c.replace('-', ''))).join(' | ')} |`;
+  });
+  return [
+    `| hook | ${CLASSES.join(' | ')} |`,
+    `|---|${CLASSES.map(() => '---|').join('')}`,
+    ...rows,
+  ].join('\n');
+}
+
+const HEAD = `# What the probes cover
+
+Written by \`node build/test/preload/hooks.js --write\`; not by hand.
+
+## Hooks and kinds of argument
+
+Measured by probes/trace.c while all probes ran under the preload. Letters: s TCP, d UDP, e ICMP echo socket,
+x a descriptor that is none of ours or a call without one. Empty: no probe does that.
+`;
+
+const MUTANTS = `
+## Without the hook
+
+The library is linked again without the symbol, and the cases that call it run until one differs from the kernel.
+`;
+
+async function main(): Promise<void> {
+  enterNamespace(FILE, 'hooks: failed');
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'netcon-hooks-'));
+  fs.chmodSync(folder, 0o755);
+  const harness = await openHarness(lwipStack());
+  fs.writeFileSync(`${harness.network}.hosts`, HOSTS);
+  const known = readKnownDifferences(path.join(ROOT, 'test/preload/known-differences.md'));
+  const hooks = hookNames();
+  const [, all] = await trace(folder, harness.network);
+  const rows: string[] = [];
+  let unnoticed = 0;
+  for (const hook of hooks) {
+    const coverage = coverageOf(all, hook);
+    const by = await noticedBy(harness, coverage, await linkWithout(hook, folder), known);
+    if (by === undefined && !UNSEEN.has(hook)) unnoticed++;
+    const reason = UNSEEN.get(hook) ?? '**nothing**';
+    rows.push(`| \`${hook}\` | ${by ?? reason} |`);
+    console.error(rows.at(-1));
+  }
+  const mutants = ['| hook | its absence fails |', '|---|---|', ...rows].join('\n');
+  const text = `${HEAD}\n${coverageRows(hooks, all)}\n${MUTANTS}\n${mutants}\n`;
+  if (process.argv.includes('--write')) fs.writeFileSync(TABLE, text);
+  else console.log(text);
+  await harness.close();
+  fs.rmSync(folder, { recursive: true, force: true });
+  console.log(`hooks: ${hooks.length - unnoticed} passed, ${unnoticed} failed`);
+  process.exit(unnoticed === 0 ? 0 : 1);
+}
+
+await main();
