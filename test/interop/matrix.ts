@@ -74,8 +74,9 @@ export async function matrixScenario(world: World, condition: Condition): Promis
     });
     const row = (what: string, run: () => ReturnType<Pair['pings']>): Promise<void> =>
       check(GROUP, name, what, run);
-    await row('ping, IPv4 and three kinds of IPv6 addresses', () => pair.pings());
+    await row('ping both ways, IPv4 and three kinds of IPv6 addresses', () => pair.pings());
     await row('multicast: ARP and neighbour discovery after a flush', () => pair.multicast());
+    await row('multicast: UDP to groups, IPv4 and IPv6, both ways', () => pair.groups());
     await row('TCP over IPv4', () => pair.tcp(4));
     await row('TCP over IPv6', () => pair.tcp(6));
     await row('rules, tags and capabilities', () => pair.rules());

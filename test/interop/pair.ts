@@ -9,6 +9,13 @@ import { type JsonObject, type Lab, type LabNode, until } from '../lab/lab.js';
 import { expect, type Finding } from './rows.js';
 
 const HELPER = new URL('./traffic.js', import.meta.url).pathname;
+const GROUPS = new URL('./groups.js', import.meta.url).pathname;
+/** Groups of both families: an administrative scope of IPv4, the link of IPv6. */
+const GROUP_4 = '239.91.7.7';
+const GROUP_6 = 'ff12::9107';
+const GROUP_PORT = '9300';
+/** Who joined is announced at once, and gathered again by a sender after at most a minute. */
+const GROUP_MS = 90_000;
 const PUBLIC = 0xa1;
 const PRIVATE = 0xb2;
 const V6_POOL = 'fd91::';
@@ -159,12 +166,11 @@ export class Pair {
     });
   }
 
-  async #ping(ip: string): Promise<string> {
-    await this.#answers(ip);
+  async #ping(from: LabNode, ip: string): Promise<string> {
+    if (from === this.#peer) await this.#answers(ip);
     const count = 30;
-    const text = await this.#peer
-      .run(['ping', '-q', '-c', String(count), '-i', '0.05', '-W', '2', ip])
-      .then(String);
+    const command = ['ping', '-q', '-c', String(count), '-i', '0.05', '-W', '2', ip];
+    const text = await from.run(command, this.#env(from, this.#nwid)).then(String);
     const received = Number(/(\d+) received/.exec(text)?.[1]);
     // Four uplinks of 5 % each lose a fifth of all round trips.
     const wanted = this.#options.isLossy ? count / 2 : count;
@@ -172,14 +178,70 @@ export class Pair {
     return `${received}/${count} ${/= [\d.]+\/([\d.]+)/.exec(text)?.[1]} ms`;
   }
 
-  /** The peer pings each of our addresses. */
+  /** Each pings all addresses of the other. */
   pings(): Promise<Finding> {
     return this.#seen(async () => {
       const out: string[] = [];
-      for (const [kind, ip] of Object.entries(this.#ours))
-        out.push(`${kind} ${await this.#ping(ip)}`);
+      for (const [from, to] of [
+        [this.#peer, this.#ours],
+        [this.#us, this.#theirs],
+      ] as const)
+        for (const [kind, ip] of Object.entries(to))
+          out.push(`${from.name} ${kind} ${await this.#ping(from, ip)}`);
       return out.join(', ');
     });
+  }
+
+  /** Interface name of a node's network, as its programs see it. */
+  async #device(n: LabNode): Promise<string> {
+    if (n === this.#peer) return String((await this.#peer.network(this.#nwid))['portDeviceName']);
+    const names = `console.log(Object.keys(require('os').networkInterfaces()).find((n) => n !== 'lo'))`;
+    const text = await n.run([process.execPath, '-e', names], this.#env(n, this.#nwid));
+    return String(text).trim();
+  }
+
+  /** Datagrams to a group that the other joined arrive, both ways and in both families. */
+  groups(): Promise<Finding> {
+    return this.#seen(async () => {
+      const out: string[] = [];
+      for (const group of [GROUP_4, GROUP_6])
+        for (const [from, to] of [
+          [this.#us, this.#peer],
+          [this.#peer, this.#us],
+        ] as const)
+          out.push(await this.#group(from, to, group));
+      return out.join(', ');
+    });
+  }
+
+  async #group(from: LabNode, to: LabNode, group: string): Promise<string> {
+    const own = (n: LabNode): Promise<string> =>
+      group === GROUP_6
+        ? this.#device(n)
+        : Promise.resolve(n === this.#us ? this.#ours.v4 : this.#theirs.v4);
+    const text = `${from.name} to ${group}`;
+    const run = async (n: LabNode, mode: string): Promise<ChildProcess> => {
+      const args = [GROUPS, mode, group, GROUP_PORT, await own(n), text];
+      return n.spawn([process.execPath, ...args], this.#env(n, this.#nwid));
+    };
+    const listener = await run(to, 'listen');
+    let heard = '';
+    listener.stdout!.on('data', (d: Buffer) => {
+      heard += d.toString();
+    });
+    await until(`${to.name} listens to ${group}`, 20_000, () =>
+      heard.includes('ready') ? true : undefined,
+    );
+    const began = performance.now();
+    const sender = await run(from, 'send');
+    try {
+      await until(`three datagrams: ${text}`, GROUP_MS, () =>
+        heard.split(text).length > 3 ? true : undefined,
+      );
+    } finally {
+      for (const child of [listener, sender]) child.kill('SIGTERM');
+    }
+    return `${text} after ${((performance.now() - began) / 1000).toFixed(1)} s`;
   }
 
   /** The peer forgets its neighbours, and we start anew: both must ask by multicast again. */
