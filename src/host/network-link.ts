@@ -2,6 +2,8 @@
  * What the host keeps per joined network: its TCP/IP stack, its door for preloaded programs, and the
  * user's local settings. Turns a configuration into addresses and routes of the stack.
  */
+import { DNS_PORT } from '../preload/dns-answerer.js';
+import type { DnsSettings } from '../preload/resolver.js';
 import { createStack } from '../stack/lwip-stack.js';
 import type { Stack, StackConfig } from '../stack/stack.js';
 import { memberMac, type NetworkId, networkIdText } from '../wire/address.js';
@@ -64,6 +66,16 @@ export function stackConfigOf(
         prefixLen: r.target.port,
         via: r.via.family === 0 ? undefined : r.via.ip,
       })),
+  };
+}
+
+/** The pushed DNS servers; a port of 0 is that of DNS. */
+export function dnsSettingsOf(config: Pick<NetworkConfig, 'dns'> | undefined): DnsSettings {
+  const { domain, servers } = config?.dns ?? { domain: '', servers: [] };
+  const known = servers.filter((s) => s.family !== 0);
+  return {
+    domain,
+    servers: known.map((s) => ({ ip: s.ip, port: s.port === 0 ? DNS_PORT : s.port })),
   };
 }
 
@@ -144,6 +156,7 @@ export class NetworkLink {
       config: () => this.#stackConfig,
       kick: () => this.#service.loop.touch(this.nwid),
       regroup: () => this.#service.loop.regroup(this.nwid),
+      dns: () => dnsSettingsOf(this.#service.node.vl2.network(this.nwid)?.config),
       now: readClock,
       failed: (e) => this.stackFailed(e),
       log: (line) => this.#service.log('warning', line),

@@ -17,6 +17,7 @@ import * as os from 'node:os';
 import { toHex } from '../lib/hex.js';
 import type { Moment } from '../lib/time.js';
 import type { PreloadConnection } from '../preload/client.js';
+import type { DnsSettings } from '../preload/resolver.js';
 import { PreloadView } from '../preload/view.js';
 import type { StreamPort } from '../preload/vsockets.js';
 import type { Stack, StackConfig } from '../stack/stack.js';
@@ -58,6 +59,8 @@ export interface PreloadDoorOptions {
   readonly failed?: (error: unknown) => void;
   /** Name of the virtual interface; default derived from the network id. */
   readonly interfaceName?: string;
+  /** DNS servers that the network pushed; default none. */
+  readonly dns?: () => DnsSettings;
   /** The groups that the stack listens to changed. */
   readonly regroup?: () => void;
   /** The addon; default: loaded, unless NETCON_IO=dgram says that there is none. */
@@ -257,6 +260,7 @@ export class PreloadDoor {
       hasRecords: this.#native !== undefined,
       hasCredentials: this.#native !== undefined,
       ...(options.regroup === undefined ? {} : { regroup: options.regroup }),
+      ...(options.dns === undefined ? {} : { dns: options.dns }),
       ...(options.interfaceName === undefined ? {} : { interfaceName: options.interfaceName }),
     });
     if (this.#native !== undefined) this.#records = this.#newRecords(this.#native);

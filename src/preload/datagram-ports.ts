@@ -47,6 +47,20 @@ export interface PortsHost {
   addresses(): readonly { readonly ip: IpBytes; readonly prefixLen: number }[];
 }
 
+/** Answers on a port where no member takes a datagram. */
+export interface PortServer {
+  serves(to: IpBytes): boolean;
+  /** @param answer sends a reply from where the datagram went; may be called later. */
+  asked(
+    payload: Uint8Array,
+    from: Endpoint,
+    answer: (to: Endpoint, reply: Uint8Array) => void,
+  ): void;
+}
+
+/** Ours: hop limit of what a `PortServer` answers. */
+const SERVER_TTL = 64;
+
 /** What a datagram socket needs of the ports or identifiers of its protocol. */
 export interface DatagramPorts {
   /** Gives `member` the local port, 0 = any. @returns the port, or a negative errno number. */
@@ -73,6 +87,7 @@ interface Holding {
 class OpenPort implements UdpSink {
   readonly members: Member[] = [];
   handle: UdpHandle | undefined;
+  server: PortServer | undefined;
   readonly #host: PortsHost;
 
   constructor(
@@ -87,18 +102,27 @@ class OpenPort implements UdpSink {
   }
 
   isWanted(from: Endpoint, to: IpBytes): boolean {
-    return this.#isToMany(to) || choose(this.members, from, to) !== undefined;
+    if (this.#isToMany(to) || choose(this.members, from, to) !== undefined) return true;
+    return this.server?.serves(to) === true;
   }
 
   onDatagram(payload: Uint8Array, from: Endpoint, to: IpBytes, ttl: number, tos: number): void {
     const arrival = { payload, from, to, ttl, tos };
     if (!this.#isToMany(to)) {
-      choose(this.members, from, to)?.deliver(arrival);
+      const member = choose(this.members, from, to);
+      if (member !== undefined) member.deliver(arrival);
+      else this.server?.asked(payload, from, (peer, reply) => this.#answer(to, peer, reply));
       return;
     }
     for (const m of [...this.members]) {
       if (matches(m, from, to) && (!isMulticast(to) || m.hears(to))) m.deliver(arrival);
     }
+  }
+
+  #answer(source: IpBytes, to: Endpoint, reply: Uint8Array): void {
+    if (this.handle === undefined) return;
+    const options = { source, ttl: SERVER_TTL };
+    this.#host.stack.udpSend(this.#host.now(), this.handle, to, reply, options);
   }
 
   onUnreachable(to: Endpoint, errno: StackErrno): void {
@@ -118,8 +142,24 @@ export class UdpPorts implements DatagramPorts {
     this.#table = new PortTable(random);
   }
 
+  /** Ports that members hold. */
   get size(): number {
-    return this.#open.size;
+    return this.#table.size;
+  }
+
+  /** Lets `server` answer on a port until `unserve`. */
+  serve(number: number, server: PortServer): StackErrno | undefined {
+    const port = this.#open.get(number) ?? this.#openPort(number);
+    if (typeof port === 'string') return port;
+    port.server = server;
+    return undefined;
+  }
+
+  unserve(number: number): void {
+    const port = this.#open.get(number);
+    if (port === undefined) return;
+    port.server = undefined;
+    this.#closeUnused(port);
   }
 
   add(member: Member, ip: IpBytes, wanted: number): number {
@@ -160,9 +200,14 @@ export class UdpPorts implements DatagramPorts {
     this.#table.remove(held.holder);
     const { port } = held;
     port.members.splice(port.members.indexOf(member), 1);
-    if (port.members.length > 0) return;
+    this.#closeUnused(port);
+  }
+
+  #closeUnused(port: OpenPort): void {
+    if (port.members.length > 0 || port.server !== undefined) return;
     this.#open.delete(port.number);
     this.#host.stack.udpClose(this.#host.now(), port.handle!);
+    port.handle = undefined;
   }
 
   send(

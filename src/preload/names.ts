@@ -20,7 +20,7 @@ const LOOPBACK_MTU = 65536;
 const LOOPBACK_INDEX = 1;
 export const INTERFACE_INDEX = 2;
 /** Ours: addresses of one name that are answered. */
-const ANSWERS_MAX = 64;
+export const ANSWERS_MAX = 64;
 
 /** Parses dotted IPv4; undefined for anything else. */
 export function parseIpv4(text: string): IpBytes | undefined {

@@ -53,6 +53,7 @@ export const Op = {
   reverse: 16,
   ifList: 17,
   srcAddr: 18,
+  dnsRaw: 20,
 } as const;
 
 /** Results of CONNECT; DISCONNECT uses `replace` too. */

@@ -6,14 +6,7 @@
  */
 import type { PreloadConnection } from './client.js';
 import { failed } from './errno.js';
-import {
-  emitInterfaces,
-  emitName,
-  emitResolution,
-  type NameSources,
-  resolveName,
-  reverseName,
-} from './names.js';
+import { emitInterfaces, emitName, emitResolution, type NameSources } from './names.js';
 import { classifyDestination } from './policy.js';
 import {
   emitReply,
@@ -27,6 +20,7 @@ import {
   ZTADDR_LEN,
   type ZtAddress,
 } from './protocol.js';
+import { NameError, type Resolver } from './resolver.js';
 import type { RequestTarget } from './target.js';
 import type { SocketHost } from './vsockets.js';
 
@@ -39,6 +33,7 @@ export interface Request {
 /** What requests may ask of the view. */
 export interface RequestHost extends SocketHost {
   readonly names: NameSources;
+  readonly resolver: Resolver;
   find(token: Token): RequestTarget | undefined;
 }
 
@@ -49,8 +44,6 @@ interface Answer {
 
 const DONE: Answer = { result: 0 };
 const INVALID: Answer = { result: failed('EINVAL') };
-/** Results of RESOLVE and REVERSE. */
-const NOT_FOUND: Answer = { result: -2 };
 
 function u32(payload: Uint8Array, at: number): number | undefined {
   if (payload.length < at + 4) return undefined;
@@ -176,23 +169,6 @@ const SOCKET_OPS: ReadonlyMap<number, SocketOp> = new Map<number, SocketOp>([
 
 type ViewOp = (payload: Uint8Array, host: RequestHost) => Answer;
 
-function resolve(payload: Uint8Array, host: RequestHost): Answer {
-  if (payload.length < 4) return INVALID;
-  const len = payload[2]! | (payload[3]! << 8);
-  if (payload.length < 4 + len) return INVALID;
-  const name = new TextDecoder().decode(payload.subarray(4, 4 + len));
-  const found = resolveName(host.names, name, payload[0]!);
-  if (found === undefined) return NOT_FOUND;
-  return { result: 0, payload: emitResolution(found, (payload[1]! & 1) !== 0) };
-}
-
-function reverse(payload: Uint8Array, host: RequestHost): Answer {
-  const address = parseAddress(payload, 0);
-  if (address === undefined || address.family === 0) return INVALID;
-  const name = reverseName(host.names, address.ip);
-  return name === undefined ? NOT_FOUND : { result: 0, payload: emitName(name) };
-}
-
 function ifList(_payload: Uint8Array, host: RequestHost): Answer {
   const loopback6 = new Uint8Array(16);
   loopback6[15] = 1;
@@ -220,8 +196,6 @@ function srcAddr(payload: Uint8Array, host: RequestHost): Answer {
 
 const VIEW_OPS: ReadonlyMap<number, ViewOp> = new Map<number, ViewOp>([
   [Op.ping, () => DONE],
-  [Op.resolve, resolve],
-  [Op.reverse, reverse],
   [Op.ifList, ifList],
   [Op.srcAddr, srcAddr],
 ]);
@@ -243,6 +217,85 @@ function answer(request: Request, a: Answer): void {
 
 export function answerError(request: Request, result: number): void {
   answer(request, { result });
+}
+
+/** Requests whose answer may take seconds; each tells how to withdraw it. */
+type LateOp = (
+  payload: Uint8Array,
+  host: RequestHost,
+  answered: (answer: Answer) => void,
+) => () => void;
+
+function refuse(answered: (answer: Answer) => void): () => void {
+  answered(INVALID);
+  return () => undefined;
+}
+
+function resolve(
+  payload: Uint8Array,
+  host: RequestHost,
+  answered: (answer: Answer) => void,
+): () => void {
+  if (payload.length < 4) return refuse(answered);
+  const len = payload[2]! | (payload[3]! << 8);
+  if (payload.length < 4 + len) return refuse(answered);
+  const name = new TextDecoder().decode(payload.subarray(4, 4 + len));
+  const withCanonical = (payload[1]! & 1) !== 0;
+  return host.resolver.resolve(name, payload[0]!, (found) => {
+    if (typeof found === 'number') answered({ result: found });
+    else answered({ result: 0, payload: emitResolution(found, withCanonical) });
+  });
+}
+
+function reverse(
+  payload: Uint8Array,
+  host: RequestHost,
+  answered: (answer: Answer) => void,
+): () => void {
+  const address = parseAddress(payload, 0);
+  if (address === undefined || address.family === 0) return refuse(answered);
+  return host.resolver.reverse(address.ip, (found) => {
+    if (typeof found === 'number') answered({ result: found });
+    else answered({ result: 0, payload: emitName(found) });
+  });
+}
+
+function dnsRaw(
+  payload: Uint8Array,
+  host: RequestHost,
+  answered: (answer: Answer) => void,
+): () => void {
+  const len = payload.length < 2 ? 0 : payload[0]! | (payload[1]! << 8);
+  if (len === 0 || payload.length < 2 + len) return refuse(answered);
+  return host.resolver.raw(payload.slice(2, 2 + len), (message) => {
+    if (message === undefined) {
+      answered({ result: NameError.tryAgain });
+      return;
+    }
+    const out = new Uint8Array(2 + message.length);
+    new DataView(out.buffer).setUint16(0, message.length, true);
+    out.set(message, 2);
+    answered({ result: 0, payload: out });
+  });
+}
+
+const LATE_OPS: ReadonlyMap<number, LateOp> = new Map<number, LateOp>([
+  [Op.resolve, resolve],
+  [Op.reverse, reverse],
+  [Op.dnsRaw, dnsRaw],
+]);
+
+/** Starts a late request, and forgets it when its client goes. */
+function startLate(op: LateOp, request: Request, host: RequestHost): void {
+  const { onClose } = request.client;
+  let withdraw: (() => void) | undefined;
+  let isOver = false;
+  withdraw = op(request.payload, host, (result) => {
+    isOver = true;
+    if (withdraw !== undefined) onClose.delete(withdraw);
+    answer(request, result);
+  });
+  if (!isOver) onClose.add(withdraw);
 }
 
 function waitConnect(request: Request, socket: RequestTarget): void {
@@ -273,6 +326,11 @@ export function carryOut(
   const socketOp = SOCKET_OPS.get(header.op);
   if (socketOp !== undefined && socket !== undefined) {
     answer(request, socketOp(socket, payload, host));
+    return;
+  }
+  const lateOp = LATE_OPS.get(header.op);
+  if (lateOp !== undefined) {
+    startLate(lateOp, request, host);
     return;
   }
   const viewOp = VIEW_OPS.get(header.op);

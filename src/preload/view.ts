@@ -19,6 +19,8 @@ import {
   type RecordPort,
 } from './datagrams.js';
 import { type DelayEntry, DelayQueue } from './delay-queue.js';
+import { DNS_PORT, DnsAnswerer } from './dns-answerer.js';
+import { DnsClient } from './dns-client.js';
 import { failed } from './errno.js';
 import { type ListenHost, ListenRegistry } from './listeners.js';
 import { INTERFACE_INDEX, type NameSources } from './names.js';
@@ -42,6 +44,7 @@ import {
   type Request,
   type RequestHost,
 } from './requests.js';
+import { type DnsSettings, Resolver } from './resolver.js';
 import type { RequestTarget } from './target.js';
 import {
   type PreloadStack,
@@ -79,6 +82,8 @@ export interface PreloadViewOptions {
   readonly random: (out: Uint8Array) => void;
   /** Current addresses, routes and MTU of the network. */
   readonly config: () => StackConfig;
+  /** DNS servers that the network pushed; default none. */
+  readonly dns?: () => DnsSettings;
   /** Contents of the view's hosts file; empty when there is none. */
   readonly hosts: () => string;
   readonly hostName: string;
@@ -105,10 +110,14 @@ export interface PreloadCounters extends Readonly<DatagramCounters> {
   readonly controls: number;
   readonly parked: number;
   readonly ports: number;
+  /** DNS questions under way. */
+  readonly questions: number;
   readonly datagramSockets: number;
   readonly udpPorts: number;
   readonly echoIds: number;
 }
+
+const NO_DNS: DnsSettings = { domain: '', servers: [] };
 
 class Timers implements SocketTimers {
   readonly connecting: DelayQueue<VirtualSocket>;
@@ -142,6 +151,11 @@ export class PreloadView
   readonly interfaceName: string;
   readonly interfaceIndex = INTERFACE_INDEX;
   readonly names: NameSources;
+  readonly nwidText: string;
+  readonly dns: DnsClient;
+  readonly dnsSettings: () => DnsSettings;
+  readonly resolver: Resolver;
+  readonly #answerer: DnsAnswerer;
   readonly regroup: () => void;
   readonly datagramCounters: DatagramCounters = {
     datagramsQueued: 0,
@@ -161,7 +175,7 @@ export class PreloadView
   readonly #listeners: ListenRegistry;
   readonly #sockets = new Map<Token, RequestTarget>();
   readonly #datagrams = new Set<DatagramSocket>();
-  readonly #udp: UdpPorts;
+  readonly udp: UdpPorts;
   readonly #echo: EchoIds;
   readonly #heldDue: DelayQueue<DatagramSocket>;
   readonly #remembered = new Map<Token, DelayEntry<Token>>();
@@ -193,10 +207,15 @@ export class PreloadView
     const digits = options.nwid.toString(16).padStart(16, '0');
     this.interfaceName = options.interfaceName ?? `zt${digits.slice(6)}`;
     this.names = { hosts: options.hosts, hostName: options.hostName, config: options.config };
-    this.ports = new PortTable(() => this.#random32());
+    this.ports = new PortTable(() => this.random32());
     this.#listeners = new ListenRegistry(this);
-    this.#udp = new UdpPorts(this, () => this.#random32());
-    this.#echo = new EchoIds(this, () => this.#random32());
+    this.udp = new UdpPorts(this, () => this.random32());
+    this.#echo = new EchoIds(this, () => this.random32());
+    this.nwidText = digits;
+    this.dnsSettings = options.dns ?? (() => NO_DNS);
+    this.dns = new DnsClient(this);
+    this.resolver = new Resolver(this);
+    this.#answerer = new DnsAnswerer(this.resolver);
     this.#random(this.key);
     this.welcome = {
       capabilities: capabilitiesOf(options),
@@ -208,7 +227,7 @@ export class PreloadView
     };
   }
 
-  #random32(): number {
+  random32(): number {
     const b = new Uint8Array(4);
     this.#random(b);
     return new DataView(b.buffer).getUint32(0, true);
@@ -243,6 +262,7 @@ export class PreloadView
       this.#unparkDue.deadline(),
       this.#memory.deadline(),
       this.#heldDue.deadline(),
+      this.dns.deadline(),
       this.timers.connecting.deadline(),
       this.timers.halfClosed.deadline(),
       this.timers.corked.deadline(),
@@ -260,10 +280,13 @@ export class PreloadView
     drainDue(this.timers.halfClosed, now, (socket) => socket.probeDue());
     drainDue(this.timers.corked, now, (socket) => socket.uncork());
     this.#listeners.handleTimeout(now);
+    this.dns.handleTimeout(now);
   }
 
   /** The network is left or the service stops: every connection is closed. */
   close(): void {
+    this.#answerer.close();
+    this.dns.close();
     for (const client of [...this.#clients]) client.close();
     for (const client of [...this.#newRecords]) client.close();
     for (const socket of [...this.#sockets.values()]) socket.streamReset();
@@ -280,7 +303,8 @@ export class PreloadView
       parked: this.#parkedCount,
       ports: this.ports.size,
       datagramSockets: this.#datagrams.size,
-      udpPorts: this.#udp.size,
+      questions: this.dns.size,
+      udpPorts: this.udp.size,
       echoIds: this.#echo.size,
       ...this.datagramCounters,
     };
@@ -334,11 +358,12 @@ export class PreloadView
     const socket = new DatagramSocket(this, ports, port, { token, family, owner: caller.uid });
     this.#sockets.set(token, socket);
     this.#datagrams.add(socket);
+    if (this.#datagrams.size === 1) this.udp.serve(DNS_PORT, this.#answerer);
     return socket;
   }
 
   #portsFor({ family, protocol }: Hello): DatagramPorts | undefined {
-    if (protocol === IPPROTO_UDP) return this.#udp;
+    if (protocol === IPPROTO_UDP) return this.udp;
     const isEcho = protocol === (family === 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
     return isEcho && this.stack.echoOpen !== undefined ? this.#echo : undefined;
   }
@@ -354,10 +379,17 @@ export class PreloadView
   datagramGone(socket: DatagramSocket): void {
     this.#datagrams.delete(socket);
     this.#dropToken(socket.token);
+    if (this.#datagrams.size > 0) return;
+    this.#answerer.close();
+    this.udp.unserve(DNS_PORT);
   }
 
   watchHeld(socket: DatagramSocket): void {
     this.#heldDue.arm(this.now().mono, socket);
+  }
+
+  isVirtual(ip: IpBytes): boolean {
+    return this.stack.sourceFor(ip) !== undefined;
   }
 
   isLocal(ip: IpBytes): boolean {

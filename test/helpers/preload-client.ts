@@ -14,6 +14,7 @@ import {
   WELCOME_LEN,
   ZTADDR_LEN,
 } from '#src/preload/protocol.js';
+import type { DnsSettings } from '#src/preload/resolver.js';
 import { PreloadView } from '#src/preload/view.js';
 import type { StreamPort } from '#src/preload/vsockets.js';
 import type { Endpoint, StackConfig } from '#src/stack/stack.js';
@@ -77,6 +78,7 @@ export class World {
   wakes = 0;
   regroups = 0;
   hosts = '';
+  dns: DnsSettings = { domain: '', servers: [] };
   #seed = 1;
   #tokens = 0;
 
@@ -95,6 +97,7 @@ export class World {
         this.wakes++;
       },
       hasRecords: true,
+      dns: () => this.dns,
       regroup: () => {
         this.regroups++;
       },

@@ -6,6 +6,7 @@ import * as path from 'node:path';
 import test from 'ava';
 import { loadNative, type Native, READABLE } from '#src/host/native.js';
 import { PreloadDoor } from '#src/host/unix.js';
+import { emitReply, parseQuestion } from '#src/preload/dns-message.js';
 import { Capability, emitRequest, HelloKind, Op, type Token } from '#src/preload/protocol.js';
 import { emitSending, parseReceived, type Received } from '#src/preload/records.js';
 import { createStack } from '#src/stack/lwip-stack.js';
@@ -51,6 +52,7 @@ class Service {
       now,
       log: () => undefined,
       native: withAddon ? native : undefined,
+      dns: () => ({ domain: 'corp.example', servers: [{ ip: OWN, port: 5300 }] }),
     });
   }
 
@@ -323,6 +325,28 @@ test('a program that dies leaves no port, no group and no queue', async (t) => {
   await eventually(() => service.door.view.counters().datagramSockets === 0);
   t.is(stack.counters()['datagrams'], 0);
   t.is(service.door.view.counters().memberships, 0);
+  control.close();
+  await service.close();
+});
+
+test('RESOLVE asks a DNS server of the network through lwIP', async (t) => {
+  const service = new Service(realStack(), true);
+  await service.door.listen();
+  const control = await Control.open(service.file);
+  const server = new Program(`${service.file}.dg`, token('server'));
+  t.is((await control.ask(Op.bind, server.token, address(OWN, 5300))).result, 0);
+  const name = Buffer.from('db.corp.example');
+  const payload = Buffer.concat([Buffer.from([4, 0, name.length, 0]), name]);
+  const asked = control.ask(Op.resolve, server.token, payload);
+  const question = await server.take();
+  const data = [Uint8Array.of(10, 1, 1, 1)];
+  const reply = emitReply(question!.payload, parseQuestion(question!.payload)!, 0, data);
+  server.send({ ip: question!.from.ip, port: question!.from.port }, reply);
+  const { result, payload: found } = await asked;
+  t.deepEqual([result, found.readUInt16LE(0), ...found.subarray(12, 16)], [0, 1, 10, 1, 1, 1]);
+  server.close();
+  await eventually(() => service.door.view.counters().datagramSockets === 0);
+  t.is(service.stack.counters()['udpUsed'], 0, 'the own DNS server is gone too');
   control.close();
   await service.close();
 });

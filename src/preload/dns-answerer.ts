@@ -1,0 +1,60 @@
+/**
+ * The view's own DNS server on its virtual 127.0.0.1:53 and 127.0.0.53:53, for programs that bring
+ * their own resolver [5 section 11]. It answers where no application took the datagram, and over
+ * UDP only. It speaks from a port of the view that stays open as long as there are datagram sockets.
+ */
+import { equalBytes } from '../lib/bytes.js';
+import type { Endpoint, IpBytes } from '../stack/stack.js';
+import type { PortServer } from './datagram-ports.js';
+import { DnsRcode, emitReply, parseQuestion } from './dns-message.js';
+import type { Resolver, Withdraw } from './resolver.js';
+
+export const DNS_PORT = 53;
+const ADDRESSES = [Uint8Array.of(127, 0, 0, 1), Uint8Array.of(127, 0, 0, 53)];
+/** Ours: questions that may be under way here; more are not answered. */
+const QUESTIONS_MAX = 128;
+
+export class DnsAnswerer implements PortServer {
+  readonly #resolver: Resolver;
+  readonly #open = new Set<Withdraw>();
+
+  constructor(resolver: Resolver) {
+    this.#resolver = resolver;
+  }
+
+  serves(to: IpBytes): boolean {
+    return ADDRESSES.some((a) => equalBytes(a, to));
+  }
+
+  asked(
+    payload: Uint8Array,
+    from: Endpoint,
+    answer: (to: Endpoint, reply: Uint8Array) => void,
+  ): void {
+    if (this.#open.size >= QUESTIONS_MAX) return;
+    const query = payload.slice();
+    let open: Withdraw | undefined;
+    let isOver = false;
+    const withdraw = this.#resolver.raw(query, (reply) => {
+      isOver = true;
+      if (open !== undefined) this.#open.delete(open);
+      const message = reply ?? failureOf(query);
+      if (message !== undefined) answer(from, message);
+    });
+    if (isOver) return;
+    open = withdraw;
+    this.#open.add(withdraw);
+  }
+
+  close(): void {
+    for (const withdraw of this.#open) withdraw();
+    this.#open.clear();
+  }
+}
+
+/** SERVFAIL; nothing for what is no question. */
+function failureOf(query: Uint8Array): Uint8Array | undefined {
+  const question = parseQuestion(query);
+  if (question === undefined || question.isResponse) return undefined;
+  return emitReply(query, question, DnsRcode.failure);
+}
