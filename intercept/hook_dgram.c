@@ -93,7 +93,7 @@ static size_t payload_room(const struct msghdr *msg)
 {
 	size_t total = 0;
 
-	for (size_t i = 0; i < msg->msg_iovlen; i++)
+	for (size_t i = 0; msg->msg_iov != NULL && i < msg->msg_iovlen; i++)
 		total += msg->msg_iov[i].iov_len;
 	return total;
 }

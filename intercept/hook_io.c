@@ -214,7 +214,7 @@ static size_t iov_total(const struct iovec *iov, size_t count)
 {
 	size_t total = 0;
 
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; iov != NULL && i < count; i++)
 		total += iov[i].iov_len;
 	return total;
 }

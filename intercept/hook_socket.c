@@ -176,6 +176,9 @@ int zt_listen(int fd, const struct zt_token *t, int backlog)
 		r = call(fd, t, OP_LISTEN, request, sizeof(request), NULL, 0);
 	if (r == 0)
 		fdtab_put(fd, t, &info);
+	/* The service has forgotten a connection that ended: it cannot listen either. */
+	if (r == -ENOTCONN)
+		r = -EINVAL;
 	return errnomap_result(r, PLACE_BIND);
 }
 
@@ -378,6 +381,7 @@ int zt_connect(int fd, const struct zt_token *t, const struct sockaddr *addr, so
 {
 	uint8_t request[ZTADDR_LEN + 4] = {0};
 	struct zt_token current = *t;
+	struct fd_info info;
 	int r;
 
 	if (addr == NULL)
@@ -389,8 +393,9 @@ int zt_connect(int fd, const struct zt_token *t, const struct sockaddr *addr, so
 	if (t->kind != 's')
 		return dgram_connect(fd, t, addr, len);
 	r = addr_parse(addr, len, t->family, request);
+	/* Linux looks at the state of a stream before it looks at the address. */
 	if (r < 0)
-		return r;
+		return zt_names(fd, t, &info) == STATE_ESTABLISHED ? -EISCONN : r;
 	r = connect_tcp(fd, &current, request, sizeof(request));
 	return errnomap_result(r, PLACE_CONNECT);
 }

@@ -90,6 +90,13 @@ export const PROBES: readonly Probe[] = [
     cases: 5,
     inert: ['O-names', 'O-duplicates', 'O-prctl'],
   },
+  {
+    name: 'matrix',
+    with: ['probe.c'],
+    datagrams: true,
+    cases: 12,
+    inert: ['M-valid', 'M-null', 'M-not-ours'],
+  },
 ];
 
 /** Names of the probe names.c: the file of the virtual network, and /etc/hosts of the kernel. */
