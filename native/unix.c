@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -283,6 +284,43 @@ static napi_value isHungUp(napi_env env, napi_callback_info info)
 	return from_int(env, (p.revents & POLLHUP) != 0);
 }
 
+/* hasEnded(fd): 1 when the peer sends no more, also while records of it still wait; else 0. */
+static napi_value hasEnded(napi_env env, napi_callback_info info)
+{
+	struct pollfd p = {.events = POLLRDHUP};
+	struct args a;
+	int rc;
+
+	args_take(&a, env, info);
+	p.fd = args_int(&a);
+	if (args_failed(&a, "hasEnded(fd)"))
+		return NULL;
+	rc = poll(&p, 1, 0);
+	if (rc < 0)
+		return from_rc(env, rc);
+	return from_int(env, (p.revents & (POLLRDHUP | POLLHUP)) != 0);
+}
+
+/* note(bytes): a descriptor of a file in memory that holds these bytes, to be passed. */
+static napi_value note(napi_env env, napi_callback_info info)
+{
+	struct args a;
+	struct bytes bytes;
+	int fd;
+
+	args_take(&a, env, info);
+	bytes = args_bytes(&a);
+	if (args_failed(&a, "note(bytes)"))
+		return NULL;
+	fd = memfd_create("ztnc-note", MFD_CLOEXEC);
+	if (fd >= 0 && write(fd, bytes.data, bytes.len) != (ssize_t)bytes.len) {
+		close(fd);
+		errno = ENOSPC;
+		fd = -1;
+	}
+	return from_rc(env, fd);
+}
+
 napi_status register_unix(napi_env env, napi_value exports)
 {
 	napi_property_descriptor functions[] = {
@@ -294,6 +332,8 @@ napi_status register_unix(napi_env env, napi_value exports)
 		FUNCTION(credentials),
 		FUNCTION(pair),
 		FUNCTION(isHungUp),
+		FUNCTION(hasEnded),
+		FUNCTION(note),
 		{"send", NULL, send_record, NULL, NULL, NULL, napi_enumerable, NULL},
 		FUNCTION(receive),
 	};

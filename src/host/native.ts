@@ -47,6 +47,10 @@ export interface Native {
 
   /** 1 when the peer has closed, also while records of it still wait; else 0. */
   isHungUp(fd: number): number;
+  /** 1 when the peer sends no more, also while records of it still wait; else 0. */
+  hasEnded(fd: number): number;
+  /** A descriptor of a file in memory that holds `bytes`, to be passed with `send`. */
+  note(bytes: Uint8Array): number;
 
   udpOpen(family: 4 | 6, ip: Uint8Array, port: number, bufferLen: number, gro: number): number;
   udpPort(fd: number): number;

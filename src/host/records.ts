@@ -12,6 +12,7 @@ import type { RecordPort } from '../preload/datagrams.js';
 import type { Caller, RecordConnection } from '../preload/record-client.js';
 import { RECORD_MAX } from '../preload/records.js';
 import { type Native, type NativePoll, READABLE, WRITABLE } from './native.js';
+import { PlainCarrier } from './plain-records.js';
 
 /** [5 section 5.1] listen backlog. */
 const BACKLOG = 4096;
@@ -51,6 +52,8 @@ class RecordStream implements RecordPort {
   #reading = true;
   #blocked = false;
   #destroyed = false;
+  /** Of a socket under the launcher: its headers travel beside the records. */
+  readonly #plain: PlainCarrier | undefined;
   connection: RecordConnection | undefined;
 
   constructor(door: RecordDoor, native: Native, fd: number) {
@@ -58,6 +61,7 @@ class RecordStream implements RecordPort {
     this.#native = native;
     this.#fd = fd;
     this.#poll = new native.Poll(fd, (events) => this.#ready(events));
+    this.#plain = PlainCarrier.of(native, fd);
   }
 
   watch(): void {
@@ -95,19 +99,21 @@ class RecordStream implements RecordPort {
         connection.handleReset();
         return;
       }
-      if (len === 0) {
+      if (len === 0 && (this.#plain === undefined || this.#native.hasEnded(this.#fd) !== 0)) {
         connection.handleEnd();
         return;
       }
       /* A longer record was cut: the view is given one that is too long to be one. */
-      connection.handleRecord(this.#door.buffer.subarray(0, len));
+      const record = this.#door.buffer.subarray(0, len);
+      connection.handleRecord(this.#plain?.recordOf(record) ?? record);
     }
   }
 
   send(record: Uint8Array): boolean {
     if (this.#destroyed) return true;
     if (this.#blocked) return false;
-    const result = this.#native.send(this.#fd, record, -1);
+    const result =
+      this.#plain?.send(this.#native, this.#fd, record) ?? this.#native.send(this.#fd, record, -1);
     if (result !== EAGAIN && result !== ENOBUFS) return true;
     this.#blocked = true;
     this.watch();
