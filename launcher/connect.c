@@ -246,13 +246,13 @@ void call_connect(struct call *c, int fd, const struct zt_token *t)
 
 	if (r >= 0 && (size_t)r < sizeof(addr.ss_family))
 		r = -EINVAL;
-	if (r >= 0 && addr.ss_family == AF_UNSPEC) {
+	if (r >= 0 && t->kind != 's') {
+		answer_result(c, zt_connect(fd, t, (struct sockaddr *)&addr, (socklen_t)r));
+	} else if (r >= 0 && addr.ss_family == AF_UNSPEC) {
 		disconnect(c, &s);
 	} else {
 		if (r >= 0)
 			r = addr_parse((struct sockaddr *)&addr, (socklen_t)r, t->family, payload);
-		if (r == 0 && t->kind != 's')
-			r = -ENETUNREACH;
 		if (r < 0)
 			answer_result(c, r);
 		else

@@ -44,16 +44,29 @@ static handler *handler_of(int nr)
 		return call_setsockopt;
 	case SYS_shutdown:
 		return call_shutdown;
-	case SYS_sendto:
-		return call_sendto;
-	case SYS_sendmsg:
-		return call_sendmsg;
-	case SYS_recvfrom:
-		return call_recvfrom;
-	case SYS_recvmsg:
-		return call_recvmsg;
 	case SYS_ioctl:
 		return call_ioctl;
+	default:
+		return NULL;
+	}
+}
+
+static handler *transfer_of(int nr, bool is_stream)
+{
+	switch (nr) {
+	case SYS_sendto:
+		return is_stream ? stream_sendto : datagram_sendto;
+	case SYS_sendmsg:
+		return is_stream ? stream_sendmsg : datagram_sendmsg;
+	case SYS_recvfrom:
+		return is_stream ? stream_recvfrom : datagram_recvfrom;
+	case SYS_recvmsg:
+		return is_stream ? stream_recvmsg : datagram_recvmsg;
+	/* On a stream the kernel's loop does what is meant, but for addresses that nobody gives. */
+	case SYS_sendmmsg:
+		return is_stream ? NULL : datagram_sendmmsg;
+	case SYS_recvmmsg:
+		return is_stream ? NULL : datagram_recvmmsg;
 	default:
 		return NULL;
 	}
@@ -111,8 +124,13 @@ void dispatch(struct call *c)
 		without_fd(c, fd);
 		return;
 	}
-	handle = handler_of(c->nr);
-	if (handle == NULL || !token_of(fd, &t))
+	handle = NULL;
+	if (token_of(fd, &t)) {
+		handle = handler_of(c->nr);
+		if (handle == NULL)
+			handle = transfer_of(c->nr, t.kind == 's');
+	}
+	if (handle == NULL)
 		answer_continue(c);
 	else
 		handle(c, fd, &t);

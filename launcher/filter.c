@@ -132,6 +132,7 @@ static void requests(struct program *p)
 
 	load(p, OFF_LOW(1));
 	when(p, SIOCOUTQ, STOP);
+	when(p, FIONREAD, STOP);
 	op(p, BPF_JMP | BPF_JGE | BPF_K, SIOC_FIRST, 0, 2);
 	op(p, BPF_JMP | BPF_JGT | BPF_K, SIOC_LAST, 1, 0);
 	give(p, STOP);

@@ -156,6 +156,8 @@ int64_t deadline_of(int fd, int name);
 enum waited wait_for(const struct call *c, int fd, short events, int64_t deadline);
 /** is_blocking() - O_NONBLOCK is not set on the file */
 bool is_blocking(int fd);
+/** may_wait() - Neither the file nor the flags of a transfer forbid waiting */
+bool may_wait(int fd, int flags);
 /** answer_waited() - Answer a call whose wait did not end with WAITED_READY */
 void answer_waited(const struct call *c, enum waited w, int64_t deadline, int timeout);
 
@@ -179,16 +181,57 @@ void call_getsockname(struct call *c, int fd, const struct zt_token *t);
 void call_getpeername(struct call *c, int fd, const struct zt_token *t);
 void call_getsockopt(struct call *c, int fd, const struct zt_token *t);
 void call_setsockopt(struct call *c, int fd, const struct zt_token *t);
+void call_ioctl(struct call *c, int fd, const struct zt_token *t);
 
-/* -------------------------------------------- connect.c accept.c io.c ... */
+/* -------------------------------------------------- connect.c, accept.c */
 
 void call_connect(struct call *c, int fd, const struct zt_token *t);
 void call_accept(struct call *c, int fd, const struct zt_token *t);
-void call_sendto(struct call *c, int fd, const struct zt_token *t);
-void call_sendmsg(struct call *c, int fd, const struct zt_token *t);
-void call_recvfrom(struct call *c, int fd, const struct zt_token *t);
-void call_recvmsg(struct call *c, int fd, const struct zt_token *t);
-void call_ioctl(struct call *c, int fd, const struct zt_token *t);
+
+/* ---------------------------------------------------------------- areas.c */
+
+/* What a call wants moved; @iov is in memory of ours, its areas are the caller's. */
+struct areas {
+	struct iovec *iov;
+	size_t count;
+	size_t total;
+};
+
+/** areas_read() - The vector of a msghdr; 0 or a negative errno. To be freed with areas_free() */
+int areas_read(const struct call *c, const struct msghdr *msg, struct areas *a);
+void areas_free(struct areas *a);
+/** one_area() - A single buffer; @iov is its vector */
+struct areas one_area(struct iovec *iov, uint64_t address, uint64_t len);
+
+/* --------------------------------------------------------------- stream.c */
+
+void stream_sendto(struct call *c, int fd, const struct zt_token *t);
+void stream_sendmsg(struct call *c, int fd, const struct zt_token *t);
+void stream_recvfrom(struct call *c, int fd, const struct zt_token *t);
+void stream_recvmsg(struct call *c, int fd, const struct zt_token *t);
+
+/* --------------------------------------------------------------- record.c */
+
+/** record_open() - A datagram socket that is attached if there is a service; fd or negative errno
+ */
+int record_open(struct zt_token *t, int flags);
+/** record_send() - One datagram, without waiting; @msg is in memory of ours */
+long record_send(int fd, const struct zt_token *t, const struct msghdr *msg, int flags);
+/** record_receive() - One datagram, without waiting; @msg is in memory of ours */
+long record_receive(int fd, const struct zt_token *t, struct msghdr *msg, int flags);
+/** record_error() - SO_ERROR: an error at the head of the queue, consumed; or 0 */
+int record_error(int fd, const struct zt_token *t);
+/** record_pending() - FIONREAD: length of the first datagram, 0 when there is none */
+int record_pending(int fd, const struct zt_token *t);
+
+/* ------------------------------------------------------------- datagram.c */
+
+void datagram_sendto(struct call *c, int fd, const struct zt_token *t);
+void datagram_sendmsg(struct call *c, int fd, const struct zt_token *t);
+void datagram_recvfrom(struct call *c, int fd, const struct zt_token *t);
+void datagram_recvmsg(struct call *c, int fd, const struct zt_token *t);
+void datagram_sendmmsg(struct call *c, int fd, const struct zt_token *t);
+void datagram_recvmmsg(struct call *c, int fd, const struct zt_token *t);
 
 /* ------------------------------------------------------------- dispatch.c */
 

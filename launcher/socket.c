@@ -82,12 +82,18 @@ static int choose(int domain, int type, int protocol, struct zt_token *t)
 	}
 	if (type == SOCK_DGRAM && (protocol == 0 || protocol == IPPROTO_UDP)) {
 		t->kind = 'd';
-		t->carrier = 'q';
+		t->carrier = 'u';
 		t->protocol = IPPROTO_UDP;
 		return 0;
 	}
-	if (type == SOCK_DGRAM && protocol == (domain == AF_INET ? IPPROTO_ICMP : IPPROTO_ICMPV6))
-		return -EACCES;
+	if (type == SOCK_DGRAM && protocol == (domain == AF_INET ? IPPROTO_ICMP : IPPROTO_ICMPV6)) {
+		if ((rpc_capabilities() & CAPABILITY_ECHO) == 0)
+			return -EACCES;
+		t->kind = 'e';
+		t->carrier = 'u';
+		t->protocol = (uint8_t)protocol;
+		return 0;
+	}
 	return type == SOCK_RAW ? -EPERM : -EPROTONOSUPPORT;
 }
 
@@ -103,7 +109,8 @@ void call_socket(struct call *c)
 	}
 	fd = choose((int)c->arg[0], type & 0xf, (int)c->arg[2], &t);
 	if (fd == 0)
-		fd = token_open(&t, SOCK_CLOEXEC | (type & SOCK_NONBLOCK));
+		fd = t.kind == 's' ? token_open(&t, SOCK_CLOEXEC | (type & SOCK_NONBLOCK))
+				   : record_open(&t, SOCK_CLOEXEC | (type & SOCK_NONBLOCK));
 	if (fd < 0) {
 		answer_result(c, fd == -EMFILE ? -ENFILE : fd);
 		return;
@@ -171,6 +178,20 @@ void call_getpeername(struct call *c, int fd, const struct zt_token *t)
 
 /* ----------------------------------------------------------------- options */
 
+/** error_option() - SO_ERROR of a datagram socket, whose errors are records */
+static int error_option(int fd, const struct zt_token *t, uint8_t *value, socklen_t *len)
+{
+	int error;
+
+	if ((int)*len < 0)
+		return -EINVAL;
+	error = record_error(fd, t);
+	if (*len > sizeof(error))
+		*len = sizeof(error);
+	memcpy(value, &error, *len);
+	return 0;
+}
+
 void call_getsockopt(struct call *c, int fd, const struct zt_token *t)
 {
 	uint8_t value[OPTION_MAX];
@@ -183,7 +204,10 @@ void call_getsockopt(struct call *c, int fd, const struct zt_token *t)
 	}
 	if ((int)len > OPTION_MAX)
 		len = OPTION_MAX;
-	r = zt_getsockopt(fd, t, (int)c->arg[1], (int)c->arg[2], value, &len);
+	if (t->kind != 's' && (int)c->arg[1] == SOL_SOCKET && (int)c->arg[2] == SO_ERROR)
+		r = error_option(fd, t, value, &len);
+	else
+		r = zt_getsockopt(fd, t, (int)c->arg[1], (int)c->arg[2], value, &len);
 	if (r == 0 && (memory_write(c, c->arg[3], value, len) < 0 ||
 		       memory_write(c, c->arg[4], &len, sizeof(len)) < 0))
 		r = -EFAULT;
@@ -208,11 +232,35 @@ void call_setsockopt(struct call *c, int fd, const struct zt_token *t)
 
 /* ------------------------------------------------------------------- ioctl */
 
+/** readable() - FIONREAD: of a datagram socket the first datagram, not all of them */
+static void readable(struct call *c, int fd, const struct zt_token *t)
+{
+	int value;
+
+	if (t->kind == 's') {
+		answer_continue(c);
+		return;
+	}
+	/* Echo sockets have no such request. */
+	if (t->kind == 'e') {
+		answer_result(c, -ENOTTY);
+		return;
+	}
+	value = record_pending(fd, t);
+	answer_result(c, memory_write(c, c->arg[2], &value, sizeof(value)));
+}
+
 static int out_queue(struct call *c, int fd, const struct zt_token *t)
 {
 	int value = 0;
 	socklen_t len = sizeof(value);
-	int r = zt_getsockopt(fd, t, IPPROTO_TCP, SIOCOUTQ, &value, &len);
+	int r = 0;
+
+	if (t->kind == 'e')
+		return -ENOTTY;
+	/* A datagram leaves at once. */
+	if (t->kind == 's')
+		r = zt_getsockopt(fd, t, IPPROTO_TCP, SIOCOUTQ, &value, &len);
 
 	return r < 0 ? r : memory_write(c, c->arg[2], &value, sizeof(value));
 }
@@ -261,6 +309,9 @@ void call_ioctl(struct call *c, int fd, const struct zt_token *t)
 	int zero = 0;
 
 	switch ((uint32_t)c->arg[1]) {
+	case FIONREAD:
+		readable(c, fd, t);
+		return;
 	case FIOSETOWN:
 	case FIOGETOWN:
 	case SIOCSPGRP:

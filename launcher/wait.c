@@ -142,6 +142,11 @@ bool is_blocking(int fd)
 	return (raw_fcntl(fd, F_GETFL, 0) & O_NONBLOCK) == 0;
 }
 
+bool may_wait(int fd, int flags)
+{
+	return (flags & MSG_DONTWAIT) == 0 && is_blocking(fd);
+}
+
 enum waited wait_for(const struct call *c, int fd, short events, int64_t deadline)
 {
 	struct watch w;

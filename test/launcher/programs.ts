@@ -67,6 +67,13 @@ unreachable true
 in use true
 `;
 
+const GO_DATAGRAMS = `resolved [${OWN_ADDRESS}] <nil>
+echo "ONE" <nil>
+echo "" <nil>
+echo "THREE" <nil>
+peer true family udp
+`;
+
 export async function golang(world: World): Promise<void> {
   if ((await which('go')) === undefined) {
     world.tally.skip('a Go program', 'go is not installed (golang-go)');
@@ -75,6 +82,25 @@ export async function golang(world: World): Promise<void> {
   await check(world, 'a Go web server and client, refusals and timeouts', async () => {
     const done = await launch(world, await buildGo(world, 'tcp'), OWN_ADDRESS, SILENT);
     assert.equal(done.stdout, GO_LINES, done.stderr);
+  });
+  await check(world, "Go's resolver, and a Go server and client of datagrams", async () => {
+    const done = await launch(world, await buildGo(world, 'udp'), OWN_ADDRESS);
+    assert.equal(done.stdout, GO_DATAGRAMS, done.stderr);
+  });
+  const busyboxProgram = await staticBusybox();
+  if (busyboxProgram === undefined) return;
+  await check(world, 'busybox nslookup asks the Go program, and ping its own address', async () => {
+    const go = await buildGo(world, 'udp');
+    const server = start(LAUNCHER, [go, OWN_ADDRESS, 'stay'], world.env);
+    await until('the Go program to serve', () => server.output().includes('serving'));
+    const args = ['nslookup', 'somewhere.example.', OWN_ADDRESS];
+    const found = await launch(world, busyboxProgram, ...args);
+    assert.match(
+      found.stdout,
+      new RegExp(`Name:\\s+somewhere.example\\S*\nAddress: ${OWN_ADDRESS}`),
+      found.stderr,
+    );
+    await server.stop();
   });
 }
 

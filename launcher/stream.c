@@ -1,5 +1,5 @@
 /**
- * io.c - Sending and receiving where the kernel's call on the stream would not be right
+ * stream.c - Sending and receiving on TCP where the kernel's call on the stream would not be right
  *
  * Plain reads and writes never come here. What does: calls that name an address, which AF_UNIX
  * would refuse or fill with its own, and flags that it treats differently.
@@ -16,54 +16,6 @@
 
 /* Ours: bytes that are moved at once through memory of ours. */
 #define PART_MAX 65536
-/* Most that one call moves, as in Linux. */
-#define TOTAL_MAX 0x7ffff000UL
-
-/* What a call wants moved; @iov is in memory of ours, its areas are the caller's. */
-struct areas {
-	struct iovec *iov;
-	size_t count;
-	size_t total;
-};
-
-/* -------------------------------------------------------------- arguments */
-
-/** areas_read() - The iovec of a msghdr; 0 or a negative errno */
-static int areas_read(const struct call *c, const struct msghdr *msg, struct areas *a)
-{
-	size_t count = msg->msg_iovlen;
-
-	*a = (struct areas){.count = count};
-	if (count > IOV_MAX)
-		return -EMSGSIZE;
-	if (count == 0)
-		return 0;
-	a->iov = malloc(count * sizeof(*a->iov));
-	if (a->iov == NULL)
-		return -ENOMEM;
-	if (memory_read(c, (uintptr_t)msg->msg_iov, a->iov, count * sizeof(*a->iov)) < 0) {
-		free(a->iov);
-		a->iov = NULL;
-		return -EFAULT;
-	}
-	for (size_t i = 0; i < count; i++) {
-		if (a->iov[i].iov_len > TOTAL_MAX - a->total)
-			a->iov[i].iov_len = TOTAL_MAX - a->total;
-		a->total += a->iov[i].iov_len;
-	}
-	return 0;
-}
-
-static struct areas one_area(struct iovec *iov, uint64_t address, uint64_t len)
-{
-	*iov = (struct iovec){(void *)(uintptr_t)address, len < TOTAL_MAX ? len : TOTAL_MAX};
-	return (struct areas){iov, 1, iov->iov_len};
-}
-
-static bool may_wait(int fd, int flags)
-{
-	return (flags & MSG_DONTWAIT) == 0 && is_blocking(fd);
-}
 
 /* ------------------------------------------------------------------- sending */
 
@@ -231,28 +183,22 @@ static void send_areas(struct call *c, int fd, const struct areas *a, int flags)
 
 /* --------------------------------------------------------------------- calls */
 
-void call_sendto(struct call *c, int fd, const struct zt_token *t)
+void stream_sendto(struct call *c, int fd, const struct zt_token *t)
 {
 	struct iovec iov;
 	struct areas a = one_area(&iov, c->arg[1], c->arg[2]);
 
-	if (t->kind != 's')
-		answer_result(c, -ENETUNREACH);
-	else
-		send_areas(c, fd, &a, (int)c->arg[3]);
+	(void)t;
+	send_areas(c, fd, &a, (int)c->arg[3]);
 }
 
-void call_recvfrom(struct call *c, int fd, const struct zt_token *t)
+void stream_recvfrom(struct call *c, int fd, const struct zt_token *t)
 {
 	static const socklen_t none;
 	struct iovec iov;
 	struct areas a = one_area(&iov, c->arg[1], c->arg[2]);
 	long r;
 
-	if (t->kind != 's') {
-		answer_result(c, -ENETUNREACH);
-		return;
-	}
 	if (!receive_areas(c, fd, t, &a, (int)c->arg[3], &r))
 		return;
 	if (r >= 0 && c->arg[4] != 0 && memory_write(c, c->arg[5], &none, sizeof(none)) < 0)
@@ -260,18 +206,14 @@ void call_recvfrom(struct call *c, int fd, const struct zt_token *t)
 	answer_result(c, r);
 }
 
-void call_sendmsg(struct call *c, int fd, const struct zt_token *t)
+void stream_sendmsg(struct call *c, int fd, const struct zt_token *t)
 {
 	struct msghdr msg;
 	struct areas a;
 	int flags = (int)c->arg[2];
-	int r;
+	int r = memory_read(c, c->arg[1], &msg, sizeof(msg));
 
-	if (t->kind != 's') {
-		answer_result(c, -ENETUNREACH);
-		return;
-	}
-	r = memory_read(c, c->arg[1], &msg, sizeof(msg));
+	(void)t;
 	if (r == 0 && msg.msg_name == NULL && msg.msg_controllen == 0 &&
 	    (flags & (MSG_OOB | MSG_FASTOPEN | MSG_ZEROCOPY)) == 0) {
 		answer_continue(c);
@@ -284,7 +226,7 @@ void call_sendmsg(struct call *c, int fd, const struct zt_token *t)
 		return;
 	}
 	send_areas(c, fd, &a, flags);
-	free(a.iov);
+	areas_free(&a);
 }
 
 /** give_header() - A TCP socket reports no name, no control data and no flags */
@@ -296,17 +238,13 @@ static int give_header(const struct call *c, struct msghdr *msg)
 	return memory_write(c, c->arg[1], msg, sizeof(*msg));
 }
 
-void call_recvmsg(struct call *c, int fd, const struct zt_token *t)
+void stream_recvmsg(struct call *c, int fd, const struct zt_token *t)
 {
 	struct msghdr msg;
 	struct areas a;
 	int flags = (int)c->arg[2];
 	long r;
 
-	if (t->kind != 's') {
-		answer_result(c, -ENETUNREACH);
-		return;
-	}
 	r = memory_read(c, c->arg[1], &msg, sizeof(msg));
 	if (r == 0 && msg.msg_name == NULL && (flags & (MSG_TRUNC | MSG_OOB | MSG_ERRQUEUE)) == 0) {
 		answer_continue(c);
@@ -323,5 +261,5 @@ void call_recvmsg(struct call *c, int fd, const struct zt_token *t)
 			r = -EFAULT;
 		answer_result(c, r);
 	}
-	free(a.iov);
+	areas_free(&a);
 }
