@@ -204,7 +204,8 @@ export class RecordDoor {
     this.guard(() => {
       stream.connection = open(stream, { needsKey, uid });
     });
-    stream.watch();
+    if (stream.connection === undefined) stream.destroy();
+    else stream.watch();
   }
 
   guard(act: () => void): void {

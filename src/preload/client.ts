@@ -20,7 +20,8 @@ import {
 } from './protocol.js';
 import type { Caller } from './record-client.js';
 import type { Request } from './requests.js';
-import type { StreamPort, VirtualSocket } from './vsockets.js';
+import type { StreamPort } from './socket-host.js';
+import type { VirtualSocket } from './vsockets.js';
 
 /** What a connection needs of the view. */
 export interface ClientHost {

@@ -19,7 +19,7 @@ import { type Candidate, choose, matches } from './demux.js';
 import { failed } from './errno.js';
 import { isBroadcast, isMulticast } from './policy.js';
 import { type PortHolder, PortTable } from './ports.js';
-import type { PreloadStack } from './vsockets.js';
+import type { PreloadStack } from './socket-host.js';
 
 /** A datagram as it arrived; `payload` is borrowed for the call. */
 export interface Arrival {

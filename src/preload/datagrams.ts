@@ -25,8 +25,8 @@ import {
 } from './policy.js';
 import { BindFlag, State, type StateNumber, type Token, type ZtAddress } from './protocol.js';
 import { DeliverFlag, emitDelivery, emitError, parseSending, type Sending } from './records.js';
+import type { PreloadStack } from './socket-host.js';
 import type { Names, RequestTarget } from './target.js';
-import type { PreloadStack } from './vsockets.js';
 
 /** [5 section 6.4] what waits for one program. */
 const QUEUE_BYTES = 256 * 1024;

@@ -11,7 +11,7 @@ import type { Endpoint, IpBytes, TcpHandle, TcpSink } from '../stack/stack.js';
 import type { Arrival, DatagramPorts, Member } from './datagram-ports.js';
 import { type DelayEntry, DelayQueue } from './delay-queue.js';
 import { type DnsQuestion, DnsRcode, parseQuestion } from './dns-message.js';
-import type { PreloadStack } from './vsockets.js';
+import type { PreloadStack } from './socket-host.js';
 
 /** [5 section 11] tries per server, and time of one. */
 const TRIES = 2;

@@ -20,7 +20,8 @@ import { type DelayEntry, DelayQueue } from './delay-queue.js';
 import { failed } from './errno.js';
 import { ACCEPT_LEN, emitAccept, parseUpstream, type Token, UPSTREAM_LEN } from './protocol.js';
 import type { Quota } from './quota.js';
-import { type SocketHost, type StreamPort, VirtualSocket } from './vsockets.js';
+import type { SocketHost, StreamPort } from './socket-host.js';
+import { VirtualSocket } from './vsockets.js';
 
 /** [5 section 6.2] bounds of a backlog. */
 const BACKLOG_MAX = 4096;

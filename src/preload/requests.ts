@@ -21,8 +21,8 @@ import {
   type ZtAddress,
 } from './protocol.js';
 import { NameError, type Resolver } from './resolver.js';
+import type { SocketHost } from './socket-host.js';
 import type { RequestTarget } from './target.js';
-import type { SocketHost } from './vsockets.js';
 
 export interface Request {
   readonly header: RequestHeader;

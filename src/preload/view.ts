@@ -45,13 +45,9 @@ import {
   type RequestHost,
 } from './requests.js';
 import { type DnsSettings, Resolver } from './resolver.js';
+import type { PreloadStack, SocketTimers, StreamPort } from './socket-host.js';
 import type { RequestTarget } from './target.js';
-import {
-  type PreloadStack,
-  type SocketTimers,
-  type StreamPort,
-  VirtualSocket,
-} from './vsockets.js';
+import { VirtualSocket } from './vsockets.js';
 
 // [5 section 13] times, in ms.
 const HELLO_MS = 5000;

@@ -2,8 +2,8 @@
  * One virtual TCP socket: the state machine between a program's stream and the TCP/IP stack
  * [5 section 6.1].
  *
- * Contents: interfaces to the host and the view; bind and listen; connect; the data pump from and
- * to the program; ends and errors; answers to requests.
+ * Contents: the stream; bind and listen; connect; data from and to the program; ends and errors;
+ * answers to requests. Its parts: binding.ts, padding.ts, outgoing.ts; what it needs: socket-host.ts.
  *
  * States FRESH, BOUND, LISTENING, CONNECTING, ESTABLISHED, FAILED, CLOSED, RESET. A socket owns at
  * most one stream port and one TCP control block; either may go first. Received bytes return
@@ -11,23 +11,16 @@
  * closes its own window; bytes that the stack cannot take stop the reading of the stream. No
  * clock, no timer, no I/O of its own: `SocketHost` gives all three.
  */
-import { concatBytes } from '../lib/bytes.js';
-import type { Moment } from '../lib/time.js';
-import type {
-  Endpoint,
-  IpBytes,
-  Stack,
-  StackErrno,
-  StackExtras,
-  TcpHandle,
-  TcpSink,
-} from '../stack/stack.js';
+import type { Endpoint, StackErrno, TcpHandle, TcpSink } from '../stack/stack.js';
+import { Binding } from './binding.js';
 import type { DelayEntry } from './delay-queue.js';
 import { errnoNumber, failed } from './errno.js';
 import type { ListenerMember } from './listeners.js';
 import { type OptionContext, SocketOptions } from './options.js';
-import { classifyDestination, isUnspecified, mayBind } from './policy.js';
-import type { PortHolder, PortTable } from './ports.js';
+import { Outgoing, type OutgoingHost } from './outgoing.js';
+import { Padding } from './padding.js';
+import { classifyDestination, mayBind } from './policy.js';
+import type { PortHolder } from './ports.js';
 import {
   BindFlag,
   ConnectResult,
@@ -36,56 +29,10 @@ import {
   type Token,
   type ZtAddress,
 } from './protocol.js';
+import type { SocketHost, StreamPort } from './socket-host.js';
 import type { ConnectWaiter, Names, RequestTarget } from './target.js';
 
-/** WAITCONN without padding of its own [5 section 5.6]. */
-const PADDING_UNCHANGED = 0xffffffff;
-/** Ours: corked bytes below this wait for more (an MSS of a 1500-byte link). */
-const CORK_LEN = 1448;
 const SHUT_RD = 0;
-
-/** What a socket may do with the AF_UNIX stream of its program; implemented by the host. */
-export interface StreamPort {
-  /** Queues a copy of `bytes`, after everything queued before. */
-  write(bytes: Uint8Array): void;
-  /** Bytes queued but not yet taken by the kernel. */
-  readonly queuedLen: number;
-  /** Starts or stops reading, exactly: after `false` not one byte is consumed. */
-  setReading(on: boolean): void;
-  /** shutdown(WR) after everything queued. */
-  end(): void;
-  /** close() now: what the kernel has not taken yet is lost. No callback follows. */
-  destroy(): void;
-  /** Asks whether the program's end is still open; answered through `streamProbed`. */
-  probe(): void;
-}
-
-/** Timers of a socket, all of a fixed length; the host of the view runs them. */
-export interface SocketTimers {
-  /** 1 s: is a connecting program still there? [5 section 6.1] */
-  probeConnecting(socket: VirtualSocket): DelayEntry<VirtualSocket>;
-  /** 5 s: has a half-closed program gone? */
-  probeHalfClosed(socket: VirtualSocket): DelayEntry<VirtualSocket>;
-  /** 200 ms: corked bytes must go [5 section 13, options in effect]. */
-  cork(socket: VirtualSocket): DelayEntry<VirtualSocket>;
-}
-
-/** The stack, with what it offers beyond the contract. */
-export type PreloadStack = Stack & Partial<StackExtras>;
-
-/** What a socket needs of its view. */
-export interface SocketHost {
-  readonly stack: PreloadStack;
-  readonly ports: PortTable;
-  readonly timers: SocketTimers;
-  readonly interfaceName: string;
-  now(): Moment;
-  mtu(): number;
-  /** Makes `socket` listen; 0 or a negative errno number. */
-  listen(socket: VirtualSocket, port: StreamPort, backlog: number): number;
-  /** The stream is gone and nothing more will happen: keep names and error for a while. */
-  retire(socket: VirtualSocket): void;
-}
 
 export class VirtualSocket implements TcpSink, RequestTarget {
   /** Identity of the program's descriptor; an accepted socket gets it when it is picked up. */
@@ -101,17 +48,11 @@ export class VirtualSocket implements TcpSink, RequestTarget {
 
   #port: StreamPort | undefined;
   #handle: TcpHandle | undefined;
-  #holder: PortHolder | undefined;
-  /** The program chose the port itself: a failed connect keeps it. */
-  #boundByProgram = false;
-  #local: Endpoint | undefined;
+  readonly #binding: Binding;
   #peer: Endpoint | undefined;
   #error = 0;
 
-  /** Bytes of padding still unread on the stream; undefined = not announced yet. */
-  #padding: number | undefined = 0;
-  /** Unread padding of an earlier, failed connect on the same stream. */
-  #oldPadding = 0;
+  readonly #padding = new Padding();
   /** Decided outcome of the handshake that waits for the padding to be announced. */
   #outcome: 'connected' | StackErrno | undefined;
   #waiters = new Set<ConnectWaiter>();
@@ -123,9 +64,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
   #connectReported = false;
   #connectProbe: DelayEntry<VirtualSocket> | undefined;
 
-  /** Bytes of the program that the stack has not taken. */
-  #toStack: Uint8Array | undefined;
-  #corkTimer: DelayEntry<VirtualSocket> | undefined;
+  readonly #out: Outgoing;
   #endSeen = false;
   #halfClosePending = false;
   #txDone = false;
@@ -148,6 +87,8 @@ export class VirtualSocket implements TcpSink, RequestTarget {
     this.token = token;
     this.family = family;
     this.options = options;
+    this.#binding = new Binding(host.ports, this);
+    this.#out = new Outgoing(this.#outgoingHost());
   }
 
   /** An accepted connection that no program has picked up yet. */
@@ -165,16 +106,15 @@ export class VirtualSocket implements TcpSink, RequestTarget {
     s.#handle = handle;
     s.#connectReported = true;
     s.#wasConnected = true;
-    s.#local = names.local;
     s.#peer = names.peer;
-    s.#hold(names.local, false);
+    s.#binding.settle(names.local);
     host.stack.tcpBacklogHold?.(host.now(), handle, true);
     host.stack.tcpSetOptions(host.now(), handle, options.tcp());
     return s;
   }
 
   get names(): Names {
-    return { state: this.state, local: this.#local, peer: this.#peer };
+    return { state: this.state, local: this.#binding.local, peer: this.#peer };
   }
 
   /** FAILED, CLOSED or RESET: nothing will happen on it any more. */
@@ -187,7 +127,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
   }
 
   get holder(): PortHolder | undefined {
-    return this.#holder;
+    return this.#binding.holder;
   }
 
   /** Bytes that arrived before a program picked the connection up. */
@@ -274,13 +214,11 @@ export class VirtualSocket implements TcpSink, RequestTarget {
   }
 
   #skipPadding(bytes: Uint8Array): Uint8Array {
-    const padding = this.#padding ?? 0;
-    if (padding === 0) return bytes;
-    const skipped = Math.min(padding, bytes.length);
-    this.#padding = padding - skipped;
+    if (this.#padding.isRead) return bytes;
+    const rest = this.#padding.skip(bytes);
     /* A blocking connect() returns when its descriptor is writable again. */
-    if (this.#padding === 0 && this.state === State.established) this.#answerWaiters(0);
-    return bytes.subarray(skipped);
+    if (this.#padding.isRead && this.state === State.established) this.#answerWaiters(0);
+    return rest;
   }
 
   // ---------------------------------------------------------- bind, listen
@@ -292,9 +230,9 @@ export class VirtualSocket implements TcpSink, RequestTarget {
     if (address.family === 6 && this.family === 4) return failed('EAFNOSUPPORT');
     const freeBind = this.options.freeBind || (flags & BindFlag.freeBind) !== 0;
     if (!freeBind && !mayBind(this.#host.stack, address.ip)) return failed('EADDRNOTAVAIL');
-    const result = this.#reserve(address.ip, address.port, flags);
+    const result = this.#binding.reserve(address.ip, address.port, flags);
     if (result !== 0) return result;
-    this.#boundByProgram = true;
+    this.#binding.isByProgram = true;
     this.state = State.bound;
     return 0;
   }
@@ -306,14 +244,14 @@ export class VirtualSocket implements TcpSink, RequestTarget {
     if (this.state === State.listening) return this.#host.listen(this, port, backlog);
     if (this.state !== State.fresh && this.state !== State.bound) return failed('EINVAL');
     if (this.state === State.fresh) {
-      const result = this.#reserve(new Uint8Array(this.family === 4 ? 4 : 16), 0, 0);
+      const result = this.#binding.reserve(new Uint8Array(this.family === 4 ? 4 : 16), 0, 0);
       if (result !== 0) return result;
       this.state = State.bound;
     }
     const result = this.#host.listen(this, port, backlog);
     if (result !== 0) return result;
     this.state = State.listening;
-    this.#holder!.listening = true;
+    this.#binding.holder!.listening = true;
     port.setReading(true);
     return 0;
   }
@@ -323,50 +261,14 @@ export class VirtualSocket implements TcpSink, RequestTarget {
     if (!(old instanceof VirtualSocket)) return failed('EINVAL');
     if (this.state !== State.fresh || !old.isFinished) return failed('EINVAL');
     this.options = old.options.clone();
-    if (!old.#boundByProgram || old.#local === undefined) return 0;
-    old.#release();
-    const result = this.#reserve(old.#local.ip, old.#local.port, 0);
+    const { local } = old.#binding;
+    if (!old.#binding.isByProgram || local === undefined) return 0;
+    old.#binding.release();
+    const result = this.#binding.reserve(local.ip, local.port, 0);
     if (result !== 0) return result;
-    this.#boundByProgram = true;
+    this.#binding.isByProgram = true;
     this.state = State.bound;
     return 0;
-  }
-
-  #reserve(ip: IpBytes, port: number, flags: number): number {
-    const chosen = port === 0 ? this.#host.ports.ephemeral() : port;
-    if (chosen === undefined) return failed('EADDRINUSE');
-    const local = { ip, port: chosen };
-    const holder = this.#holderFor(local);
-    holder.reuseAddr ||= (flags & BindFlag.reuseAddr) !== 0;
-    holder.reusePort ||= (flags & BindFlag.reusePort) !== 0;
-    if (this.#host.ports.conflicts(holder)) return failed('EADDRINUSE');
-    this.#host.ports.add(holder);
-    this.#holder = holder;
-    this.#local = local;
-    return 0;
-  }
-
-  #holderFor(local: Endpoint): PortHolder {
-    return {
-      port: local.port,
-      ip: local.ip,
-      v6Only: this.options.v6Only,
-      reuseAddr: this.options.reuseAddr,
-      reusePort: this.options.reusePort,
-      owner: this.owner,
-      listening: false,
-    };
-  }
-
-  #hold(local: Endpoint, listening: boolean): void {
-    this.#holder = this.#holderFor(local);
-    this.#holder.listening = listening;
-    this.#host.ports.add(this.#holder);
-  }
-
-  #release(): void {
-    if (this.#holder !== undefined) this.#host.ports.remove(this.#holder);
-    this.#holder = undefined;
   }
 
   // --------------------------------------------------------------- connect
@@ -417,7 +319,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
     if (this.options.v6Only && address.family === 4) return failed('ENETUNREACH');
     const destination = classifyDestination(this.#host.stack, address.ip);
     if (destination.kind !== 'virtual') return failed('ENETUNREACH');
-    const local = this.#connectFrom(destination.source);
+    const local = this.#binding.connectFrom(destination.source);
     if (typeof local === 'number') return local;
     const remote = { ip: destination.ip, port: address.port };
     this.#port?.setReading(false);
@@ -436,35 +338,22 @@ export class VirtualSocket implements TcpSink, RequestTarget {
     return ConnectResult.started;
   }
 
-  /** Local end of an outgoing connection; undefined lets the stack choose. */
-  #connectFrom(source: IpBytes): Endpoint | undefined | number {
-    if (this.#local === undefined) return undefined;
-    if (isUnspecified(this.#local.ip)) return { ip: source, port: this.#local.port };
-    if (this.#local.ip.length !== source.length) return failed('EINVAL');
-    return this.#local;
-  }
-
   #beginConnecting(handle: TcpHandle, remote: Endpoint): void {
     this.#handle = handle;
     this.#peer = remote;
     const names = this.#host.stack.tcpNames(handle);
     if (names !== undefined) {
-      this.#local = names.local;
-      if (this.#holder === undefined) this.#hold(names.local, false);
+      this.#binding.settle(names.local);
     }
     this.state = State.connecting;
-    this.#oldPadding = this.#padding ?? 0;
-    this.#padding = undefined;
+    this.#padding.begin();
     this.#outcome = undefined;
     this.#connectProbe = this.#host.timers.probeConnecting(this);
   }
 
   /** PADDED, and the padding part of WAITCONN. */
   padded(count: number): void {
-    if (this.state !== State.connecting || this.#padding !== undefined) return;
-    if (count === PADDING_UNCHANGED) return;
-    this.#padding = this.#oldPadding + count;
-    this.#settle();
+    if (this.state === State.connecting && this.#padding.announce(count)) this.#settle();
   }
 
   /**
@@ -475,7 +364,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
     if (this.state === State.established) {
       this.#connectReported = true;
       this.#waiters.add(waiter);
-      if (this.#padding === 0) this.#answerWaiters(0);
+      if (this.#padding.isRead) this.#answerWaiters(0);
     } else if (this.state !== State.connecting) {
       waiter(this.#takeError() || failed('ENOTCONN'));
     } else {
@@ -487,7 +376,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
 
   /** Applies the outcome of the handshake once the padding is announced. */
   #settle(): void {
-    if (this.#outcome === undefined || this.#padding === undefined) return;
+    if (this.#outcome === undefined || !this.#padding.isAnnounced) return;
     const outcome = this.#outcome;
     this.#outcome = undefined;
     cancel(this.#connectProbe);
@@ -500,7 +389,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
     this.#wasConnected = true;
     if (this.#waiters.size > 0) this.#connectReported = true;
     this.#port?.setReading(true);
-    if (this.#padding === 0) this.#answerWaiters(0);
+    if (this.#padding.isRead) this.#answerWaiters(0);
   }
 
   #connectFailed(errno: StackErrno): void {
@@ -510,17 +399,11 @@ export class VirtualSocket implements TcpSink, RequestTarget {
       return;
     }
     this.#peer = undefined;
-    this.#forgetAutomaticPort();
-    this.state = this.#boundByProgram ? State.bound : State.fresh;
+    this.#binding.forgetAutomatic();
+    this.state = this.#binding.isByProgram ? State.bound : State.fresh;
     this.#answerWaiters(failed(errno));
     /* The stream is used again: its padding is read and skipped. */
     this.#port?.setReading(true);
-  }
-
-  #forgetAutomaticPort(): void {
-    if (this.#boundByProgram) return;
-    this.#release();
-    this.#local = undefined;
   }
 
   #answerWaiters(result: number): void {
@@ -531,33 +414,22 @@ export class VirtualSocket implements TcpSink, RequestTarget {
 
   // ------------------------------------------------------ program to stack
 
-  #send(bytes: Uint8Array): void {
-    if (this.#handle === undefined) {
-      this.#brokenPipe();
-      return;
-    }
-    if (this.#toStack !== undefined || this.options.corked) {
-      this.#toStack = concatBytes(this.#toStack ?? new Uint8Array(0), bytes);
-      this.#pump();
-      return;
-    }
-    const taken = this.#host.stack.tcpWrite(this.#host.now(), this.#handle, bytes, false);
-    if (taken === bytes.length) return;
-    this.#toStack = bytes.slice(taken);
-    this.#port?.setReading(false);
+  #outgoingHost(): OutgoingHost {
+    return {
+      isCorked: () => this.options.corked && !this.#endSeen,
+      write: (bytes) => {
+        if (this.#handle === undefined) return undefined;
+        return this.#host.stack.tcpWrite(this.#host.now(), this.#handle, bytes, false);
+      },
+      setReading: (on) => this.#port?.setReading(on),
+      armCork: () => this.#host.timers.cork(this),
+      drained: () => this.#drained(),
+    };
   }
 
-  /** Moves waiting bytes to the stack; reading goes on when none is left. */
-  #pump(force = false): void {
-    const waiting = this.#toStack;
-    if (waiting === undefined || this.#handle === undefined) return;
-    if (!force && this.#mayWait(waiting.length)) return;
-    cancel(this.#corkTimer);
-    this.#corkTimer = undefined;
-    const taken = this.#host.stack.tcpWrite(this.#host.now(), this.#handle, waiting, false);
-    this.#toStack = taken === waiting.length ? undefined : waiting.subarray(taken);
-    this.#port?.setReading(this.#toStack === undefined);
-    if (this.#toStack === undefined) this.#drained();
+  #send(bytes: Uint8Array): void {
+    if (this.#handle === undefined) this.#brokenPipe();
+    else this.#out.send(bytes);
   }
 
   /** Nothing waits any more: an end that came meanwhile may go out. */
@@ -566,16 +438,9 @@ export class VirtualSocket implements TcpSink, RequestTarget {
     else if (this.#halfClosePending) this.#halfClose();
   }
 
-  /** Corked bytes of less than a segment wait, at most 200 ms. */
-  #mayWait(len: number): boolean {
-    if (!this.options.corked || len >= CORK_LEN || this.#endSeen) return false;
-    this.#corkTimer ??= this.#host.timers.cork(this);
-    return true;
-  }
-
   /** Cork timer, or the option was cleared: everything goes. */
   uncork(): void {
-    this.#pump(true);
+    this.#out.pump(true);
   }
 
   /** The connection is gone and the program still writes. */
@@ -614,7 +479,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
   onEarlyData: (() => void) | undefined;
 
   onSent(_count: number): void {
-    this.#pump();
+    this.#out.pump();
   }
 
   onFin(): void {
@@ -636,7 +501,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
     this.state = State.reset;
     this.#dying = true;
     if (this.#port !== undefined) this.#finishDying();
-    else this.#release();
+    else this.#binding.release();
     this.onDeath?.();
   }
 
@@ -665,8 +530,8 @@ export class VirtualSocket implements TcpSink, RequestTarget {
   /** The program shut down its sending direction and may still read. */
   #halfClose(): void {
     this.#halfClosePending = true;
-    this.#pump(true);
-    if (this.#txDone || this.#toStack !== undefined || this.#handle === undefined) return;
+    this.#out.pump(true);
+    if (this.#txDone || !this.#out.isEmpty || this.#handle === undefined) return;
     this.#txDone = true;
     if (this.#finReceived) {
       this.#bothDone();
@@ -700,8 +565,8 @@ export class VirtualSocket implements TcpSink, RequestTarget {
   /** An orderly close after everything the program wrote. */
   #closeGently(): void {
     this.#lingering = true;
-    this.#pump(true);
-    if (this.#toStack === undefined) this.#closeLingering();
+    this.#out.pump(true);
+    if (this.#out.isEmpty) this.#closeLingering();
   }
 
   #closeLingering(): void {
@@ -726,12 +591,10 @@ export class VirtualSocket implements TcpSink, RequestTarget {
   #closeStream(next: StateNumber): void {
     this.state = next;
     this.#answerWaiters(failed('ECONNRESET'));
-    for (const t of [this.#connectProbe, this.#halfCloseProbe, this.#corkTimer]) cancel(t);
-    if (!this.#lingering) {
-      this.#toStack = undefined;
-      this.#abort();
-    }
-    this.#release();
+    for (const t of [this.#connectProbe, this.#halfCloseProbe]) cancel(t);
+    this.#out.close(this.#lingering);
+    if (!this.#lingering) this.#abort();
+    this.#binding.release();
     this.#port?.destroy();
     this.#port = undefined;
     this.#uncredited = 0;
@@ -743,7 +606,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
     this.#abort();
     this.#early = [];
     this.#earlyLen = 0;
-    this.#release();
+    this.#binding.release();
   }
 
   // -------------------------------------------------------------- requests
@@ -765,7 +628,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
         this.listener?.close();
         this.listener = undefined;
         this.state = State.closed;
-        this.#release();
+        this.#binding.release();
         return 0;
       case State.connecting:
         this.#abortConnecting();
@@ -796,10 +659,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
   setOption(level: number, name: number, value: Uint8Array): number {
     const result = this.options.set(level, name, value, this.#optionContext());
     if (result !== 0) return result;
-    if (this.#holder !== undefined) {
-      this.#holder.reuseAddr = this.options.reuseAddr;
-      this.#holder.reusePort = this.options.reusePort;
-    }
+    this.#binding.updateOptions();
     if (this.#handle !== undefined) {
       this.#host.stack.tcpSetOptions(this.#host.now(), this.#handle, this.options.tcp());
     }

@@ -15,8 +15,8 @@ import {
   ZTADDR_LEN,
 } from '#src/preload/protocol.js';
 import type { DnsSettings } from '#src/preload/resolver.js';
+import type { StreamPort } from '#src/preload/socket-host.js';
 import { PreloadView } from '#src/preload/view.js';
-import type { StreamPort } from '#src/preload/vsockets.js';
 import type { Endpoint, StackConfig } from '#src/stack/stack.js';
 import { FakeStack } from './fake-stack.js';
 
