@@ -103,14 +103,15 @@ async function appears(path: string, seconds: number): Promise<boolean> {
 
 function supervise(command: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
   const [file, ...rest] = command;
-  const child = spawn(file!, rest, { stdio: 'inherit', env });
   const isTerminal = process.stdin.isTTY === true;
+  // Before the program starts: a signal of its first moments must not end this process.
   for (const s of FORWARDED) process.on(s, () => child.kill(s));
   for (const s of FROM_TERMINAL) {
     process.on(s, () => {
       if (!isTerminal) child.kill(s);
     });
   }
+  const child = spawn(file!, rest, { stdio: 'inherit', env });
   return new Promise((done) => {
     child.on('error', (e: NodeJS.ErrnoException) => {
       const isMissing = e.code === 'ENOENT';
