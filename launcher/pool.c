@@ -31,6 +31,11 @@ bool pool_may_block(void)
 	return atomic_load(&blocked) < BLOCKED_MAX;
 }
 
+int pool_blocked(void)
+{
+	return atomic_load(&blocked);
+}
+
 void pool_blocks(bool begins)
 {
 	atomic_fetch_add(&blocked, begins ? 1 : -1);

@@ -90,6 +90,8 @@ bool pool_start(int listener);
 /** pool_may_block() - Whether one more thread may be spent on a call that waits */
 bool pool_may_block(void);
 void pool_blocks(bool begins);
+/** pool_blocked() - Calls that wait now */
+int pool_blocked(void);
 
 /* ----------------------------------------------------------------- call.c */
 

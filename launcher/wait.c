@@ -4,8 +4,9 @@
  * A stopped caller sleeps in the kernel until we answer, and with WAIT_KILLABLE_RECV only a fatal
  * signal wakes it for good. Any other signal (a handler, a stop, the freezer) wakes it once, and
  * it goes back to sleep uninterruptibly. That is how a signal shows: the state of the thread
- * turns from S to D. We look every TICK_MS; then the answer "restart" makes the kernel do what it
- * does with its own blocking calls: run the handler and restart, or fail with EINTR, or stop.
+ * turns from S to D. We look every TICK_MS (tick_ms()); then the answer "restart" makes the kernel
+ * do what it does with its own blocking calls: run the handler and restart, or fail with EINTR, or
+ * stop.
  *
  * That answer must never be given without a signal, since the program would see the number
  * itself. The state D counts only if the same wait was seen in S before; a signal that came
@@ -22,8 +23,10 @@
 
 #include "raw.h"
 
-/* Ours: how late a signal may reach a caller whose call blocks, in milliseconds. */
-#define TICK_MS 20
+/* Ours: how late a signal may reach a caller whose call blocks, in milliseconds; a look costs about
+ * 20 us, so all waiting calls together look at most LOOKS_PER_MS times a millisecond. */
+#define TICK_MS	     20
+#define LOOKS_PER_MS 2
 
 struct watch {
 	int status; /* /proc/TID/status, or -1 */
@@ -101,13 +104,22 @@ static int64_t now_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+/** tick_ms() - Time between two looks, longer when very many calls wait */
+static int tick_ms(void)
+{
+	int shared = pool_blocked() / LOOKS_PER_MS;
+
+	return shared > TICK_MS ? shared : TICK_MS;
+}
+
 /** tick() - Sleep until @fd is ready or it is time to look; poll's result */
 static int tick(int fd, short events, int64_t deadline)
 {
 	struct pollfd p = {.fd = fd, .events = events};
 	int64_t left = deadline - now_ms();
+	int most = tick_ms();
 
-	return poll(&p, 1, left < TICK_MS ? (int)(left > 0 ? left : 0) : TICK_MS);
+	return poll(&p, 1, left < most ? (int)(left > 0 ? left : 0) : most);
 }
 
 static enum waited wait_watched(const struct call *c, int fd, short events, int64_t deadline,

@@ -22,6 +22,17 @@ const REFUSED_32_BIT = `32-bit inet EAFNOSUPPORT
 32-bit packet EAFNOSUPPORT
 `;
 
+const FORGED = `nothing passed EIO
+a pipe EIO
+a short note EIO
+a wrong note EIO
+many pipes EIO
+a right note 4
+no service ENETDOWN
+a name meanwhile 0 port 7200
+all came back
+`;
+
 export async function refused(world: World): Promise<void> {
   await check(world, 'packet, vsock, raw, io_uring and 32-bit sockets are refused', async () => {
     const done = await launch(world, await buildProbe(world, 'test/launcher/probes/refused.c'));
@@ -48,4 +59,10 @@ export async function hostile(world: World): Promise<void> {
       },
     );
   }
+  const title = 'forged sockets, false notes and 1,100 blocked threads are answered';
+  await check(world, title, async () => {
+    const probe = await buildProbe(world, 'test/launcher/probes/forged.c');
+    const done = await launch(world, probe);
+    assert.equal(done.stdout, FORGED, done.stderr);
+  });
 }

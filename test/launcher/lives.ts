@@ -133,8 +133,23 @@ async function commandLine(world: World): Promise<void> {
   });
 }
 
+async function jobControl(world: World): Promise<void> {
+  await check(
+    world,
+    'on a terminal Ctrl-C, Ctrl-Z and fg reach the program, each once',
+    async () => {
+      const nwid = path.basename(world.harness.network).slice(3);
+      const netcon = [NETCON, 'run', '--seccomp', '-n', nwid, '-D', world.harness.home, '--'];
+      const script = path.join(ROOT, 'test/launcher/probes/terminal.py');
+      const done = await run('python3', [script, process.execPath, ...netcon]);
+      assert.equal(done.stdout, 'caught again: False\nstopped\nresumed\ncode 130\n', done.stderr);
+    },
+  );
+}
+
 export async function lives(world: World): Promise<void> {
   await commandLine(world);
+  await jobControl(world);
   await killed(world);
   await background(world);
 }
