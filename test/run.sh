@@ -91,6 +91,7 @@ if [ "${1:-}" != --quick ]; then
 	[ -f build/test/underlay/main.js ] && suite 'NATs and interfaces' node build/test/underlay/main.js
 	[ -f build/test/preload/main.js ] && suite 'preload' node build/test/preload/main.js
 	[ -f build/test/launcher/main.js ] && suite 'launcher' node build/test/launcher/main.js
+	[ -f build/test/policy/main.js ] && suite 'fall-through' node build/test/policy/main.js
 	[ -f build/test/apps/main.js ] && suite 'applications' node build/test/apps/main.js --core
 	[ -f build/test/e2e/main.js ] && suite 'end to end' node build/test/e2e/main.js
 fi

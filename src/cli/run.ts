@@ -7,8 +7,9 @@ import { performance } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
 import { networkIdText, parseNetworkId } from '../wire/address.js';
 import { CommandError, launcherProgram, preloadLibrary, UsageError } from './args.js';
+import { findProgram, preloadObstacle } from './executable.js';
 
-export const RUN_USAGE = `usage: netcon run -n NETWORK [-D HOME] [--wait SECONDS] [--seccomp] -- COMMAND...
+export const RUN_USAGE = `usage: netcon run -n NETWORK [-D HOME] [OPTIONS] -- COMMAND...
 
 Runs COMMAND with its sockets on the virtual network NETWORK (16 hex digits) of the service
 whose home folder is HOME (default: the environment variable ZEROTIER_HOME, else
@@ -16,11 +17,17 @@ whose home folder is HOME (default: the environment variable ZEROTIER_HOME, else
 
   --wait     seconds to wait for HOME/nc_NETWORK to appear, and for the service at the first socket
              (0 to 3600, default 3)
+  --fallthrough none|loopback|full
+             also reach the host where nothing virtual answers: its loopback, or everything; within
+             what the service grants (settings.netcon.fallthrough in its local.conf; default none)
+  --debug 0|1|2|3
+             trace on standard error: errors; control calls too; slow paths of data calls too
   --seccomp  also for programs that a preloaded library cannot reach (static, Go, system calls of
              their own): a supervisor answers their socket calls. Linux 5.19 or newer; no root
              needed. Exit code 125: that could not be set up
 `;
 
+const FALLTHROUGHS = ['none', 'loopback', 'full'];
 const MAX_WAIT_S = 3600;
 const POLL_MS = 50;
 /** As shells have it. */
@@ -59,6 +66,8 @@ export async function runCommand(args: readonly string[]): Promise<number> {
       network: { type: 'string', short: 'n' },
       home: { type: 'string', short: 'D' },
       wait: { type: 'string', default: '3' },
+      fallthrough: { type: 'string' },
+      debug: { type: 'string' },
       seccomp: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
     },
@@ -78,6 +87,13 @@ export async function runCommand(args: readonly string[]): Promise<number> {
     throw new UsageError(
       `--wait ${values.wait}: not a whole number of seconds from 0 to ${MAX_WAIT_S}\n${RUN_USAGE}`,
     );
+  if (values.fallthrough !== undefined && !FALLTHROUGHS.includes(values.fallthrough))
+    throw new UsageError(
+      `--fallthrough ${values.fallthrough}: must be none, loopback or full\n${RUN_USAGE}`,
+    );
+  if (values.debug !== undefined && !/^[0-3]$/.test(values.debug))
+    throw new UsageError(`--debug ${values.debug}: must be 0, 1, 2 or 3\n${RUN_USAGE}`);
+  if (!values.seccomp) requirePreloadable(command[0]!);
   const home = resolve(values.home ?? process.env['ZEROTIER_HOME'] ?? DEFAULT_HOME);
   const door = `${home}/nc_${networkIdText(nwid)}`;
   if (!(await appears(door, Number(values.wait)))) {
@@ -85,10 +101,25 @@ export async function runCommand(args: readonly string[]): Promise<number> {
       `${door} does not exist: is the service running with that home, and has it joined ${networkIdText(nwid)}?`,
     );
   }
-  const env = { ...process.env, ZT_NC_WAIT: values.wait };
+  const env = {
+    ...process.env,
+    ZT_NC_WAIT: values.wait,
+    ...(values.fallthrough === undefined ? {} : { ZT_NC_FALLTHROUGH: values.fallthrough }),
+    ...(values.debug === undefined ? {} : { ZT_NC_DEBUG: values.debug }),
+  };
   return values.seccomp
     ? supervise([launcherProgram(), '--', ...command], { ...env, ZT_NC_NETWORK: door })
     : supervise(command, { ...env, ...programEnvironment(door) });
+}
+
+/** @throws CommandError for a program that would use the host's network in spite of the library. */
+function requirePreloadable(command: string): void {
+  const file = findProgram(command);
+  const obstacle = file === undefined ? undefined : preloadObstacle(file);
+  if (obstacle !== undefined)
+    throw new CommandError(
+      `${obstacle}: a preloaded library cannot reach it and it would use the host's network; try netcon run --seccomp`,
+    );
 }
 
 /** Whether `path` is there within `seconds`. */

@@ -157,6 +157,7 @@ export class NetworkLink {
       kick: () => this.#service.loop.touch(this.nwid),
       regroup: () => this.#service.loop.regroup(this.nwid),
       dns: () => dnsSettingsOf(this.#service.node.vl2.network(this.nwid)?.config),
+      grant: () => this.#service.grant,
       now: readClock,
       failed: (e) => this.stackFailed(e),
       log: (line) => this.#service.log('warning', line),

@@ -12,6 +12,7 @@ import { Node } from '../node/node.js';
 import type { NodeOutput } from '../node/outputs.js';
 import type { WasmPacketCore } from '../packetcore/core.js';
 import { loadPacketCore } from '../packetcore/load.js';
+import { type Grant, NOTHING_GRANTED } from '../preload/fallthrough.js';
 import { MAX_PEERS } from '../vl1/constants.js';
 import {
   addressText,
@@ -41,6 +42,7 @@ import { chooseCipher } from './cipher.js';
 import { readClock } from './clock.js';
 import { loadController } from './controller-files.js';
 import { mathJitter, PooledEntropy } from './entropy.js';
+import { grantOf } from './grant.js';
 import { Home } from './home.js';
 import { IdentityWorker } from './identity-worker.js';
 import { cipherSetting, LOCAL_CONF_CHECK_MS, LocalConfFile, primaryPort } from './local-conf.js';
@@ -113,6 +115,8 @@ export class Service {
   readonly links = new Map<NetworkId, NetworkLink>();
   readonly startedAt = Date.now();
   localConf: JsonRecord;
+  /** What programs may reach of the host's network. */
+  grant: Grant = NOTHING_GRANTED;
   /** Called after local.conf changed. */
   onLocalConf: () => void = () => undefined;
   /** Called once when our address turned out to be another node's, at once if it did already. */
@@ -248,9 +252,17 @@ export class Service {
   /** Puts settings in force, as far as they are not only read at the start [4 section 9]. */
   setLocalConf(conf: JsonRecord): void {
     this.localConf = conf;
+    this.#applyGrant();
     this.#applyPhysical();
     this.underlay.refresh();
     this.onLocalConf();
+  }
+
+  #applyGrant(): void {
+    const { grant, complaints } = grantOf(this.localConf);
+    for (const c of complaints)
+      this.log('warning', `local.conf: ${c}; programs reach nothing of the host's network`);
+    this.grant = grant;
   }
 
   #applyPhysical(): void {
@@ -285,6 +297,7 @@ export class Service {
 
   async #open(port: number): Promise<void> {
     this.#loadMoons();
+    this.#applyGrant();
     this.#applyPhysical();
     try {
       await this.underlay.open(port);

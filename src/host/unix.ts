@@ -17,11 +17,13 @@ import * as os from 'node:os';
 import { toHex } from '../lib/hex.js';
 import type { Moment } from '../lib/time.js';
 import type { PreloadConnection } from '../preload/client.js';
+import { type Grant, NOTHING_GRANTED } from '../preload/fallthrough.js';
 import type { DnsSettings } from '../preload/resolver.js';
 import type { StreamPort } from '../preload/socket-host.js';
 import { PreloadView } from '../preload/view.js';
 import type { Stack, StackConfig } from '../stack/stack.js';
 import { PooledEntropy } from './entropy.js';
+import { DoorHostNetwork } from './host-network.js';
 import { loadNative, type Native } from './native.js';
 import { RecordDoor, userOf } from './records.js';
 
@@ -63,6 +65,8 @@ export interface PreloadDoorOptions {
   readonly dns?: () => DnsSettings;
   /** The groups that the stack listens to changed. */
   readonly regroup?: () => void;
+  /** What programs may reach of the host's network; default: nothing. */
+  readonly grant?: () => Grant;
   /** The addon; default: loaded, unless NETCON_IO=dgram says that there is none. */
   readonly native?: Native | undefined;
 }
@@ -228,6 +232,7 @@ export class PreloadDoor {
   readonly #servers: net.Server[] = [];
   readonly #native: Native | undefined;
   readonly #records: RecordDoor | undefined;
+  readonly #hostNetwork: DoorHostNetwork;
   readonly #streams = new Set<UnixStream>();
   /** A plain Uint8Array: the view's `slice` must copy, which Buffer's does not. */
   readonly #readBuffer = new Uint8Array(CHUNK_LEN);
@@ -247,6 +252,11 @@ export class PreloadDoor {
     this.#options = options;
     const entropy = new PooledEntropy();
     this.#native = 'native' in options ? options.native : installedNative();
+    this.#hostNetwork = new DoorHostNetwork(
+      (act) => this.guard(act),
+      () => this.touched(),
+      options.grant ?? (() => NOTHING_GRANTED),
+    );
     this.view = new PreloadView({
       nwid: options.nwid,
       stack: options.stack,
@@ -259,6 +269,7 @@ export class PreloadDoor {
       wake: () => this.#arm(),
       hasRecords: this.#native !== undefined,
       hasCredentials: this.#native !== undefined,
+      hostNetwork: this.#hostNetwork,
       ...(options.regroup === undefined ? {} : { regroup: options.regroup }),
       ...(options.dns === undefined ? {} : { dns: options.dns }),
       ...(options.interfaceName === undefined ? {} : { interfaceName: options.interfaceName }),
@@ -318,6 +329,7 @@ export class PreloadDoor {
     this.guard(() => this.view.close());
     for (const s of [...this.#streams]) s.destroy();
     this.#records?.close();
+    this.#hostNetwork.close();
     clearTimeout(this.#timer);
     this.#timer = undefined;
     await Promise.all(

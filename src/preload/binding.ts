@@ -71,6 +71,11 @@ export class Binding {
     this.#ports.add(this.#holder);
   }
 
+  /** The local end of a connection that holds no port of the view. */
+  rename(local: Endpoint): void {
+    this.#local = local;
+  }
+
   /** Local end of an outgoing connection; undefined lets the stack choose. */
   connectFrom(source: IpBytes): Endpoint | undefined | number {
     if (this.#local === undefined) return undefined;

@@ -7,6 +7,7 @@
  */
 import { concatBytes, equalBytes } from '../lib/bytes.js';
 import type { DelayEntry } from './delay-queue.js';
+import { effectivePolicy, type HostNetwork, NOTHING_GRANTED } from './fallthrough.js';
 import {
   emitWelcome,
   HELLO_LEN,
@@ -26,6 +27,7 @@ import type { VirtualSocket } from './vsockets.js';
 /** What a connection needs of the view. */
 export interface ClientHost {
   readonly welcome: Welcome;
+  readonly hostNetwork: HostNetwork | undefined;
   /** The key a HELLO must carry on the abstract door. */
   readonly key: Uint8Array;
   /** Timer: the HELLO is due [5 section 13, 5 s]. */
@@ -162,13 +164,17 @@ export class PreloadConnection {
   }
 
   #beginControl(hello: Hello, rest: Uint8Array): void {
-    this.#port.write(emitWelcome(this.#host.welcome));
+    this.#port.write(emitWelcome({ ...this.#host.welcome, policy: this.#policyFor(hello) }));
     if (hello.major !== PROTO_MAJOR || !this.#host.mayControl(this.#caller.uid)) {
       this.close();
       return;
     }
     this.#kind = 'control';
     this.#requests(rest);
+  }
+
+  #policyFor(hello: Hello): number {
+    return effectivePolicy(hello.policy, this.#host.hostNetwork?.grant() ?? NOTHING_GRANTED);
   }
 
   #beginSocket(hello: Hello, rest: Uint8Array): void {

@@ -1,13 +1,11 @@
 /**
- * Where a destination leads [5 section 12].
- *
- * Only policy none is served: everything that the virtual stack has a route for is virtual,
- * everything else is unreachable. The numbers of the other policies are part of the protocol, so
- * that a client asking for more is told what it got.
+ * Where a destination leads [5 section 12]: what the virtual stack has a route for is virtual; what
+ * else there is may lead to the host (fallthrough.ts) or nowhere.
  */
 import type { InterfaceAddress, IpBytes, Stack } from '../stack/stack.js';
 
 export const Policy = { none: 0, loopback: 1, full: 2 } as const;
+export type PolicyNumber = (typeof Policy)[keyof typeof Policy];
 
 export interface VirtualDestination {
   readonly kind: 'virtual';
@@ -35,6 +33,16 @@ export function isMulticast(ip: IpBytes): boolean {
   return ip.length === 4 ? (ip[0]! & 0xf0) === 0xe0 : ip[0] === 0xff;
 }
 
+/** Whether the first `bits` bits of two addresses of one family agree. */
+export function isInPrefix(ip: IpBytes, prefix: IpBytes, bits: number): boolean {
+  if (ip.length !== prefix.length) return false;
+  for (let i = 0; i < bits; i++) {
+    const mask = 0x80 >> (i & 7);
+    if (((ip[i >> 3]! ^ prefix[i >> 3]!) & mask) !== 0) return false;
+  }
+  return true;
+}
+
 /** 255.255.255.255, or the last address of a subnet of ours. */
 export function isBroadcast(addresses: readonly InterfaceAddress[], ip: IpBytes): boolean {
   if (ip.length !== 4) return false;
@@ -52,7 +60,7 @@ function asWord(ip: IpBytes): number {
 }
 
 /** Linux connects to the loopback address of the family when asked for the unspecified one. */
-function resolveUnspecified(ip: IpBytes): IpBytes {
+export function resolveUnspecified(ip: IpBytes): IpBytes {
   if (!isUnspecified(ip)) return ip;
   if (ip.length === 4) return Uint8Array.of(127, 0, 0, 1);
   const loopback = new Uint8Array(16);

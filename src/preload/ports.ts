@@ -71,6 +71,21 @@ export class PortTable {
     return false;
   }
 
+  /** Whether somebody listens where a connection to `ip` and `port` would arrive. */
+  hasListener(ip: IpBytes, port: number): boolean {
+    const wanted = {
+      ip,
+      port,
+      v6Only: false,
+      reuseAddr: false,
+      reusePort: false,
+      listening: false,
+    };
+    for (const h of this.#byPort.get(port) ?? [])
+      if (h.listening && overlaps(h, wanted)) return true;
+    return false;
+  }
+
   add(holder: PortHolder): void {
     const holders = this.#byPort.get(holder.port);
     if (holders === undefined) this.#byPort.set(holder.port, new Set([holder]));

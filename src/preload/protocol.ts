@@ -61,6 +61,9 @@ export const ConnectResult = { started: 0, done: 1, replace: 2 } as const;
 
 export const BindFlag = { reuseAddr: 1, reusePort: 2, v6Only: 4, freeBind: 8 } as const;
 
+/** Flags of NAMES. */
+export const NamesFlag = { loopback: 1, onHost: 2 } as const;
+
 /** State numbers of NAMES and TAKEERR. */
 export const State = {
   fresh: 0,

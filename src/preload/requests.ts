@@ -7,9 +7,10 @@
 import type { PreloadConnection } from './client.js';
 import { failed } from './errno.js';
 import { emitInterfaces, emitName, emitResolution, type NameSources } from './names.js';
-import { classifyDestination } from './policy.js';
+import { classifyDestination, isLoopback } from './policy.js';
 import {
   emitReply,
+  NamesFlag,
   Op,
   parseAddress,
   putAddress,
@@ -99,9 +100,12 @@ function padded(socket: RequestTarget, payload: Uint8Array): Answer {
 }
 
 function names(socket: RequestTarget): Answer {
-  const { state, local, peer } = socket.names;
+  const { state, local, peer, isOnHost } = socket.names;
   const payload = new Uint8Array(8 + 2 * ZTADDR_LEN);
-  new DataView(payload.buffer).setUint32(0, state, true);
+  const v = new DataView(payload.buffer);
+  v.setUint32(0, state, true);
+  const loopback = peer !== undefined && isLoopback(peer.ip) ? NamesFlag.loopback : 0;
+  v.setUint32(4, loopback | (isOnHost === true ? NamesFlag.onHost : 0), true);
   putEndpoint(local, payload, 8);
   putEndpoint(peer, payload, 8 + ZTADDR_LEN);
   return { result: 0, payload };

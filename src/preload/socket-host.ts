@@ -4,6 +4,7 @@
 import type { Moment } from '../lib/time.js';
 import type { Stack, StackExtras } from '../stack/stack.js';
 import type { DelayEntry } from './delay-queue.js';
+import type { HostNetwork } from './fallthrough.js';
 import type { PortTable } from './ports.js';
 import type { VirtualSocket } from './vsockets.js';
 
@@ -44,6 +45,8 @@ export interface SocketHost {
   readonly interfaceName: string;
   now(): Moment;
   mtu(): number;
+  /** Undefined: nothing of the host can be reached. */
+  readonly hostNetwork: HostNetwork | undefined;
   /** Makes `socket` listen; 0 or a negative errno number. */
   listen(socket: VirtualSocket, port: StreamPort, backlog: number): number;
   /** The stream is gone and nothing more will happen: keep names and error for a while. */

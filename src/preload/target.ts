@@ -14,6 +14,8 @@ export interface Names {
   readonly state: StateNumber;
   readonly local: Endpoint | undefined;
   readonly peer: Endpoint | undefined;
+  /** The host's network carries the connection. */
+  readonly isOnHost?: boolean;
 }
 
 export interface RequestTarget {

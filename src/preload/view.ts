@@ -22,9 +22,9 @@ import { type DelayEntry, DelayQueue } from './delay-queue.js';
 import { DNS_PORT, DnsAnswerer } from './dns-answerer.js';
 import { DnsClient } from './dns-client.js';
 import { failed } from './errno.js';
+import type { HostNetwork } from './fallthrough.js';
 import { type ListenHost, ListenRegistry } from './listeners.js';
 import { INTERFACE_INDEX, type NameSources } from './names.js';
-import { Policy } from './policy.js';
 import { PortTable } from './ports.js';
 import {
   byteKey,
@@ -95,6 +95,8 @@ export interface PreloadViewOptions {
   readonly hasCredentials?: boolean;
   /** The groups that the stack listens to changed. */
   readonly regroup?: () => void;
+  /** What programs may reach of the host's network; without it nothing. */
+  readonly hostNetwork?: HostNetwork;
 }
 
 /** Counts of a view, for metrics and tests. */
@@ -146,6 +148,7 @@ export class PreloadView
   readonly timers: Timers;
   readonly interfaceName: string;
   readonly interfaceIndex = INTERFACE_INDEX;
+  readonly hostNetwork: HostNetwork | undefined;
   readonly names: NameSources;
   readonly nwidText: string;
   readonly dns: DnsClient;
@@ -199,6 +202,7 @@ export class PreloadView
     this.#helloDue = new DelayQueue(HELLO_MS, options.wake);
     this.#unparkDue = new DelayQueue(PARK_MS, options.wake);
     this.#heldDue = new DelayQueue(PROBE_HALF_CLOSED_MS, options.wake);
+    this.hostNetwork = options.hostNetwork;
     this.regroup = options.regroup ?? (() => undefined);
     const digits = options.nwid.toString(16).padStart(16, '0');
     this.interfaceName = options.interfaceName ?? `zt${digits.slice(6)}`;
@@ -217,7 +221,7 @@ export class PreloadView
       capabilities: capabilitiesOf(options),
       instanceId: this.#random64(),
       nwid: options.nwid,
-      policy: Policy.none,
+      policy: 0,
       datagramMax: Math.max(0, options.config().mtu - 28),
       pid: options.pid,
     };
@@ -342,7 +346,9 @@ export class PreloadView
     }
     if (hello.kind !== HelloKind.socket || hello.protocol !== 6) return undefined;
     if (hello.family !== 4 && hello.family !== 6) return undefined;
-    return new VirtualSocket(this, hello.token, hello.family);
+    const socket = new VirtualSocket(this, hello.token, hello.family);
+    socket.policy = hello.policy;
+    return socket;
   }
 
   attachDatagram(hello: Hello, port: RecordPort, caller: Caller): DatagramSocket | undefined {

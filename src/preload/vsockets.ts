@@ -15,11 +15,12 @@ import type { Endpoint, StackErrno, TcpHandle, TcpSink } from '../stack/stack.js
 import { Binding } from './binding.js';
 import type { DelayEntry } from './delay-queue.js';
 import { errnoNumber, failed } from './errno.js';
+import { leadsToHost, type TcpCarrier } from './fallthrough.js';
 import type { ListenerMember } from './listeners.js';
 import { type OptionContext, SocketOptions } from './options.js';
 import { Outgoing, type OutgoingHost } from './outgoing.js';
 import { Padding } from './padding.js';
-import { classifyDestination, mayBind } from './policy.js';
+import { classifyDestination, mayBind, resolveUnspecified } from './policy.js';
 import type { PortHolder } from './ports.js';
 import {
   BindFlag,
@@ -42,6 +43,9 @@ export class VirtualSocket implements TcpSink, RequestTarget {
   readonly family: 4 | 6;
   readonly #host: SocketHost;
   options: SocketOptions;
+  /** Policy that the program asked for [5 section 5.4]. */
+  policy = 0;
+  #carrier: TcpCarrier;
   state: StateNumber = State.fresh;
   /** Set while the socket listens. */
   listener: ListenerMember | undefined;
@@ -84,6 +88,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
 
   constructor(host: SocketHost, token: Token, family: 4 | 6, options = new SocketOptions()) {
     this.#host = host;
+    this.#carrier = host.stack;
     this.token = token;
     this.family = family;
     this.options = options;
@@ -114,7 +119,8 @@ export class VirtualSocket implements TcpSink, RequestTarget {
   }
 
   get names(): Names {
-    return { state: this.state, local: this.#binding.local, peer: this.#peer };
+    const { state } = this;
+    return { state, local: this.#binding.local, peer: this.#peer, isOnHost: this.#isOnHost };
   }
 
   /** FAILED, CLOSED or RESET: nothing will happen on it any more. */
@@ -317,19 +323,21 @@ export class VirtualSocket implements TcpSink, RequestTarget {
   #startConnect(address: ZtAddress): number {
     if (address.family === 0) return failed('EAFNOSUPPORT');
     if (this.options.v6Only && address.family === 4) return failed('ENETUNREACH');
-    const destination = classifyDestination(this.#host.stack, address.ip);
+    const { stack, ports, hostNetwork } = this.#host;
+    const destination = classifyDestination(stack, address.ip);
+    const to = { ip: resolveUnspecified(address.ip), port: address.port };
+    // The service connects for the program; what the program bound is of the virtual network.
+    if (leadsToHost(to, destination, ports, this.policy, hostNetwork))
+      return this.#connectBy(hostNetwork!.tcp, undefined, to);
     if (destination.kind !== 'virtual') return failed('ENETUNREACH');
     const local = this.#binding.connectFrom(destination.source);
-    if (typeof local === 'number') return local;
-    const remote = { ip: destination.ip, port: address.port };
+    return typeof local === 'number' ? local : this.#connectBy(stack, local, to);
+  }
+
+  #connectBy(carrier: TcpCarrier, local: Endpoint | undefined, remote: Endpoint): number {
+    this.#carrier = carrier;
     this.#port?.setReading(false);
-    const handle = this.#host.stack.tcpConnect(
-      this.#host.now(),
-      local,
-      remote,
-      this,
-      this.options.tcp(),
-    );
+    const handle = carrier.tcpConnect(this.#host.now(), local, remote, this, this.options.tcp());
     if (typeof handle === 'string') {
       this.#port?.setReading(true);
       return failed(handle);
@@ -341,10 +349,8 @@ export class VirtualSocket implements TcpSink, RequestTarget {
   #beginConnecting(handle: TcpHandle, remote: Endpoint): void {
     this.#handle = handle;
     this.#peer = remote;
-    const names = this.#host.stack.tcpNames(handle);
-    if (names !== undefined) {
-      this.#binding.settle(names.local);
-    }
+    const names = this.#isOnHost ? undefined : this.#carrier.tcpNames(handle);
+    if (names !== undefined) this.#binding.settle(names.local);
     this.state = State.connecting;
     this.#padding.begin();
     this.#outcome = undefined;
@@ -384,7 +390,15 @@ export class VirtualSocket implements TcpSink, RequestTarget {
     else this.#connectFailed(outcome);
   }
 
+  /** Whether the host's network carries the connection. */
+  get #isOnHost(): boolean {
+    return this.#carrier !== this.#host.stack;
+  }
+
   #established(): void {
+    const names = this.#isOnHost ? this.#carrier.tcpNames(this.#handle!) : undefined;
+    // The host chooses its end of a connection while it connects.
+    if (names !== undefined) this.#binding.rename(names.local);
     this.state = State.established;
     this.#wasConnected = true;
     if (this.#waiters.size > 0) this.#connectReported = true;
@@ -419,7 +433,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
       isCorked: () => this.options.corked && !this.#endSeen,
       write: (bytes) => {
         if (this.#handle === undefined) return undefined;
-        return this.#host.stack.tcpWrite(this.#host.now(), this.#handle, bytes, false);
+        return this.#carrier.tcpWrite(this.#host.now(), this.#handle, bytes, false);
       },
       setReading: (on) => this.#port?.setReading(on),
       armCork: () => this.#host.timers.cork(this),
@@ -462,7 +476,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
       return;
     }
     if (this.#rxShut) {
-      this.#host.stack.tcpCredit(this.#host.now(), this.#handle!, bytes.length);
+      this.#carrier.tcpCredit(this.#host.now(), this.#handle!, bytes.length);
       return;
     }
     this.#uncredited += bytes.length;
@@ -521,7 +535,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
     const count = this.#uncredited;
     this.#uncredited = 0;
     if (this.#handle !== undefined) {
-      this.#host.stack.tcpCredit(this.#host.now(), this.#handle, count);
+      this.#carrier.tcpCredit(this.#host.now(), this.#handle, count);
     }
   }
 
@@ -537,7 +551,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
       this.#bothDone();
       return;
     }
-    this.#host.stack.tcpShutdown(this.#host.now(), this.#handle);
+    this.#carrier.tcpShutdown(this.#host.now(), this.#handle);
     this.#halfCloseProbe = this.#host.timers.probeHalfClosed(this);
   }
 
@@ -545,7 +559,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
   #bothDone(): void {
     if (this.#handle !== undefined) {
       this.#credit();
-      this.#host.stack.tcpClose(this.#host.now(), this.#handle);
+      this.#carrier.tcpClose(this.#host.now(), this.#handle);
     }
     this.#handle = undefined;
     this.state = State.closed;
@@ -571,13 +585,13 @@ export class VirtualSocket implements TcpSink, RequestTarget {
 
   #closeLingering(): void {
     this.#lingering = false;
-    if (this.#handle !== undefined) this.#host.stack.tcpClose(this.#host.now(), this.#handle);
+    if (this.#handle !== undefined) this.#carrier.tcpClose(this.#host.now(), this.#handle);
     this.#handle = undefined;
   }
 
   #abort(): void {
     this.#lingering = false;
-    if (this.#handle !== undefined) this.#host.stack.tcpAbort(this.#host.now(), this.#handle);
+    if (this.#handle !== undefined) this.#carrier.tcpAbort(this.#host.now(), this.#handle);
     this.#handle = undefined;
   }
 
@@ -661,7 +675,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
     if (result !== 0) return result;
     this.#binding.updateOptions();
     if (this.#handle !== undefined) {
-      this.#host.stack.tcpSetOptions(this.#host.now(), this.#handle, this.options.tcp());
+      this.#carrier.tcpSetOptions(this.#host.now(), this.#handle, this.options.tcp());
     }
     if (!this.options.corked) this.uncork();
     return 0;
@@ -678,7 +692,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
       interfaceName: this.#host.interfaceName,
       mtu: this.#host.mtu(),
       tcpState: this.#tcpState(),
-      info: this.#handle === undefined ? undefined : this.#host.stack.tcpInfo(this.#handle),
+      info: this.#handle === undefined ? undefined : this.#carrier.tcpInfo(this.#handle),
     };
   }
 

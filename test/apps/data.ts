@@ -47,7 +47,7 @@ async function postgres(world: World): Promise<string> {
   if (versions.length === 0) throw new Skip('no PostgreSQL (Debian package postgresql)');
   const bin = path.join(POSTGRES_BIN, versions.sort().at(-1)!, 'bin');
   // The service of a database's user: the doors of another user's service are closed to it.
-  const db = await world.member('db', 3, 'postgres');
+  const db = await world.member('db', 3, { user: 'postgres' });
   const dir = world.place('postgres');
   const owner = fs.statSync(db.door);
   fs.chownSync(dir, owner.uid, owner.gid);

@@ -87,6 +87,13 @@ export class Member {
   }
 }
 
+export interface MemberOptions {
+  /** The service runs as this user, who alone may use its doors. */
+  readonly user?: string;
+  /** local.conf. */
+  readonly conf?: object;
+}
+
 export class World {
   readonly folder = new HomeFolder();
   readonly nwid = `${testAddress(0)}${NETWORK.toString(16).padStart(6, '0')}`;
@@ -121,9 +128,10 @@ export class World {
     name: string,
     identity: number,
     args: string[],
-    user?: string,
+    { user, conf }: MemberOptions = {},
   ): Promise<TestService> {
     const home = this.folder.home(name, identity, ROOT_PORT);
+    if (conf !== undefined) fs.writeFileSync(path.join(home, 'local.conf'), JSON.stringify(conf));
     const prefix: string[] = [];
     if (user !== undefined) {
       const { stdout } = await run('id', ['-u', user]);
@@ -137,9 +145,9 @@ export class World {
     return service.ready();
   }
 
-  /** A further member; with `user`, its service runs as that user, who alone may use its doors. */
-  async member(name: string, identity: number, user?: string): Promise<Member> {
-    const m = new Member(await this.#service(name, identity, ['-p0'], user), name, this.nwid);
+  async member(name: string, identity: number, options: MemberOptions = {}): Promise<Member> {
+    const service = await this.#service(name, identity, ['-p0'], options);
+    const m = new Member(service, name, this.nwid);
     this.#members.push(m);
     await m.join(this.nwid);
     return m;

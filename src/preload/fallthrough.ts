@@ -1,0 +1,92 @@
+/**
+ * What of the host's network a program may reach, and how [5 section 12]: the service grants at most
+ * what its configuration says, a program gets what it asks for within that, and only where nothing
+ * virtual answers. Connections are made by the service, with its rights.
+ */
+import type { Endpoint, IpBytes, Stack } from '../stack/stack.js';
+import {
+  type Destination,
+  isInPrefix,
+  isLoopback,
+  isMulticast,
+  Policy,
+  type PolicyNumber,
+} from './policy.js';
+import type { PortTable } from './ports.js';
+
+/** Carries the connection of a virtual socket: the virtual stack, or the host's network. */
+export type TcpCarrier = Pick<
+  Stack,
+  | 'tcpConnect'
+  | 'tcpWrite'
+  | 'tcpCredit'
+  | 'tcpShutdown'
+  | 'tcpClose'
+  | 'tcpAbort'
+  | 'tcpSetOptions'
+  | 'tcpInfo'
+  | 'tcpNames'
+>;
+
+export interface Prefix {
+  readonly ip: IpBytes;
+  readonly bits: number;
+}
+
+/** What the service's owner grants. */
+export interface Grant {
+  readonly max: PolicyNumber;
+  /** Host destinations that are allowed, all where it is empty; and those that never are. */
+  readonly allow: readonly Prefix[];
+  readonly deny: readonly Prefix[];
+}
+
+export const NOTHING_GRANTED: Grant = { max: Policy.none, allow: [], deny: [] };
+
+/** The host's network, as the sockets of a view use it. */
+export interface HostNetwork {
+  readonly tcp: TcpCarrier;
+  /** In force now. */
+  grant(): Grant;
+}
+
+/** What a program that wants `wanted` has. */
+export function effectivePolicy(wanted: number, grant: Grant): PolicyNumber {
+  const most = Math.min(wanted, grant.max);
+  return most >= Policy.full
+    ? Policy.full
+    : most === Policy.loopback
+      ? Policy.loopback
+      : Policy.none;
+}
+
+const isIn = (ip: IpBytes, list: readonly Prefix[]): boolean =>
+  list.some((p) => isInPrefix(ip, p.ip, p.bits));
+
+/**
+ * Whether a destination that nothing virtual answers at may be reached on the host.
+ * @param ip an address, not the unspecified one.
+ */
+export function mayReachHost(ip: IpBytes, wanted: number, grant: Grant): boolean {
+  const policy = effectivePolicy(wanted, grant);
+  if (policy === Policy.none || (policy === Policy.loopback && !isLoopback(ip))) return false;
+  return !isIn(ip, grant.deny) && (grant.allow.length === 0 || isIn(ip, grant.allow));
+}
+
+/**
+ * Whether a connection to `to` is the host's: what is virtual stays so; of loopback, only where a
+ * program of the network listens.
+ */
+export function leadsToHost(
+  to: Endpoint,
+  virtual: Destination,
+  ports: PortTable,
+  wanted: number,
+  host: HostNetwork | undefined,
+): boolean {
+  if (host === undefined || isMulticast(to.ip)) return false;
+  const isTaken = isLoopback(to.ip)
+    ? ports.hasListener(to.ip, to.port)
+    : virtual.kind === 'virtual';
+  return !isTaken && mayReachHost(to.ip, wanted, host.grant());
+}

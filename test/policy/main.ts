@@ -1,0 +1,205 @@
+/**
+ * What a preloaded program reaches beside its network [5 section 12], with real programs and a real
+ * host: `node build/test/policy/main.js`. Runs in a network namespace of its own, whose "host" has
+ * loopback and one more address. Last line: `policy: N passed, N failed, N skipped`.
+ */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type Member, World, within } from '../apps/world.js';
+import { packageFile, runProgram } from '../helpers/service.js';
+import { Tally } from '../helpers/tally.js';
+import { type Program, run, start } from '../preload/run.js';
+
+const INSIDE = 'NETCON_POLICY_INSIDE';
+const OUTSIDE = '198.18.7.1';
+const DENIED = '198.18.8.1';
+const PORT = 9400;
+/** curl: could not connect. */
+const CURL_REFUSED = 7;
+const tally = new Tally('policy');
+
+function enterNamespace(): never {
+  const flags = process.getuid?.() === 0 ? ['-n'] : ['-rn'];
+  const inner = [process.execPath, fileURLToPath(import.meta.url), ...process.argv.slice(2)];
+  const script = `ip link set lo up && ip addr add ${OUTSIDE}/32 dev lo && ip addr add ${DENIED}/32 dev lo && exec "$@"`;
+  const done = spawnSync('unshare', [...flags, '--', '/bin/sh', '-c', script, 'sh', ...inner], {
+    stdio: 'inherit',
+    env: { ...process.env, [INSIDE]: '1' },
+  });
+  process.exit(done.status ?? 1);
+}
+
+interface Stage {
+  readonly world: World;
+  /** Members that are granted nothing, loopback, and everything but DENIED. */
+  readonly none: Member;
+  readonly loopback: Member;
+  readonly full: Member;
+  readonly folder: string;
+  readonly bytes: Buffer;
+}
+
+const url = (ip: string, file = 'file'): string =>
+  `http://${ip.includes(':') ? `[${ip}]` : ip}:${PORT}/${file}`;
+
+/** Exit code of curl, and whether it got the host's file whole. */
+async function fetched(
+  s: Stage,
+  on: Member,
+  wanted: string | undefined,
+  ip: string,
+): Promise<{ code: number | null; isWhole: boolean }> {
+  const out = path.join(s.folder, 'got');
+  fs.rmSync(out, { force: true });
+  const env = wanted === undefined ? {} : { ZT_NC_FALLTHROUGH: wanted };
+  const args = ['-sS', '--max-time', '20', '-o', out, url(ip)];
+  const done = await on.run('curl', args, env);
+  const isWhole = fs.existsSync(out) && s.bytes.equals(fs.readFileSync(out));
+  return { code: done.code, isWhole };
+}
+
+async function isolated(s: Stage): Promise<void> {
+  for (const ip of ['127.0.0.1', '::1', OUTSIDE])
+    for (const on of [s.none, s.loopback, s.full])
+      assert.deepEqual(await fetched(s, on, undefined, ip), { code: CURL_REFUSED, isWhole: false });
+  for (const ip of ['127.0.0.1', OUTSIDE])
+    assert.equal((await fetched(s, s.none, 'full', ip)).code, CURL_REFUSED);
+}
+
+async function loopback(s: Stage): Promise<void> {
+  for (const ip of ['127.0.0.1', '::1']) {
+    assert.deepEqual(await fetched(s, s.loopback, 'loopback', ip), { code: 0, isWhole: true });
+    assert.deepEqual(await fetched(s, s.loopback, 'full', ip), { code: 0, isWhole: true });
+  }
+  assert.equal((await fetched(s, s.loopback, 'full', OUTSIDE)).code, CURL_REFUSED);
+}
+
+async function virtualFirst(s: Stage): Promise<void> {
+  const dir = path.join(s.folder, 'virtual');
+  fs.mkdirSync(dir);
+  fs.writeFileSync(path.join(dir, 'which'), 'virtual\n');
+  const server = s.loopback.start('python3', ['-m', 'http.server', String(PORT)], {}, dir);
+  try {
+    await s.world.reachable(s.full, s.loopback.ip, PORT, server);
+    const env = { ZT_NC_FALLTHROUGH: 'loopback' };
+    const done = await s.loopback.run('curl', ['-sS', '-m', '20', url('127.0.0.1', 'which')], env);
+    assert.equal(done.stdout, 'virtual\n', done.stderr);
+  } finally {
+    await server.stop();
+  }
+}
+
+async function full(s: Stage): Promise<void> {
+  for (const ip of ['127.0.0.1', OUTSIDE])
+    assert.deepEqual(await fetched(s, s.full, 'full', ip), { code: 0, isWhole: true });
+  assert.equal((await fetched(s, s.full, 'full', DENIED)).code, CURL_REFUSED, 'denied');
+  assert.equal((await fetched(s, s.full, 'loopback', OUTSIDE)).code, CURL_REFUSED, 'not asked for');
+}
+
+const NAMES = `
+import socket, sys
+s = socket.create_connection((sys.argv[1], ${PORT}), 10)
+print(*s.getpeername(), s.getsockname()[0])
+s.sendall(b'GET /file HTTP/1.0\\r\\n\\r\\n'); s.shutdown(socket.SHUT_WR)
+n = 0
+while True:
+    d = s.recv(65536)
+    if not d: break
+    n += len(d)
+print(n > ${1 << 20})
+t = socket.socket()
+try: t.connect((sys.argv[1], 9))
+except OSError as e: print(e.errno)
+`;
+const ECONNREFUSED = 111;
+
+async function socketCalls(s: Stage): Promise<void> {
+  const env = { ZT_NC_FALLTHROUGH: 'full' };
+  const done = await s.full.run('python3', ['-c', NAMES, OUTSIDE], env);
+  assert.equal(done.stdout, `${OUTSIDE} ${PORT} ${OUTSIDE}\nTrue\n${ECONNREFUSED}\n`, done.stderr);
+}
+
+async function commandLine(s: Stage): Promise<void> {
+  const args = (...more: string[]): string[] => [
+    ...[packageFile('dist/netcon.js'), 'run', '-D', s.loopback.service.home],
+    ...['-n', s.world.nwid, ...more, '--', 'curl', '-sS', '-m', '20', '-o', '/dev/null'],
+  ];
+  const ask = async (...more: string[]) =>
+    runProgram(process.execPath, [...args(...more), url('127.0.0.1')]);
+  assert.equal((await ask('--fallthrough', 'loopback')).code, 0);
+  assert.equal((await ask()).code, CURL_REFUSED);
+  const wrong = await ask('--fallthrough', 'everything');
+  assert.equal(wrong.code, 2);
+  assert.match(wrong.stderr, /must be none, loopback or full/);
+  const traced = await ask('--debug', '2');
+  assert.match(traced.stderr, /ztnc\[\d+\.\d+\] connect/);
+}
+
+/** Changes are taken up while the service runs. */
+async function takenBack(s: Stage): Promise<void> {
+  const conf = { settings: { netcon: { fallthrough: 'loopbck' } } };
+  fs.writeFileSync(path.join(s.full.service.home, 'local.conf'), JSON.stringify(conf));
+  await within('the grant is taken back', 30_000, async () =>
+    (await fetched(s, s.full, 'full', OUTSIDE)).code === CURL_REFUSED ? true : undefined,
+  );
+  assert.match(s.full.service.stderr, /"loopbck"; it must be none, loopback or full/);
+}
+
+const CHECKS: readonly (readonly [string, (s: Stage) => Promise<void>])[] = [
+  ['by default, and where nothing is granted, the host cannot be reached', isolated],
+  ["loopback reaches the host's loopback, and nothing else", loopback],
+  ['a program of the network that listens comes before the host', virtualFirst],
+  ['full reaches the host, but for what is denied', full],
+  ['names, half-close and errors of a connection by the host', socketCalls],
+  ['netcon run --fallthrough and --debug', commandLine],
+  ['a grant is taken back while the service runs, a wrong one is named', takenBack],
+];
+
+async function hostServer(folder: string): Promise<Program> {
+  const args = ['-m', 'http.server', String(PORT), '--bind', '::'];
+  const server = start('python3', args, {}, folder);
+  await within('the server of the host', 20_000, async () =>
+    (await run('curl', ['-sS', '-o', '/dev/null', url('127.0.0.1')])).code === 0 ? true : undefined,
+  );
+  return server;
+}
+
+async function main(): Promise<void> {
+  if (process.env[INSIDE] === undefined) enterNamespace();
+  for (const tool of ['curl', 'python3'])
+    if ((await run('sh', ['-c', `command -v ${tool}`])).code !== 0) {
+      tally.skip('fall-through to the host', `${tool} is not installed`);
+      tally.finish();
+      return;
+    }
+  const world = new World();
+  let server: Program | undefined;
+  try {
+    await world.up();
+    const folder = world.place('policy');
+    const bytes = randomBytes(3 << 20);
+    fs.writeFileSync(path.join(folder, 'file'), bytes);
+    server = await hostServer(folder);
+    const granted = (name: string, identity: number, netcon: object): Promise<Member> =>
+      world.member(name, identity, { conf: { settings: { netcon } } });
+    const s: Stage = {
+      world,
+      none: world.a,
+      loopback: await granted('loopback', 3, { fallthrough: 'loopback' }),
+      full: await granted('full', 4, { fallthrough: 'full', fallthroughDeny: [`${DENIED}/24`] }),
+      folder,
+      bytes,
+    };
+    for (const [name, body] of CHECKS) await tally.check(name, () => body(s));
+  } finally {
+    await server?.stop();
+    await world.down();
+  }
+  tally.finish();
+}
+
+await main();

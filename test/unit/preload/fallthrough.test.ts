@@ -1,0 +1,63 @@
+/** What leads to the host's network, and what a granted policy means [5 section 12]. */
+import test from 'ava';
+import { grantOf } from '#src/host/grant.js';
+import type { JsonRecord } from '#src/lib/json.js';
+import { effectivePolicy, mayReachHost, NOTHING_GRANTED } from '#src/preload/fallthrough.js';
+import { Policy } from '#src/preload/policy.js';
+import { parseIp } from '#src/wire/inetaddress.js';
+
+const conf = (netcon: JsonRecord): JsonRecord => ({ settings: { netcon } });
+const reaches = (netcon: JsonRecord, wanted: number, ip: string): boolean =>
+  mayReachHost(parseIp(ip)!, wanted, grantOf(conf(netcon)).grant);
+
+test('a program gets what it wants, within what is granted', (t) => {
+  for (const max of [Policy.none, Policy.loopback, Policy.full])
+    for (const wanted of [0, 1, 2, 200])
+      t.is(effectivePolicy(wanted, { ...NOTHING_GRANTED, max }), Math.min(wanted, max) as 0);
+});
+
+test('by default nothing of the host can be reached', (t) => {
+  t.deepEqual(grantOf({}), { grant: NOTHING_GRANTED, complaints: [] });
+  for (const ip of ['127.0.0.1', '::1', '8.8.8.8']) t.false(reaches({}, Policy.full, ip));
+});
+
+test('loopback grants loopback alone, full everything', (t) => {
+  for (const ip of ['127.0.0.1', '127.8.8.8', '::1']) {
+    t.true(reaches({ fallthrough: 'loopback' }, Policy.loopback, ip), ip);
+    t.false(reaches({ fallthrough: 'full' }, Policy.none, ip), 'who does not ask gets nothing');
+  }
+  for (const ip of ['10.0.0.1', '2001:db8::1']) {
+    t.false(reaches({ fallthrough: 'loopback' }, Policy.full, ip), ip);
+    t.true(reaches({ fallthrough: 'full' }, Policy.full, ip), ip);
+  }
+});
+
+test('denied networks are never reached, and where some are allowed no others', (t) => {
+  const lists = {
+    fallthrough: 'full',
+    fallthroughAllow: ['10.0.0.0/8', 'fd00::/8', '127.0.0.1'],
+    fallthroughDeny: ['10.1.0.0/16'],
+  };
+  for (const ip of ['10.2.0.1', 'fd12::1', '127.0.0.1']) t.true(reaches(lists, 2, ip), ip);
+  for (const ip of ['10.1.2.3', '11.0.0.1', '127.0.0.2', '::1']) t.false(reaches(lists, 2, ip), ip);
+});
+
+test('a mistake grants nothing and is named', (t) => {
+  const cases: [JsonRecord, RegExp][] = [
+    [{ fallthrough: 'all' }, /"all"; it must be none, loopback or full/],
+    [{ fallthrough: 'toString' }, /must be none, loopback or full/],
+    [{ fallthrough: true }, /true; it must be/],
+    [
+      { fallthrough: 'full', fallthroughDeny: ['10.0.0.0.1/8'] },
+      /fallthroughDeny: "10.0.0.0.1\/8"/,
+    ],
+    [{ fallthrough: 'full', fallthroughAllow: '10.0.0.0/8' }, /fallthroughAllow must be a list/],
+    [{ fallthrough: 'full', fallthroughAllow: [7] }, /fallthroughAllow: 7 is not a network/],
+  ];
+  for (const [netcon, complaint] of cases) {
+    const { grant, complaints } = grantOf(conf(netcon));
+    t.deepEqual(grant, NOTHING_GRANTED);
+    t.is(complaints.length, 1);
+    t.regex(complaints[0]!, complaint);
+  }
+});
