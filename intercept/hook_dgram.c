@@ -459,11 +459,8 @@ ssize_t dgram_send(int fd, const struct zt_token *t, const struct msghdr *msg, i
 
 static int call(int fd, const struct zt_token *t, enum proto_op op, const void *request, size_t len)
 {
-	struct rpc rpc = {
-		.op = op, .token = t->id, .request = request, .request_len = len, .fd = fd};
-
 	dgram_settle(fd);
-	return rpc_call(&rpc);
+	return rpc_about(fd, t, op, request, len, NULL, 0);
 }
 
 int dgram_connect(int fd, const struct zt_token *t, const struct sockaddr *addr, socklen_t len)

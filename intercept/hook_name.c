@@ -529,37 +529,3 @@ HOOK struct hostent *gethostbyaddr(const void *addr, socklen_t len, int family)
 			&result, &h_errno);
 	return result;
 }
-
-/* ----------------------------------------------------------- res_query etc. */
-
-/** no_dns() - libc would ask the host's DNS servers; the view answers no raw DNS yet */
-static int no_dns(void)
-{
-	h_errno = TRY_AGAIN;
-	return -1;
-}
-
-#define RES(name, real)                                                                            \
-	HOOK int name(const char *domain, int class, int type, unsigned char *answer, int len);    \
-	HOOK int name(const char *domain, int class, int type, unsigned char *answer, int len)     \
-	{                                                                                          \
-		return zt_active() ? no_dns() : real(domain, class, type, answer, len);            \
-	}
-
-#define RES_N(name, real)                                                                          \
-	HOOK int name(void *state, const char *domain, int class, int type, unsigned char *answer, \
-		      int len);                                                                    \
-	HOOK int name(void *state, const char *domain, int class, int type, unsigned char *answer, \
-		      int len)                                                                     \
-	{                                                                                          \
-		return zt_active() ? no_dns() : real(state, domain, class, type, answer, len);     \
-	}
-
-RES(res_query, real_res_query)
-RES(res_search, real_res_search)
-RES(__res_query, real_res_query)
-RES(__res_search, real_res_search)
-RES_N(res_nquery, real_res_nquery)
-RES_N(res_nsearch, real_res_nsearch)
-RES_N(__res_nquery, real_res_nquery)
-RES_N(__res_nsearch, real_res_nsearch)

@@ -68,6 +68,7 @@ enum proto_op {
 	OP_REVERSE = 16,
 	OP_IFLIST = 17,
 	OP_SRCADDR = 18,
+	OP_DNSRAW = 20,
 };
 
 /* Results of CONNECT and DISCONNECT */

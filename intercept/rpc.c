@@ -1,7 +1,7 @@
 /**
- * rpc.c - Requests to the service, and the doors to it
+ * rpc.c - Requests to the service, on connections that door.c opens
  *
- * Contents: doors; HELLO; one exchange; one-shot calls; the shared connection; attaching sockets.
+ * Contents: HELLO; one exchange; one-shot calls; the shared connection; attaching sockets.
  *
  * Owns the one control connection of the process. It is taken with a try-lock: a second thread, a
  * signal handler that interrupted a request, a vfork() child, or a lock left behind by longjmp()
@@ -21,14 +21,8 @@
 
 /* [5 section 9.4] patience with a service that does not answer, in seconds */
 #define CONTROL_TIMEOUT_S 10
-/* [5 section 6.3] a full backlog of the service: retry each millisecond, up to 2 s */
-#define BACKLOG_TRIES 2000
-/* [5 section 12] ZT_NC_WAIT polls this often */
-#define WAIT_STEP_MS 50
 /* [5 section 9.4] keep out of the way of programs that count on low numbers */
 #define CONTROL_FD_MIN 900
-/* [5 section 5.1] the service may pad its abstract name to the full length */
-#define ABSTRACT_PADDED_LEN 110
 
 struct control {
 	atomic_flag busy;
@@ -39,7 +33,6 @@ struct control {
 };
 
 static struct control control = {.busy = ATOMIC_FLAG_INIT, .pid = 0, .fd = -1};
-static atomic_bool contacted; /* the service was reached once: never wait again */
 static atomic_bool sandboxed;
 /* Capabilities of the last WELCOME, plus WELCOME_SEEN */
 static atomic_uint capabilities;
@@ -58,174 +51,6 @@ bool rpc_sandboxed(void)
 void rpc_note_sandbox(void)
 {
 	atomic_store(&sandboxed, true);
-}
-
-/* ---------------------------------------------------------------- doors */
-
-/* [5 section 5.1] the door of datagram sockets has the stream's path with this behind it */
-#define RECORDS_SUFFIX	   ".dg"
-#define RECORDS_SUFFIX_LEN 3
-
-static socklen_t path_address(const char *path, bool records, struct sockaddr_un *out)
-{
-	size_t len = strlen(path);
-
-	memset(out, 0, sizeof(*out));
-	out->sun_family = AF_UNIX;
-	memcpy(out->sun_path, path, len);
-	if (records) {
-		memcpy(out->sun_path + len, RECORDS_SUFFIX, RECORDS_SUFFIX_LEN);
-		len += RECORDS_SUFFIX_LEN;
-	}
-	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len + 1);
-}
-
-/** connect_patiently() - connect(), repeated while the backlog is full or a signal interrupts */
-static long connect_patiently(int fd, const struct sockaddr_un *addr, socklen_t len)
-{
-	long r;
-
-	for (int i = 0; i < BACKLOG_TRIES; i++) {
-		r = raw_connect(fd, addr, len);
-		if (r == -EAGAIN)
-			raw_sleep_ms(1);
-		else if (r != -EINTR)
-			return r;
-	}
-	return -ETIMEDOUT;
-}
-
-/** peer_is_trusted() - The abstract name is still held by the owner of the key file, or root */
-static bool peer_is_trusted(int fd)
-{
-	struct ucred cred;
-	socklen_t len = sizeof(cred);
-
-	if (raw_getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) != 0)
-		return false;
-	return cred.uid == 0 || cred.uid == zt_env.key_uid;
-}
-
-/** connect_abstract() - The second door, for processes that lost access to the path */
-static long connect_abstract(int fd, const char *name)
-{
-	struct sockaddr_un un;
-	size_t len = strlen(name);
-	long r;
-
-	memset(&un, 0, sizeof(un));
-	un.sun_family = AF_UNIX;
-	memcpy(un.sun_path + 1, name, len);
-	r = connect_patiently(fd, &un, ABSTRACT_PADDED_LEN);
-	if (r == -ECONNREFUSED)
-		r = connect_patiently(
-			fd, &un, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + len));
-	return r;
-}
-
-static bool may_use_abstract(long path_result)
-{
-	return zt_env.have_key && (path_result == -EACCES || path_result == -ENOENT ||
-				   path_result == -EPERM || path_result == -ELOOP);
-}
-
-/* Which door of which service */
-struct door {
-	const struct sockaddr_un *other; /* another service than the environment's, or NULL */
-	bool records;			 /* the door of datagram sockets */
-};
-
-/**
- * door_connect() - Connect @fd to the service
- * @use_key:	Out: the HELLO must carry the key
- */
-static long door_connect(int fd, const struct door *door, bool *use_key)
-{
-	const char *path = door->other == NULL ? zt_env.path : door->other->sun_path;
-	const char *second = door->records ? zt_env.door_dg : zt_env.door;
-	struct sockaddr_un un;
-	socklen_t len = path_address(path, door->records, &un);
-	long r = connect_patiently(fd, &un, len);
-
-	*use_key = false;
-	if (door->other != NULL || second[0] == '\0' || !may_use_abstract(r))
-		return r;
-	r = connect_abstract(fd, second);
-	if (r == 0 && !peer_is_trusted(fd)) {
-		raw_shutdown(fd, SHUT_RDWR);
-		return -EPERM;
-	}
-	*use_key = r == 0;
-	return r;
-}
-
-/** complain_door() - With ZT_NC_DEBUG, say which service was not reached and why */
-static void complain_door(const char *path, long r)
-{
-	if (zt_env.debug < LOG_ERROR)
-		return;
-	switch (r) {
-	case -ENOENT:
-		log_line("nothing is there (service not running, or network not joined): ", path);
-		return;
-	case -ECONNREFUSED:
-		log_line("no service listens at ", path);
-		return;
-	case -EACCES:
-	case -EPERM:
-		log_line("no permission to use the service at ", path);
-		return;
-	}
-	log_line("the service could not be reached at ", path);
-}
-
-/** lacks_records() - A service is there, but it has no door for datagram sockets */
-static bool lacks_records(const struct door *door, long r)
-{
-	return door->records && r == -ENOENT &&
-	       raw6(SYS_faccessat, AT_FDCWD, (long)zt_env.path, F_OK, 0, 0, 0) == 0;
-}
-
-/** door_connect_waiting() - door_connect(), with ZT_NC_WAIT at the process's first contact */
-static long door_connect_waiting(int fd, const struct door *door, bool *use_key)
-{
-	long waited = 0;
-	long r = door_connect(fd, door, use_key);
-
-	while ((r == -ENOENT || r == -ECONNREFUSED) && waited < zt_env.wait_ms &&
-	       !atomic_load(&contacted) && !lacks_records(door, r)) {
-		raw_sleep_ms(WAIT_STEP_MS);
-		waited += WAIT_STEP_MS;
-		r = door_connect(fd, door, use_key);
-	}
-	atomic_store(&contacted, true);
-	if (r != 0)
-		complain_door(door->other == NULL ? zt_env.path : door->other->sun_path, r);
-	return r;
-}
-
-/** strip_records() - From the path of a datagram door to that of the service's streams */
-static void strip_records(char *path)
-{
-	size_t len = strlen(path);
-
-	if (len > RECORDS_SUFFIX_LEN &&
-	    strcmp(path + len - RECORDS_SUFFIX_LEN, RECORDS_SUFFIX) == 0)
-		path[len - RECORDS_SUFFIX_LEN] = '\0';
-}
-
-/** foreign_door() - If @fd is attached to another service's path, store that address in @out */
-static bool foreign_door(int fd, struct sockaddr_un *out)
-{
-	socklen_t len = sizeof(*out);
-
-	memset(out, 0, sizeof(*out));
-	if (fd < 0 || raw_getpeername(fd, out, &len) != 0)
-		return false;
-	if (out->sun_path[0] != '/' || len >= sizeof(*out))
-		return false;
-	strip_records(out->sun_path);
-	return strcmp(out->sun_path, zt_env.path) != 0;
 }
 
 /* ---------------------------------------------------------------- HELLO */
@@ -582,11 +407,25 @@ int rpc_call(struct rpc *rpc)
 	if (rpc_sandboxed())
 		return -EPERM;
 	rpc->reply_len = 0;
-	if (foreign_door(rpc->fd, &other))
+	if (door_foreign(rpc->fd, &other))
 		return default_one_shot(rpc, &other);
 	if (rpc->one_shot || !control_call(rpc, 0, &result))
 		return default_one_shot(rpc, NULL);
 	return result;
+}
+
+int rpc_about(int fd, const struct zt_token *t, enum proto_op op, const void *request,
+	      size_t request_len, void *reply, size_t reply_cap)
+{
+	struct rpc rpc = {.op = op,
+			  .token = t->id,
+			  .request = request,
+			  .request_len = request_len,
+			  .reply = reply,
+			  .reply_cap = reply_cap,
+			  .fd = fd};
+
+	return rpc_call(&rpc);
 }
 
 int rpc_notify(struct rpc *rpc)
@@ -597,7 +436,7 @@ int rpc_notify(struct rpc *rpc)
 	if (rpc_sandboxed())
 		return -EPERM;
 	rpc->reply_len = 0;
-	if (foreign_door(rpc->fd, &other))
+	if (door_foreign(rpc->fd, &other))
 		return default_one_shot(rpc, &other);
 	if (!control_call(rpc, REQUEST_NOREPLY, &result))
 		return default_one_shot(rpc, NULL);
@@ -611,7 +450,7 @@ int rpc_wait(struct rpc *rpc, const struct timeval *limit)
 
 	if (rpc_sandboxed())
 		return -EPERM;
-	foreign = foreign_door(rpc->fd, &other);
+	foreign = door_foreign(rpc->fd, &other);
 	rpc->reply_len = 0;
 	return one_shot(rpc, foreign ? &other : NULL, limit, true);
 }

@@ -140,6 +140,24 @@ void fdtab_put(int fd, const struct zt_token *token, const struct fd_info *info)
 /** fdtab_scan() - Adopt every descriptor this image inherited */
 void fdtab_scan(void);
 
+/* ----------------------------------------------------------------- door.c */
+
+/* Which door of which service */
+struct door {
+	const struct sockaddr_un *other; /* another service than the environment's, or NULL */
+	bool records;			 /* the door of datagram sockets */
+};
+
+/**
+ * door_connect_waiting() - Connect @fd to a service, with ZT_NC_WAIT at the first contact
+ * @use_key:	Out: the HELLO must carry the key
+ *
+ * Return: 0 or a negative errno
+ */
+long door_connect_waiting(int fd, const struct door *door, bool *use_key);
+/** door_foreign() - If @fd is attached to another service's path, store that address in @out */
+bool door_foreign(int fd, struct sockaddr_un *out);
+
 /* ------------------------------------------------------------------ rpc.c */
 
 /* Outside the range of errno: the service cannot be reached */
@@ -160,6 +178,9 @@ struct rpc {
 
 /** rpc_call() - One request and its reply: result >= 0, negative errno, or RPC_UNREACHABLE */
 int rpc_call(struct rpc *rpc);
+/** rpc_about() - rpc_call() about the socket @fd */
+int rpc_about(int fd, const struct zt_token *t, enum proto_op op, const void *request,
+	      size_t request_len, void *reply, size_t reply_cap);
 /** rpc_notify() - A request without reply if the shared connection is free, else with one */
 int rpc_notify(struct rpc *rpc);
 /**
@@ -208,6 +229,10 @@ static inline long zt_ret(long result)
 	errno = (int)-result;
 	return -1;
 }
+
+/* stream.c: connect() and accept() of TCP sockets */
+int stream_connect(int fd, const struct zt_token *t, const uint8_t *request, size_t len);
+int stream_disconnect(int fd, const struct zt_token *t);
 
 int zt_bind(int fd, const struct zt_token *t, const struct sockaddr *addr, socklen_t len);
 int zt_connect(int fd, const struct zt_token *t, const struct sockaddr *addr, socklen_t len);

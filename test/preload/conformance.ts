@@ -38,7 +38,7 @@ export const PROBES: readonly Probe[] = [
     name: 'names',
     with: ['probe.c'],
     datagrams: false,
-    cases: 7,
+    cases: 8,
     inert: ['N-numeric', 'N-hosts', 'N-gethostby', 'N-interfaces'],
   },
   {
@@ -122,6 +122,15 @@ ip neigh add 10.147.17.99 lladdr 02:00:00:00:00:99 dev v0
 echo 0 0 > /proc/sys/net/ipv4/ping_group_range
 `;
 
+/** The symbols that the library wraps. */
+export function hookNames(root: string): string[] {
+  const text = fs.readFileSync(path.join(root, 'intercept/hooks.list'), 'utf8');
+  return text
+    .split('\n')
+    .filter((line) => line !== '' && !line.startsWith('#'))
+    .map((line) => line.replace(/ .*/, ''));
+}
+
 /** Compiles a probe into `folder`. */
 export async function buildProbe(
   root: string,
@@ -150,7 +159,11 @@ export async function onKernel(
   if ((await which('ip')) === undefined) throw new Skip('ip (iproute2) is not installed');
   const hosts = `${probe}.hosts`;
   fs.writeFileSync(hosts, HOSTS);
-  const script = `${KERNEL_SETUP}\nmount --bind ${hosts} /etc/hosts\nexec "$@"`;
+  const resolver = `${probe}.resolv`;
+  fs.writeFileSync(resolver, 'nameserver 127.0.0.1\n');
+  const mounts = `mount --bind ${hosts} /etc/hosts
+if [ -e /etc/resolv.conf ]; then mount --bind ${resolver} /etc/resolv.conf; fi`;
+  const script = `${KERNEL_SETUP}\n${mounts}\nexec "$@"`;
   const args = ['-nm', '--', '/bin/sh', '-c', script, 'sh', probe, ...cases];
   const done = await run('unshare', args, env);
   if (done.code !== 0 && done.stdout === '') {

@@ -416,7 +416,10 @@ static void after_reset(const char *kind, const struct call *c, struct pair x)
 	fcntl(x.mine, F_SETFL, O_NONBLOCK);
 	if (strcmp(kind, "udp") == 0)
 		send(x.mine, "x", 1, 0);
-	settled(x.mine, strcmp(kind, "udp") == 0 ? 0 : POLLHUP);
+	if (strcmp(kind, "udp") == 0)
+		arrives(x.mine);
+	else
+		settled(x.mine, POLLHUP);
 	report(kind, c, c->make(x.mine));
 }
 

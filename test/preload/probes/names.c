@@ -2,16 +2,20 @@
  * names.c - Names, interfaces and the calls around them
  *
  * The same hosts file serves both runs: as /etc/hosts of the kernel's namespace and as the file
- * of the virtual network. It holds NAMED (one address of each family, an alias) and NAMED4.
+ * of the virtual network. A case of DNS brings the kernel's name server along. The file holds NAMED
+ * (one address of each family, an alias) and NAMED4.
  *
  * usage: names [CASE...]
  */
 #define _GNU_SOURCE
 #include "probe.h"
 
+#include <arpa/nameser.h>
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netdb.h>
+#include <resolv.h>
+#include <signal.h>
 
 #define NAMED	 "server.probe.test"
 #define ALIAS	 "alias.probe.test"
@@ -237,10 +241,107 @@ static void n_reserved(void)
 	say("family %s", err(bindresvport(socket(AF_INET, SOCK_STREAM, 0), &a)));
 }
 
+/* ------------------------------------------------------------------ DNS */
+
+/** respond() - Name server of the kernel's run: A of NAMED, nothing else of it, no other name */
+static void respond(void)
+{
+	static const uint8_t name[] = "\6server\5probe\4test";
+	static const uint8_t record[] = {0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 10, 147, 17, 77};
+	struct sockaddr_in a = to("127.0.0.1", 53), from;
+	socklen_t len = sizeof(from);
+	uint8_t m[512];
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	ssize_t n;
+
+	bind(fd, (void *)&a, sizeof(a));
+	while ((n = recvfrom(fd, m, 400, 0, (void *)&from, &len)) > 12) {
+		size_t end = 12 + strlen((char *)m + 12) + 5;
+		bool known = memcmp(m + 12, name, sizeof(name)) == 0;
+		bool has = known && m[end - 3] == 1;
+
+		m[2] = 0x85;
+		m[3] = known ? 0x80 : 0x83;
+		m[7] = has;
+		m[8] = m[9] = m[10] = m[11] = 0;
+		memcpy(m + end, record, sizeof(record));
+		sendto(fd, m, end + (has ? sizeof(record) : 0), 0, (void *)&from, len);
+		len = sizeof(from);
+	}
+}
+
+typedef int query_call(const char *name, int class, int type, unsigned char *answer, int len);
+typedef int nquery_call(res_state state, const char *name, int class, int type,
+			unsigned char *answer, int len);
+
+#ifdef __x86_64__
+/* Second names, as programs of before glibc 2.34 refer to them. */
+query_call old_query, old_search;
+nquery_call old_nquery, old_nsearch;
+__asm__(".symver old_query, __res_query@GLIBC_2.2.5");
+__asm__(".symver old_search, __res_search@GLIBC_2.2.5");
+__asm__(".symver old_nquery, __res_nquery@GLIBC_2.2.5");
+__asm__(".symver old_nsearch, __res_nsearch@GLIBC_2.2.5");
+#endif
+
+static void say_answer(const char *what, int n, const unsigned char *m)
+{
+	if (n < 0)
+		say("%s h_errno %d", what, h_errno);
+	else
+		say("%s length %d code %d answers %d last byte %d", what, n, m[3] & 15, m[7],
+		    m[n - 1]);
+}
+
+static void ask(const char *what, query_call *call, const char *name, int type)
+{
+	unsigned char m[512] = {0};
+
+	h_errno = 0;
+	say_answer(what, call(name, C_IN, type, m, sizeof(m)), m);
+}
+
+static void ask_state(const char *what, nquery_call *call)
+{
+	unsigned char m[512] = {0};
+
+	res_init();
+	say_answer(what, call(&_res, NAMED, C_IN, T_A, m, sizeof(m)), m);
+}
+
+static void n_dns(void)
+{
+	unsigned char small[16];
+	pid_t server;
+
+	fflush(stdout);
+	server = fork();
+	if (server == 0)
+		respond();
+	nap(100);
+	ask("query", res_query, NAMED, T_A);
+	ask("search", res_search, NAMED ".", T_A);
+	ask("no data", res_query, NAMED, T_TXT);
+	ask("no name", res_query, "nobody.probe.test", T_A);
+	ask("long label", res_query,
+	    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.test", T_A);
+	ask_state("nquery", res_nquery);
+	ask_state("nsearch", res_nsearch);
+#ifdef __x86_64__
+	ask("__query", old_query, NAMED, T_A);
+	ask("__search", old_search, NAMED ".", T_A);
+	ask_state("__nquery", old_nquery);
+	ask_state("__nsearch", old_nsearch);
+#endif
+	say("short room %d", res_query(NAMED, C_IN, T_A, small, sizeof(small)));
+	kill(server, SIGKILL);
+}
+
 static const struct probe_case cases[] = {
-	{"N-numeric", n_numeric},   {"N-hosts", n_hosts},	    {"N-gethostby", n_gethostby},
-	{"N-nameinfo", n_nameinfo}, {"N-interfaces", n_interfaces}, {"N-ioctl", n_ioctl},
-	{"N-reserved", n_reserved},
+	{"N-numeric", n_numeric},	{"N-hosts", n_hosts},
+	{"N-gethostby", n_gethostby},	{"N-nameinfo", n_nameinfo},
+	{"N-interfaces", n_interfaces}, {"N-ioctl", n_ioctl},
+	{"N-reserved", n_reserved},	{"N-dns", n_dns},
 };
 
 PROBE_MAIN(cases)
