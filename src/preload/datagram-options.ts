@@ -20,6 +20,8 @@ const IP_MTU = 14;
 const IP_MULTICAST_IF = 32;
 const IPV6_MULTICAST_IF = 17;
 const IPV6_MTU = 24;
+/** A fragment size below the network's is accepted, and ignored. */
+const IPV6_MTU_MIN = 1280;
 const IPV6_V6ONLY = 26;
 
 /** What an option may depend on. */
@@ -190,9 +192,11 @@ export class DatagramOptions {
     if (level === SOL_IP && name === IP_MULTICAST_IF) return this.#setInterface4(value, context);
     const option = INTS.get(key(level, name));
     const isInterface6 = level === SOL_IPV6 && name === IPV6_MULTICAST_IF;
-    if (option === undefined && !isInterface6) return failed('ENOPROTOOPT');
+    const isMtu6 = level === SOL_IPV6 && name === IPV6_MTU;
+    if (option === undefined && !isInterface6 && !isMtu6) return failed('ENOPROTOOPT');
     const given = intOf(level, value);
     if (given === undefined) return failed('EINVAL');
+    if (isMtu6) return given === 0 || given >= IPV6_MTU_MIN ? 0 : failed('EINVAL');
     if (option === undefined) return this.#setInterface6(given, context);
     if (level === SOL_IPV6 && name === IPV6_V6ONLY && !context.isFresh) return failed('EINVAL');
     return this.#setInt(key(level, name), option, given);

@@ -47,6 +47,9 @@ const IP_RECVERR = 11;
 const IP_RECVTTL = 12;
 const IP_RECVTOS = 13;
 const IP_MTU = 14;
+const IPV6_MTU = 24;
+/** A smaller MTU than the network's is accepted, and ignored. */
+const IPV6_MTU_MIN = 1280;
 const IP_FREEBIND = 15;
 const IP_MULTICAST_IF = 32;
 const IP_MULTICAST_TTL = 33;
@@ -233,7 +236,10 @@ export class SocketOptions {
     }
     if (value.length < 4) return failed('EINVAL');
     if (level === IPPROTO_TCP && name === TCP_MAXSEG) return this.#setMaxSegment(intOf(value));
-    return this.#setInt(level, name, intOf(value), context);
+    const given = intOf(value);
+    if (level === IPPROTO_IPV6 && name === IPV6_MTU)
+      return given === 0 || given >= IPV6_MTU_MIN ? 0 : failed('EINVAL');
+    return this.#setInt(level, name, given, context);
   }
 
   get(level: number, name: number, context: OptionContext): OptionAnswer {
@@ -250,7 +256,8 @@ export class SocketOptions {
       const answer = this.#getTcp(name, context);
       if (answer !== undefined) return answer;
     }
-    if (level === IPPROTO_IP && name === IP_MTU) {
+    const isMtu6 = level === IPPROTO_IPV6 && name === IPV6_MTU;
+    if (isMtu6 || (level === IPPROTO_IP && name === IP_MTU)) {
       return context.isConnected ? intBytes(context.mtu) : 'ENOTCONN';
     }
     if (!INT_DEFAULTS.has(key(level, name))) return 'ENOPROTOOPT';

@@ -1,4 +1,5 @@
 import test from 'ava';
+import { type DatagramOptionContext, DatagramOptions } from '#src/preload/datagram-options.js';
 import { type OptionContext, SocketOptions } from '#src/preload/options.js';
 import { int32 } from '#test/helpers/preload-client.js';
 
@@ -123,4 +124,26 @@ test('IP_MTU needs a connection; an accepted socket starts with a copy of the op
   const copy = o.clone();
   o.set(6, 1, int32(0), FRESH);
   t.is(value(copy, 6, 1), 1);
+});
+
+test('IPV6_MTU takes what Linux takes and is the network’s when connected', (t) => {
+  const datagram: DatagramOptionContext = {
+    family: 6,
+    isFresh: true,
+    isConnected: false,
+    interfaceName: 'zt1',
+    interfaceIndex: 2,
+    mtu: 2800,
+    isLocal: () => false,
+  };
+  for (const [o, context] of [
+    [new SocketOptions(), FRESH],
+    [new DatagramOptions(), datagram],
+  ] as const) {
+    const set = (v: number) => o.set(41, 24, int32(v), context as never);
+    for (const v of [0, 1280, 70_000]) t.is(set(v), 0, `${v}`);
+    for (const v of [1, 1279, -1]) t.is(set(v), -22, `${v}`);
+    t.is(o.get(41, 24, context as never), 'ENOTCONN');
+    t.deepEqual(o.get(41, 24, { ...context, isConnected: true } as never), int32(2800));
+  }
 });

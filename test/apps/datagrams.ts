@@ -1,0 +1,279 @@
+/** Programs that speak UDP and ICMP, and those that a preload cannot reach. */
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import { packageFile } from '../helpers/service.js';
+import type { Program } from '../preload/run.js';
+import { type App, expect, output, serving } from './row.js';
+import { type Member, type World, within } from './world.js';
+
+const PATIENCE_MS = 20_000;
+
+/** Runs `body` while a server without a TCP port runs; `ready` is asked until it is true. */
+async function beside<T>(
+  server: Program,
+  ready: () => Promise<boolean>,
+  body: () => Promise<T>,
+): Promise<T> {
+  try {
+    await within('the server answers', PATIENCE_MS, async () => {
+      if (server.child.exitCode !== null) throw new Error('the server ended');
+      return (await ready()) ? true : undefined;
+    });
+    return await body();
+  } catch (e) {
+    throw new Error(`${(e as Error).message}\nserver said: ${server.output().slice(-2_000)}`);
+  } finally {
+    await server.stop();
+  }
+}
+
+async function ping(world: World): Promise<string> {
+  const { a, b } = world;
+  const rates: string[] = [];
+  for (const [from, ip] of [
+    [b, a.ip],
+    [b, a.ip6],
+    [a, b.ip],
+  ] as const) {
+    const text = await output(from, 'ping', ['-q', '-c', '20', '-i', '0.05', '-W', '5', ip]);
+    expect(text.includes(' 20 received'), text);
+    rates.push(`${/= [\d.]+\/([\d.]+)/.exec(text)?.[1]} ms`);
+  }
+  return `20 of 20 answered over IPv4 and IPv6 and back: ${rates.join(', ')}`;
+}
+
+const dig = (on: Member, server: string, ...more: string[]): Promise<string> =>
+  on
+    .run('dig', [`@${server}`, '+short', '+time=2', '+tries=1', ...more])
+    .then((done) => done.stdout.trim());
+
+async function askAll(world: World, answer: string): Promise<string> {
+  const { a, b } = world;
+  for (const more of [['virtual.test'], ['virtual.test', '+tcp'], ['virtual.test', '+notcp']]) {
+    const got = await dig(b, a.ip, ...more);
+    expect(got === answer, `dig ${more.join(' ')}: ${got}`);
+  }
+  const by6 = await dig(b, a.ip6, 'virtual.test');
+  expect(by6 === answer, `dig over IPv6: ${by6}`);
+  return 'dig over UDP and TCP, IPv4 and IPv6';
+}
+
+async function unbound(world: World): Promise<string> {
+  const { a, b } = world;
+  const dir = world.place('unbound');
+  fs.writeFileSync(
+    path.join(dir, 'conf'),
+    `server:
+  interface: 0.0.0.0
+  interface: ::0
+  port: 53
+  access-control: 0.0.0.0/0 allow
+  access-control: ::0/0 allow
+  username: ""
+  chroot: ""
+  directory: "${dir}"
+  pidfile: "${dir}/pid"
+  use-syslog: no
+  module-config: "iterator"
+  local-zone: "test." static
+  local-data: "virtual.test. A 192.0.2.7"
+remote-control:
+  control-enable: no
+`,
+  );
+  const server = a.start('unbound', ['-d', '-c', path.join(dir, 'conf')]);
+  return beside(
+    server,
+    async () => (await dig(b, a.ip, 'virtual.test')) === '192.0.2.7',
+    () => askAll(world, '192.0.2.7'),
+  );
+}
+
+async function dnsmasq(world: World): Promise<string> {
+  const { a, b } = world;
+  const options = [
+    ...['--no-daemon', '--conf-file=/dev/null', '--no-resolv', '--no-hosts', '--user=root'],
+    ...['--bind-interfaces', `--listen-address=${a.ip}`, `--listen-address=${a.ip6}`],
+    ...['--port=53', '--address=/virtual.test/192.0.2.8'],
+  ];
+  const server = a.start('dnsmasq', options);
+  return beside(
+    server,
+    async () => (await dig(b, a.ip, 'virtual.test')) === '192.0.2.8',
+    () => askAll(world, '192.0.2.8'),
+  );
+}
+
+async function iperf(world: World): Promise<string> {
+  const { a, b } = world;
+  const server = a.start('iperf3', ['-s', '-p', '5202']);
+  try {
+    const done = await output(b, 'bash', [
+      '-c',
+      `for i in $(seq 100); do iperf3 -c ${a.ip} -p 5202 -u -b 20M -t 3 -J && exit 0; sleep 0.1; done; exit 1`,
+    ]);
+    const all = done.split(/^\}\n/m).filter((t) => t.includes('lost_percent'));
+    const { end } = JSON.parse(`${all.at(-1)}}`) as {
+      end: { sum: { packets: number; lost_percent: number } };
+    };
+    expect(end.sum.packets > 1_000 && end.sum.lost_percent < 20, JSON.stringify(end.sum));
+    return `UDP at 20 Mbit/s for 3 s: ${end.sum.packets} datagrams, ${end.sum.lost_percent.toFixed(1)} % lost`;
+  } finally {
+    await server.stop();
+  }
+}
+
+const UDP_SERVER = `
+import asyncio
+class Echo(asyncio.DatagramProtocol):
+    def connection_made(self, t): self.t = t
+    def datagram_received(self, d, a): self.t.sendto(d[::-1], a)
+async def main():
+    await asyncio.get_running_loop().create_datagram_endpoint(Echo, local_addr=('0.0.0.0', 8095))
+    await asyncio.sleep(3600)
+asyncio.run(main())
+`;
+const UDP_CLIENT = `
+import asyncio, os, sys
+class Client(asyncio.DatagramProtocol):
+    def __init__(self): self.got = asyncio.Queue()
+    def datagram_received(self, d, a): self.got.put_nowait(d)
+async def main():
+    t, p = await asyncio.get_running_loop().create_datagram_endpoint(Client, remote_addr=(sys.argv[1], 8095))
+    good = 0
+    for n in [1, 100, 1400, 2772, 5000, 30000, 65507] * 5:
+        d = os.urandom(n)
+        for _ in range(5):
+            t.sendto(d)
+            try:
+                r = await asyncio.wait_for(p.got.get(), 2)
+            except asyncio.TimeoutError:
+                continue
+            good += r == d[::-1]
+            break
+    print(good)
+asyncio.run(main())
+`;
+
+async function asyncio(world: World): Promise<string> {
+  const { a, b } = world;
+  const server = a.start('python3', ['-c', UDP_SERVER]);
+  const ask = (): Promise<string> => output(b, 'python3', ['-c', UDP_CLIENT, a.ip]);
+  return beside(
+    server,
+    async () => {
+      const probe = `import socket,sys
+s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.settimeout(1); s.connect((sys.argv[1],8095)); s.send(b'x'); s.recv(9)`;
+      return (await b.run('python3', ['-c', probe, a.ip])).code === 0;
+    },
+    async () => {
+      const told = (await ask()).trim();
+      expect(told === '35', `${told} of 35`);
+      return '35 datagrams of 1 to 65,507 bytes echoed';
+    },
+  );
+}
+
+const MEMCACHED = `
+import socket, struct, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(2); s.connect((sys.argv[1], 11212))
+good = 0
+def ask(i, text):
+    for _ in range(5):
+        s.send(struct.pack('>HHHH', i, 0, 1, 0) + text)
+        try:
+            while True:
+                d = s.recv(4096)
+                if struct.unpack('>H', d[:2])[0] == i: return d[8:]
+        except socket.timeout: pass
+for i in range(100):
+    v = b'value%d' % i
+    stored = ask(2 * i, b'set k%d 0 0 %d\\r\\n%s\\r\\n' % (i, len(v), v)) == b'STORED\\r\\n'
+    good += stored and v in ask(2 * i + 1, b'get k%d\\r\\n' % i)
+print(good)
+`;
+
+async function memcached(world: World): Promise<string> {
+  const { a, b } = world;
+  const args = ['-u', 'nobody', '-l', '0.0.0.0', '-p', '11212', '-U', '11212'];
+  const server = a.start('memcached', args);
+  return serving(world, a, 11212, server, async () => {
+    const told = (await output(b, 'python3', ['-c', MEMCACHED, a.ip])).trim();
+    expect(told === '100', `${told} of 100`);
+    return '100 values set and got over UDP, four threads at one socket';
+  });
+}
+
+/** A program under `netcon run --seccomp` on a member. */
+function supervised(world: World, on: Member, ...command: string[]): [string, string[]] {
+  const own = ['run', '--seccomp', '-D', on.service.home, '-n', world.nwid, '--', ...command];
+  return [process.execPath, [packageFile('dist/netcon.js'), ...own]];
+}
+
+async function busybox(world: World): Promise<string> {
+  const { a, b } = world;
+  const dir = world.place('busybox');
+  const text = 'static busybox\n'.repeat(50_000);
+  fs.writeFileSync(path.join(dir, 'page'), text);
+  const none = { LD_PRELOAD: '' };
+  const httpd = ['busybox', 'httpd', '-f', '-p', '8096', '-h', dir];
+  const server = a.start(...supervised(world, a, ...httpd), none);
+  return serving(world, a, 8096, server, async () => {
+    const url = `http://${a.ip}:8096/page`;
+    const wget = ['busybox', 'wget', '-q', '-O', '-', url];
+    expect((await output(b, ...supervised(world, b, ...wget), none)) === text, 'busybox wget');
+    expect((await output(b, 'curl', ['-sS', '-m', '20', url])) === text, 'preloaded curl');
+    return 'static httpd and wget under netcon run --seccomp, and a preloaded curl: 750 kB, equal';
+  });
+}
+
+export const DATAGRAMS: readonly App[] = [
+  {
+    name: 'ping',
+    needs: { ping: 'iputils-ping' },
+    versions: [['ping', '-V']],
+    core: true,
+    run: ping,
+  },
+  {
+    name: 'dig and unbound',
+    needs: { dig: 'bind9-dnsutils', unbound: 'unbound' },
+    versions: [
+      ['dig', '-v'],
+      ['unbound', '-V'],
+    ],
+    run: unbound,
+  },
+  {
+    name: 'dig and dnsmasq',
+    needs: { dig: 'bind9-dnsutils', dnsmasq: 'dnsmasq-base' },
+    versions: [['dnsmasq', '-v']],
+    run: dnsmasq,
+  },
+  {
+    name: 'iperf3 over UDP',
+    needs: { iperf3: 'iperf3' },
+    versions: [['iperf3', '--version']],
+    core: true,
+    run: iperf,
+  },
+  {
+    name: 'python3 asyncio over UDP',
+    needs: { python3: 'python3' },
+    versions: [['python3', '--version']],
+    core: true,
+    run: asyncio,
+  },
+  {
+    name: 'memcached over UDP',
+    needs: { memcached: 'memcached', python3: 'python3' },
+    versions: [['memcached', '--version']],
+    run: memcached,
+  },
+  {
+    name: 'busybox httpd and wget, static',
+    needs: { busybox: 'busybox-static', curl: 'curl' },
+    versions: [['busybox', '--help']],
+    run: busybox,
+  },
+];
