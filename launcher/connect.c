@@ -242,6 +242,7 @@ void call_connect(struct call *c, int fd, const struct zt_token *t)
 	uint8_t payload[ZTADDR_LEN + 4] = {0};
 	struct stream s = {.fd = fd, .token = *t};
 	struct sockaddr_storage addr;
+	struct fd_info info;
 	int r = read_address(c, c->arg[1], c->arg[2], &addr);
 
 	if (r >= 0 && (size_t)r < sizeof(addr.ss_family))
@@ -253,6 +254,10 @@ void call_connect(struct call *c, int fd, const struct zt_token *t)
 	} else {
 		if (r >= 0)
 			r = addr_parse((struct sockaddr *)&addr, (socklen_t)r, t->family, payload);
+		/* Linux looks at the state of a stream before it looks at the address. */
+		if (t->kind == 's' && r < 0 && r != -EFAULT &&
+		    zt_names(fd, t, &info) == STATE_ESTABLISHED)
+			r = -EISCONN;
 		if (r < 0)
 			answer_result(c, r);
 		else

@@ -180,6 +180,14 @@ static long open_record(const struct zt_token *t, const uint8_t *record, size_t 
 	return r;
 }
 
+/** service_is_gone() - Whether the carrier ended without a shutdown() of the program */
+static bool service_is_gone(int fd, const struct zt_token *t)
+{
+	struct fd_info info;
+
+	return (raw_poll_one(fd, POLLRDHUP) & POLLHUP) != 0 && zt_names(fd, t, &info) < 0;
+}
+
 static long receive_plain(int fd, const struct zt_token *t, struct msghdr *msg, int flags)
 {
 	uint8_t *record = malloc(RECORD_MAX);
@@ -193,7 +201,7 @@ static long receive_plain(int fd, const struct zt_token *t, struct msghdr *msg, 
 	if (n > 0)
 		n = open_record(t, record, (size_t)n, msg, flags);
 	else if (n == 0)
-		n = (raw_poll_one(fd, POLLRDHUP) & POLLHUP) != 0 ? -ENETDOWN : 0;
+		n = service_is_gone(fd, t) ? -ENETDOWN : 0;
 	else
 		n = carrier_error(n);
 	free(record);
