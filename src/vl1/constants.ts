@@ -18,6 +18,8 @@ export const PUSH_WINDOW_MS = 30_000;
 export const PUSH_WINDOW_COUNT = 8;
 export const PUSH_PER_SCOPE = 8;
 export const INTRODUCE_MS = 30_000;
+/** Ours: an introduction is forgotten after this. */
+export const FORGET_INTRODUCTION_MS = 240_000;
 export const CONFIRM_MS = 1_000;
 export const ECHO_GATE_MS = 166;
 export const WHOIS_GATE_MS = 100;

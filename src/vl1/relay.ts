@@ -1,4 +1,5 @@
 /** Forwarding for others, and introducing the two ends to each other [2 sections 7, 16.2]. */
+import { Recent } from '../lib/recent.js';
 import { type NodeAddress, readAddress } from '../wire/address.js';
 import { writeRendezvous } from '../wire/hello.js';
 import {
@@ -9,7 +10,13 @@ import {
   OFF_FRAGMENT_HOPS,
   VERB,
 } from '../wire/packet.js';
-import { INTRODUCE_MS, MAX_INTRODUCTIONS, MAX_RELAYED_LEN, TRUST_MS } from './constants.js';
+import {
+  FORGET_INTRODUCTION_MS,
+  INTRODUCE_MS,
+  MAX_INTRODUCTIONS,
+  MAX_RELAYED_LEN,
+  TRUST_MS,
+} from './constants.js';
 import type { Path } from './path.js';
 import type { PathSlot, Peer } from './peer.js';
 import type { Sender } from './sender.js';
@@ -18,7 +25,7 @@ import type { Vl1State } from './state.js';
 export class Relay {
   readonly #s: Vl1State;
   readonly #send: Sender;
-  readonly #introducedAt = new Map<string, number>();
+  readonly #introducedAt = new Recent<string, number>(MAX_INTRODUCTIONS);
   /** Takes a destination of an earlier run into memory; usable once it answered. */
   recall: (address: NodeAddress) => void = () => undefined;
 
@@ -82,12 +89,7 @@ export class Relay {
     if (a === b || (last !== undefined && now - last < INTRODUCE_MS)) return;
     const [pa, pb] = [this.#s.peer(a), this.#s.peer(b)];
     if (pa === undefined || pb === undefined) return;
-    if (this.#introducedAt.size >= MAX_INTRODUCTIONS) {
-      const oldest = this.#introducedAt.keys().next().value;
-      if (oldest !== undefined) this.#introducedAt.delete(oldest);
-    }
-    this.#introducedAt.delete(key);
-    this.#introducedAt.set(key, now);
+    if (this.#introducedAt.set(key, now)) this.#s.counters.add('introductionsFull');
     const common = this.#commonScope(pa, pb);
     if (common === undefined) return;
     const both: [Peer, Path, Peer, Path][] = [
@@ -117,9 +119,6 @@ export class Relay {
   }
 
   sweep(): void {
-    for (const [key, at] of this.#introducedAt) {
-      if (this.#s.now - at < 240_000) return;
-      this.#introducedAt.delete(key);
-    }
+    this.#introducedAt.sweep((at) => this.#s.now - at >= FORGET_INTRODUCTION_MS);
   }
 }

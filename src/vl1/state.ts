@@ -66,6 +66,7 @@ export type Vl1Counter =
   | 'whoisThrottled'
   | 'pushGated'
   | 'confirmGated'
+  | 'introductionsFull'
   | 'relayed'
   | 'relayHopLimit'
   | 'relayNoRoute'

@@ -21,6 +21,7 @@ export type Vl2Counter =
   | 'frameTooLong'
   | 'frameOut'
   | 'credentialsGated'
+  | 'credentialGatesFull'
   | 'credentialRejected'
   | 'credentialsDropped'
   | 'configRejected'

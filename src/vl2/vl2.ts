@@ -6,6 +6,7 @@
 
 import { equalBytes } from '../lib/bytes.js';
 import { Reader } from '../lib/reader.js';
+import { Recent } from '../lib/recent.js';
 import type { Moment } from '../lib/time.js';
 import { controllerOf, type NetworkId, type NodeAddress } from '../wire/address.js';
 import { type Com, comIssuedTo, comNetwork } from '../wire/com.js';
@@ -68,9 +69,9 @@ export class Vl2 {
   readonly #outbox: CredentialOutbox;
   readonly #announcer: Announcer;
   readonly #frames: Frames;
-  readonly #credentialsAt = new Map<NodeAddress, Gate>();
+  readonly #credentialsAt = new Recent<NodeAddress, Gate>(MAX_GATED_PEERS);
   /** When a peer's inline certificate last cost a signature check. */
-  readonly #inlineComAt = new Map<NodeAddress, number>();
+  readonly #inlineComAt = new Recent<NodeAddress, number>(MAX_GATED_PEERS);
   #backgroundAt = Number.NEGATIVE_INFINITY;
   #sweptAt = Number.NEGATIVE_INFINITY;
 
@@ -164,10 +165,8 @@ export class Vl2 {
     if (at.mono - this.#sweptAt >= SWEEP_MS) {
       this.#sweptAt = at.mono;
       c.multicast.sweep(at.mono);
-      for (const [who, gate] of this.#credentialsAt)
-        if (at.mono - gate.at >= CREDENTIALS_GATE_MS) this.#credentialsAt.delete(who);
-      for (const [who, when] of this.#inlineComAt)
-        if (at.mono - when >= CREDENTIALS_GATE_MS) this.#inlineComAt.delete(who);
+      this.#credentialsAt.sweep((gate) => at.mono - gate.at >= CREDENTIALS_GATE_MS);
+      this.#inlineComAt.sweep((when) => at.mono - when >= CREDENTIALS_GATE_MS);
     }
   }
 
@@ -284,9 +283,8 @@ export class Vl2 {
       c.counters.add('credentialsGated');
       return 'ignored';
     }
-    if (this.#credentialsAt.size >= MAX_GATED_PEERS) this.#credentialsAt.clear();
     const gate: Gate = { at: isRetry ? last.at : c.now, waiting: undefined };
-    this.#credentialsAt.set(m.peer.address, gate);
+    if (this.#credentialsAt.set(m.peer.address, gate)) c.counters.add('credentialGatesFull');
     const passOn: Revocation[] = [];
     const results = this.#storeAll(m, passOn);
     if (results === undefined) return this.#malformed();
@@ -338,8 +336,7 @@ export class Vl2 {
       return;
     }
     if (this.#storeCom(com) === 'known') return;
-    if (this.#inlineComAt.size >= MAX_GATED_PEERS) this.#inlineComAt.clear();
-    this.#inlineComAt.set(from, now);
+    if (this.#inlineComAt.set(from, now)) this.context.counters.add('credentialGatesFull');
   }
 
   #storeCom(com: Com): Stored {
