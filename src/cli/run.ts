@@ -11,8 +11,8 @@ import { findProgram, preloadObstacle } from './executable.js';
 
 export const RUN_USAGE = `usage: netcon run -n NETWORK [-D HOME] [OPTIONS] -- COMMAND...
 
-Runs COMMAND with its sockets on the virtual network NETWORK (16 hex digits) of the service
-whose home folder is HOME (default: the environment variable ZEROTIER_HOME, else
+Runs COMMAND with its sockets on the virtual network NETWORK (16 hex digits; all = every network
+that is joined) of the service whose home folder is HOME (default: the environment variable ZEROTIER_HOME, else
 /var/lib/zerotier-one). Exit code and signals pass through.
 
   --wait     seconds to wait for HOME/nc_NETWORK to appear, and for the service at the first socket
@@ -76,10 +76,12 @@ export async function runCommand(args: readonly string[]): Promise<number> {
     process.stdout.write(RUN_USAGE);
     return 0;
   }
-  const nwid = values.network === undefined ? undefined : parseNetworkId(values.network);
+  const network = values.network === 'all' ? 'all' : networkText(values.network);
   if (values.network === undefined) throw new UsageError(`-n NETWORK is missing\n${RUN_USAGE}`);
-  if (nwid === undefined)
-    throw new UsageError(`-n ${values.network}: not a network id of 16 hex digits\n${RUN_USAGE}`);
+  if (network === undefined)
+    throw new UsageError(
+      `-n ${values.network}: not a network id of 16 hex digits, nor "all"\n${RUN_USAGE}`,
+    );
   if (positionals.length > 0)
     throw new UsageError(`put -- before the command "${positionals.join(' ')}"\n${RUN_USAGE}`);
   if (command.length === 0) throw new UsageError(`no command after --\n${RUN_USAGE}`);
@@ -95,10 +97,10 @@ export async function runCommand(args: readonly string[]): Promise<number> {
     throw new UsageError(`--debug ${values.debug}: must be 0, 1, 2 or 3\n${RUN_USAGE}`);
   if (!values.seccomp) requirePreloadable(command[0]!);
   const home = resolve(values.home ?? process.env['ZEROTIER_HOME'] ?? DEFAULT_HOME);
-  const door = `${home}/nc_${networkIdText(nwid)}`;
+  const door = `${home}/nc_${network}`;
   if (!(await appears(door, Number(values.wait)))) {
     throw new CommandError(
-      `${door} does not exist: is the service running with that home, and has it joined ${networkIdText(nwid)}?`,
+      `${door} does not exist: is the service running with that home, and has it joined ${network}?`,
     );
   }
   const env = {
@@ -110,6 +112,11 @@ export async function runCommand(args: readonly string[]): Promise<number> {
   return values.seccomp
     ? supervise([launcherProgram(), '--', ...command], { ...env, ZT_NC_NETWORK: door })
     : supervise(command, { ...env, ...programEnvironment(door) });
+}
+
+function networkText(text: string | undefined): string | undefined {
+  const nwid = text === undefined ? undefined : parseNetworkId(text);
+  return nwid === undefined ? undefined : networkIdText(nwid);
 }
 
 /** @throws CommandError for a program that would use the host's network in spite of the library. */

@@ -3,6 +3,7 @@
  * user's local settings. Turns a configuration into addresses and routes of the stack.
  */
 import { DNS_PORT } from '../preload/dns-answerer.js';
+import type { Ports } from '../preload/ports.js';
 import type { DnsSettings } from '../preload/resolver.js';
 import { createStack } from '../stack/lwip-stack.js';
 import type { Stack, StackConfig } from '../stack/stack.js';
@@ -18,6 +19,7 @@ import {
   SCOPE_SHARED,
 } from '../wire/inetaddress.js';
 import { DEFAULT_MTU, type NetworkConfig } from '../wire/netconf.js';
+import type { JoinedNetwork } from './all-networks.js';
 import { readClock } from './clock.js';
 import { PooledEntropy } from './entropy.js';
 import { errorText } from './log.js';
@@ -104,7 +106,7 @@ export function isManagedAllowed(
   }
 }
 
-export class NetworkLink {
+export class NetworkLink implements JoinedNetwork {
   readonly nwid: NetworkId;
   readonly settings: LocalSettings = {
     allowManaged: true,
@@ -133,6 +135,18 @@ export class NetworkLink {
     return this.#stack;
   }
 
+  get ports(): Ports {
+    return this.#door.view.ports;
+  }
+
+  stackConfig(): StackConfig {
+    return this.#stackConfig;
+  }
+
+  dns(): DnsSettings {
+    return dnsSettingsOf(this.#service.node.vl2.network(this.nwid)?.config);
+  }
+
   /** What preloaded programs hold. */
   preloadCounters(): Readonly<Record<string, number>> {
     return this.#closed ? {} : { ...this.#door.view.counters() };
@@ -153,10 +167,11 @@ export class NetworkLink {
       path: this.#service.doorPath(this.nwid),
       nwid: this.nwid,
       stack: this.#stack,
+      mac: this.#stack.mac,
       config: () => this.#stackConfig,
       kick: () => this.#service.loop.touch(this.nwid),
       regroup: () => this.#service.loop.regroup(this.nwid),
-      dns: () => dnsSettingsOf(this.#service.node.vl2.network(this.nwid)?.config),
+      dns: () => this.dns(),
       grant: () => this.#service.grant,
       now: readClock,
       failed: (e) => this.stackFailed(e),
@@ -167,6 +182,7 @@ export class NetworkLink {
   async open(): Promise<void> {
     await this.#door.listen();
     this.#service.loop.addStack(this.nwid, this.#stack);
+    this.#service.all.add(this);
   }
 
   // ---- local settings [4 section 2.1] ----
@@ -217,6 +233,7 @@ export class NetworkLink {
     try {
       this.#stack.configure(readClock(), this.#stackConfig);
       this.#service.loop.regroup(this.nwid);
+      this.#service.all.changed(this.nwid);
     } catch (e) {
       this.stackFailed(e);
     }
@@ -231,6 +248,7 @@ export class NetworkLink {
       `the TCP/IP stack of ${networkIdText(this.nwid)} failed and is restarted: ${errorText(e)}`,
     );
     if (this.#closed || this.#rebuild !== undefined) return;
+    this.#service.all.failed(this.nwid);
     this.#rebuild = setTimeout(() => {
       this.#rebuild = undefined;
       this.#reopen().catch((err: unknown) => this.stackFailed(err));
@@ -249,6 +267,7 @@ export class NetworkLink {
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#rebuild);
+    this.#service.all.remove(this.nwid);
     await this.#door.close();
     this.#service.loop.flush();
     this.#service.loop.removeStack(this.nwid);

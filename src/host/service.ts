@@ -21,23 +21,18 @@ import {
   networkIdText,
   parseNetworkId,
 } from '../wire/address.js';
-import {
-  emitIdentityText,
-  type Identity,
-  parseIdentityText,
-  validateIdentity,
-} from '../wire/identity.js';
+import type { Identity } from '../wire/identity.js';
 import { inetAddress } from '../wire/inetaddress.js';
 import { PROTOCOL_VERSION_AES, PROTOCOL_VERSION_SALSA } from '../wire/packet.js';
 import {
   defaultPlanet,
   emitWorld,
   parseWorld,
-  replacesWorld,
   WORLD_MOON,
   WORLD_PLANET,
   type World,
 } from '../wire/world.js';
+import { AllNetworks, NO_NETWORK } from './all-networks.js';
 import { chooseCipher } from './cipher.js';
 import { readClock } from './clock.js';
 import { loadController } from './controller-files.js';
@@ -54,6 +49,7 @@ import { NetworkLink } from './network-link.js';
 import { physicalConf, underlaySettings } from './physical-conf.js';
 import { GatewayMapper } from './port-mapping.js';
 import { choosePort, DEFAULT_PORT } from './ports.js';
+import { loadIdentity, loadPlanet, ServiceStartError } from './start-files.js';
 import { RELAY_SOCKET, TcpRelay } from './tcp-relay.js';
 import { readToken } from './tokens.js';
 import { Udp } from './udp.js';
@@ -61,10 +57,6 @@ import { openDgram } from './udp-dgram.js';
 import { openNative } from './udp-native.js';
 import type { OpenSocket } from './udp-socket.js';
 import { Underlay } from './underlay.js';
-
-export class ServiceStartError extends Error {
-  readonly code = 'ERR_SERVICE_START';
-}
 
 export interface ServiceOptions {
   /** The home folder as given. */
@@ -113,6 +105,8 @@ export class Service {
   readonly authToken: string;
   readonly metricsToken: string;
   readonly links = new Map<NetworkId, NetworkLink>();
+  /** All of them at once, for programs. */
+  readonly all: AllNetworks;
   readonly startedAt = Date.now();
   localConf: JsonRecord;
   /** What programs may reach of the host's network. */
@@ -236,9 +230,13 @@ export class Service {
     this.loop = new Loop(this.node, this.udp, {
       validate: (id, identity) => this.#validate(id, identity),
       output: (o) => this.#output(o),
-      stackFailed: (nwid, e) => this.links.get(nwid)?.stackFailed(e),
+      stackFailed: (nwid, e) => {
+        if (nwid === NO_NETWORK) this.all.loopbackFailed(e);
+        else this.links.get(nwid)?.stackFailed(e);
+      },
       inputFailed: (e) => this.#inputFailed(e),
     });
+    this.all = new AllNetworks(this);
     this.underlay = this.#makeUnderlay();
     this.controller = new Controller();
     this.node.setController(this.controller);
@@ -314,6 +312,7 @@ export class Service {
     this.#prunePeers();
     await this.home.flush();
     this.#loadPeers();
+    await this.all.open();
     for (const nwid of this.#storedNetworks()) await this.join(nwid);
     this.loop.flush();
   }
@@ -509,6 +508,7 @@ export class Service {
     clearInterval(this.#prune);
     clearInterval(this.#confCheck);
     await Promise.all([...this.links.values()].map((l) => l.close()));
+    await this.all.close();
     this.loop.run((node, at) => node.storePeers(at));
     this.loop.close();
     await this.underlay.close();
@@ -554,43 +554,4 @@ function worldFile(world: World): string {
 
 const moonName = (id: bigint): string => id.toString(16).padStart(16, '0');
 
-async function loadIdentity(home: Home, p: Primitives, worker: IdentityWorker): Promise<Identity> {
-  const text = home.readText('identity.secret')?.trim();
-  if (text !== undefined && text !== '') {
-    const id = parseIdentityText(text);
-    if (id?.privateKey === undefined || !validateIdentity(p, id)) {
-      throw new ServiceStartError(
-        `fatal error: invalid identity loaded from disk. Please remove identity.public and identity.secret from ${home.dir} and try again`,
-      );
-    }
-    const publicText = emitIdentityText(id, false);
-    if (home.readText('identity.public') !== publicText)
-      home.writeNow('identity.public', publicText);
-    return id;
-  }
-  worker.ref();
-  const id = await worker.generate();
-  home.writeSecretNow('identity.secret', emitIdentityText(id, true));
-  home.writeNow('identity.public', emitIdentityText(id, false));
-  return id;
-}
-
-/** The home's planet, then the built-in one by the replacement rule [1 section 8.4]. */
-function loadPlanet(home: Home, p: Primitives, log: Log): World {
-  const bytes = home.read('planet');
-  const stored = bytes === undefined ? undefined : parseWorld(bytes)?.world;
-  const builtIn = defaultPlanet();
-  if (bytes !== undefined && stored?.type !== WORLD_PLANET) {
-    home.renameNow('planet', 'planet.unusable');
-    log(
-      'error',
-      `${home.path('planet')} is not a planet file: kept as planet.unusable, the built-in planet takes its place`,
-    );
-  }
-  const held = stored?.type === WORLD_PLANET ? stored : undefined;
-  if (held !== undefined && !replacesWorld(p, held, builtIn)) return held;
-  home.writeNow('planet', emitWorld(builtIn));
-  return builtIn;
-}
-
-export { readClock };
+export { readClock, ServiceStartError };

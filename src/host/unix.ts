@@ -19,9 +19,9 @@ import type { Moment } from '../lib/time.js';
 import type { PreloadConnection } from '../preload/client.js';
 import { type Grant, NOTHING_GRANTED } from '../preload/fallthrough.js';
 import type { DnsSettings } from '../preload/resolver.js';
-import type { StreamPort } from '../preload/socket-host.js';
-import { PreloadView } from '../preload/view.js';
-import type { Stack, StackConfig } from '../stack/stack.js';
+import type { PreloadStack, StreamPort } from '../preload/socket-host.js';
+import { PreloadView, type SeveralNetworks } from '../preload/view.js';
+import type { StackConfig } from '../stack/stack.js';
 import { PooledEntropy } from './entropy.js';
 import { DoorHostNetwork } from './host-network.js';
 import { loadNative, type Native } from './native.js';
@@ -47,10 +47,14 @@ export class PreloadDoorError extends Error {
 }
 
 export interface PreloadDoorOptions {
-  /** Absolute path `HOME/nc_<16 hex digits>`. */
+  /** Absolute path `HOME/nc_<16 hex digits>`, or `HOME/nc_all`. */
   readonly path: string;
+  /** 0 = of several networks. */
   readonly nwid: bigint;
-  readonly stack: Stack;
+  readonly stack: PreloadStack;
+  /** Own Ethernet address of the network. */
+  readonly mac?: Uint8Array;
+  readonly several?: SeveralNetworks;
   /** Current addresses, routes and MTU of the network. */
   readonly config: () => StackConfig;
   /** Called after anything here touched the stack: the host drains it. */
@@ -270,6 +274,8 @@ export class PreloadDoor {
       hasRecords: this.#native !== undefined,
       hasCredentials: this.#native !== undefined,
       hostNetwork: this.#hostNetwork,
+      several: options.several,
+      ...(options.mac === undefined ? {} : { mac: options.mac }),
       ...(options.regroup === undefined ? {} : { regroup: options.regroup }),
       ...(options.dns === undefined ? {} : { dns: options.dns }),
       ...(options.interfaceName === undefined ? {} : { interfaceName: options.interfaceName }),

@@ -207,6 +207,13 @@ function ofNetworks(
   );
 }
 
+function ofAll(s: Service): Sample[] {
+  return Object.entries(s.all.counters()).map(([counter, value]) => ({
+    labels: { counter, network_id: 'all' },
+    value,
+  }));
+}
+
 function ownFamilies(s: Service): string[] {
   const udp = s.udp.counters;
   const events = {
@@ -239,7 +246,7 @@ function ownFamilies(s: Service): string[] {
       'netcon_preload',
       'gauge',
       'sockets, listeners and ports that programs hold of a network, by name',
-      ofNetworks(s, (link) => link.preloadCounters()),
+      [...ofNetworks(s, (link) => link.preloadCounters()), ...ofAll(s)],
     ),
   ];
 }

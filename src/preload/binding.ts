@@ -5,7 +5,7 @@ import type { Endpoint, IpBytes } from '../stack/stack.js';
 import { failed } from './errno.js';
 import type { SocketOptions } from './options.js';
 import { isUnspecified } from './policy.js';
-import type { PortHolder, PortTable } from './ports.js';
+import type { PortHolder, Ports } from './ports.js';
 import { BindFlag } from './protocol.js';
 
 /** Whose binding it is. */
@@ -15,14 +15,14 @@ export interface BindingOwner {
 }
 
 export class Binding {
-  readonly #ports: PortTable;
+  readonly #ports: Ports;
   readonly #socket: BindingOwner;
   #holder: PortHolder | undefined;
   #local: Endpoint | undefined;
   /** The program chose the port itself: a failed connect keeps it. */
   isByProgram = false;
 
-  constructor(ports: PortTable, socket: BindingOwner) {
+  constructor(ports: Ports, socket: BindingOwner) {
     this.#ports = ports;
     this.#socket = socket;
   }
@@ -60,6 +60,7 @@ export class Binding {
       reusePort: options.reusePort,
       owner,
       listening: false,
+      device: options.device,
     };
   }
 
@@ -89,6 +90,7 @@ export class Binding {
     if (this.#holder === undefined) return;
     this.#holder.reuseAddr = this.#socket.options.reuseAddr;
     this.#holder.reusePort = this.#socket.options.reusePort;
+    this.#holder.device = this.#socket.options.device;
   }
 
   /** Gives the port back; the address stays for the names. */

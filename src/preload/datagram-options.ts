@@ -30,9 +30,10 @@ export interface DatagramOptionContext {
   /** Before bind: V6ONLY may still change. */
   readonly isFresh: boolean;
   readonly isConnected: boolean;
-  readonly interfaceName: string;
-  /** Index of the virtual interface. */
-  readonly interfaceIndex: number;
+  /** Index of an interface, 0 for the empty name. */
+  interfaceNamed(name: string): number | undefined;
+  /** Whether there is a virtual interface of that index. */
+  hasInterface(index: number): boolean;
   readonly mtu: number;
   isLocal(ip: IpBytes): boolean;
 }
@@ -120,7 +121,10 @@ const isZero = (ip: IpBytes): boolean => ip.every((b) => b === 0);
 export class DatagramOptions {
   readonly #ints = new Map<number, number>();
   #device = '';
+  /** Interface that the socket is tied to, 0 = any. */
+  device = 0;
   #multicastAddress: IpBytes = new Uint8Array(4);
+  #multicastIndex4 = 0;
   #multicastIndex6 = 0;
 
   get reuseAddr(): boolean {
@@ -144,6 +148,11 @@ export class DatagramOptions {
   /** Source address of multicast datagrams, if one was chosen. */
   get multicastSource(): IpBytes | undefined {
     return isZero(this.#multicastAddress) ? undefined : this.#multicastAddress;
+  }
+
+  /** Interface that multicast datagrams leave by, 0 = not chosen. */
+  multicastInterface(isV6: boolean): number {
+    return isV6 ? this.#multicastIndex6 : this.#multicastIndex4;
   }
 
   /** Whether soft ICMP errors are wanted too (IP_RECVERR). */
@@ -213,8 +222,10 @@ export class DatagramOptions {
 
   #setDevice(value: Uint8Array, context: DatagramOptionContext): number {
     const name = text(value);
-    if (name !== '' && name !== context.interfaceName && name !== 'lo') return failed('ENODEV');
+    const index = context.interfaceNamed(name);
+    if (index === undefined) return failed('ENODEV');
     this.#device = name;
+    this.device = index;
     return 0;
   }
 
@@ -224,14 +235,15 @@ export class DatagramOptions {
     const at = value.length >= 8 ? 4 : 0;
     const ip = value.slice(at, at + 4);
     const index = value.length >= 12 ? intOf(SOL_IP, value.subarray(8))! : 0;
-    if (index !== 0 && index !== context.interfaceIndex) return failed('EADDRNOTAVAIL');
+    if (index !== 0 && !context.hasInterface(index)) return failed('EADDRNOTAVAIL');
     if (index === 0 && !isZero(ip) && !context.isLocal(ip)) return failed('EADDRNOTAVAIL');
     this.#multicastAddress = ip;
+    this.#multicastIndex4 = index;
     return 0;
   }
 
   #setInterface6(index: number, context: DatagramOptionContext): number {
-    if (index !== 0 && index !== context.interfaceIndex) return failed('ENODEV');
+    if (index !== 0 && !context.hasInterface(index)) return failed('ENODEV');
     this.#multicastIndex6 = index;
     return 0;
   }

@@ -7,19 +7,25 @@
  */
 import type { Moment } from '../lib/time.js';
 import type {
+  DatagramOptions,
   EchoSink,
   Endpoint,
   IpBytes,
-  DatagramOptions as SendOptions,
   StackErrno,
   UdpHandle,
   UdpSink,
 } from '../stack/stack.js';
 import { type Candidate, choose, matches } from './demux.js';
 import { failed } from './errno.js';
+import { ANY_INTERFACE, LOOPBACK_INDEX, type NetworksHost } from './networks.js';
 import { isBroadcast, isMulticast } from './policy.js';
 import { type PortHolder, PortTable } from './ports.js';
 import type { PreloadStack } from './socket-host.js';
+
+/** How a datagram is sent; `via` = by which interface, where the route shall not decide. */
+export interface SendOptions extends DatagramOptions {
+  readonly via?: number;
+}
 
 /** A datagram as it arrived; `payload` is borrowed for the call. */
 export interface Arrival {
@@ -28,6 +34,8 @@ export interface Arrival {
   readonly to: IpBytes;
   readonly ttl: number;
   readonly tos: number;
+  /** The interface, where there are several. */
+  readonly via?: number | undefined;
 }
 
 export interface Member extends Candidate {
@@ -41,7 +49,7 @@ export interface Member extends Candidate {
   unreachable(to: Endpoint, errno: StackErrno): void;
 }
 
-export interface PortsHost {
+export interface PortsHost extends Pick<NetworksHost, 'stackOn'> {
   readonly stack: PreloadStack;
   now(): Moment;
   addresses(): readonly { readonly ip: IpBytes; readonly prefixLen: number }[];
@@ -58,6 +66,8 @@ export interface PortServer {
   ): void;
 }
 
+/** Ours: ports tried for a socket that wants any. */
+const EPHEMERAL_TRIES = 64;
 /** Ours: hop limit of what a `PortServer` answers. */
 const SERVER_TTL = 64;
 
@@ -87,6 +97,8 @@ interface Holding {
 class OpenPort implements UdpSink {
   readonly members: Member[] = [];
   handle: UdpHandle | undefined;
+  /** Interface that it is open on, 0 = all. */
+  index = ANY_INTERFACE;
   server: PortServer | undefined;
   readonly #host: PortsHost;
 
@@ -101,21 +113,28 @@ class OpenPort implements UdpSink {
     return isMulticast(to) || isBroadcast(this.#host.addresses(), to);
   }
 
-  isWanted(from: Endpoint, to: IpBytes): boolean {
-    if (this.#isToMany(to) || choose(this.members, from, to) !== undefined) return true;
+  isWanted(from: Endpoint, to: IpBytes, via?: number): boolean {
+    if (this.#isToMany(to) || choose(this.members, from, to, via) !== undefined) return true;
     return this.server?.serves(to) === true;
   }
 
-  onDatagram(payload: Uint8Array, from: Endpoint, to: IpBytes, ttl: number, tos: number): void {
-    const arrival = { payload, from, to, ttl, tos };
+  onDatagram(
+    payload: Uint8Array,
+    from: Endpoint,
+    to: IpBytes,
+    ttl: number,
+    tos: number,
+    via?: number,
+  ): void {
+    const arrival = { payload, from, to, ttl, tos, via };
     if (!this.#isToMany(to)) {
-      const member = choose(this.members, from, to);
+      const member = choose(this.members, from, to, via);
       if (member !== undefined) member.deliver(arrival);
       else this.server?.asked(payload, from, (peer, reply) => this.#answer(to, peer, reply));
       return;
     }
     for (const m of [...this.members]) {
-      if (matches(m, from, to) && (!isMulticast(to) || m.hears(to))) m.deliver(arrival);
+      if (matches(m, from, to, via) && (!isMulticast(to) || m.hears(to))) m.deliver(arrival);
     }
   }
 
@@ -147,9 +166,9 @@ export class UdpPorts implements DatagramPorts {
     return this.#table.size;
   }
 
-  /** Lets `server` answer on a port until `unserve`. */
+  /** Lets `server` answer on a port of loopback until `unserve`. */
   serve(number: number, server: PortServer): StackErrno | undefined {
-    const port = this.#open.get(number) ?? this.#openPort(number);
+    const port = this.#open.get(number) ?? this.#openPort(number, LOOPBACK_INDEX);
     if (typeof port === 'string') return port;
     port.server = server;
     return undefined;
@@ -163,26 +182,60 @@ export class UdpPorts implements DatagramPorts {
   }
 
   add(member: Member, ip: IpBytes, wanted: number): number {
-    const number = wanted === 0 ? this.#table.ephemeral() : wanted;
-    if (number === undefined) return failed('EADDRINUSE');
+    if (wanted !== 0) return this.#claim(member, ip, wanted);
+    let result: number = failed('EADDRINUSE');
+    /* A view of other networks may hold the port in one of the stacks. */
+    for (let i = 0; i < EPHEMERAL_TRIES && result === failed('EADDRINUSE'); i++) {
+      const number = this.#table.ephemeral();
+      if (number === undefined) return result;
+      result = this.#claim(member, ip, number);
+    }
+    return result;
+  }
+
+  #claim(member: Member, ip: IpBytes, number: number): number {
     const holder = holderOf(member, ip, number);
     if (this.#table.conflicts(holder)) return failed('EADDRINUSE');
-    const port = this.#open.get(number) ?? this.#openPort(number);
+    const port = this.#open.get(number) ?? this.#openPort(number, ANY_INTERFACE);
     if (typeof port === 'string') return failed(port);
+    const errno = this.#widen(port);
+    if (errno !== undefined) return failed(errno);
     this.#table.add(holder);
     port.members.push(member);
     this.#held.set(member, { port, holder });
     return number;
   }
 
-  #openPort(number: number): OpenPort | StackErrno {
+  #openPort(number: number, index: number): OpenPort | StackErrno {
     const port = new OpenPort(this.#host, number);
-    const local = { ip: new Uint8Array(0), port: number };
-    const handle = this.#host.stack.udpOpen(this.#host.now(), local, true, port);
-    if (typeof handle === 'string') return handle === 'ENOMEM' ? 'ENOBUFS' : handle;
-    port.handle = handle;
+    const errno = this.#openOn(port, index);
+    if (errno !== undefined) return errno;
     this.#open.set(number, port);
     return port;
+  }
+
+  #openOn(port: OpenPort, index: number): StackErrno | undefined {
+    const local = { ip: new Uint8Array(0), port: port.number };
+    const handle = this.#host.stackOn(index).udpOpen(this.#host.now(), local, true, port);
+    if (typeof handle === 'string') return handle === 'ENOMEM' ? 'ENOBUFS' : handle;
+    port.handle = handle;
+    port.index = index;
+    return undefined;
+  }
+
+  /** Opens a port that only answers on loopback for a member too. */
+  #widen(port: OpenPort): StackErrno | undefined {
+    if (port.index === ANY_INTERFACE) return undefined;
+    this.#reopen(port, ANY_INTERFACE);
+    if (port.handle !== undefined) return undefined;
+    this.#reopen(port, LOOPBACK_INDEX);
+    return 'EADDRINUSE';
+  }
+
+  #reopen(port: OpenPort, index: number): void {
+    if (port.handle !== undefined) this.#host.stack.udpClose(this.#host.now(), port.handle);
+    port.handle = undefined;
+    this.#openOn(port, index);
   }
 
   update(member: Member): void {
@@ -204,9 +257,13 @@ export class UdpPorts implements DatagramPorts {
   }
 
   #closeUnused(port: OpenPort): void {
-    if (port.members.length > 0 || port.server !== undefined) return;
+    if (port.members.length > 0) return;
+    if (port.server !== undefined) {
+      this.#reopen(port, LOOPBACK_INDEX);
+      return;
+    }
     this.#open.delete(port.number);
-    this.#host.stack.udpClose(this.#host.now(), port.handle!);
+    if (port.handle !== undefined) this.#host.stack.udpClose(this.#host.now(), port.handle);
     port.handle = undefined;
   }
 
@@ -218,7 +275,8 @@ export class UdpPorts implements DatagramPorts {
   ): StackErrno | undefined {
     const handle = this.#held.get(member)?.port.handle;
     if (handle === undefined) return 'EADDRNOTAVAIL';
-    return this.#host.stack.udpSend(this.#host.now(), handle, to, payload, options);
+    const stack = this.#host.stackOn(options.via ?? member.device ?? ANY_INTERFACE);
+    return stack.udpSend(this.#host.now(), handle, to, payload, options);
   }
 }
 
@@ -231,6 +289,7 @@ function holderOf(member: Member, ip: IpBytes, port: number): PortHolder {
     reusePort: member.reusePort,
     owner: member.owner,
     listening: false,
+    device: member.device ?? ANY_INTERFACE,
   };
 }
 
@@ -241,11 +300,18 @@ class OpenEcho implements EchoSink {
     readonly id: number,
   ) {}
 
-  onReply(message: Uint8Array, from: IpBytes, to: IpBytes, ttl: number, tos: number): void {
+  onReply(
+    message: Uint8Array,
+    from: IpBytes,
+    to: IpBytes,
+    ttl: number,
+    tos: number,
+    via?: number,
+  ): void {
     /* The port of an echo socket's peer means nothing. */
     const source = { ip: from, port: this.member.remote?.port ?? 0 };
-    if (!matches(this.member, source, to)) return;
-    this.member.deliver({ payload: message, from: { ip: from, port: 0 }, to, ttl, tos });
+    if (!matches(this.member, source, to, via)) return;
+    this.member.deliver({ payload: message, from: { ip: from, port: 0 }, to, ttl, tos, via });
   }
 }
 
@@ -311,6 +377,7 @@ export class EchoIds implements DatagramPorts {
     const message = payload.slice();
     message[ID_OFFSET] = echo.id >> 8;
     message[ID_OFFSET + 1] = echo.id & 0xff;
-    return this.#host.stack.echoSend?.(this.#host.now(), to.ip, message, options);
+    const stack = this.#host.stackOn(options.via ?? member.device ?? ANY_INTERFACE);
+    return stack.echoSend?.(this.#host.now(), to.ip, message, options);
   }
 }

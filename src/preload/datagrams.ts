@@ -13,6 +13,7 @@ import { type DatagramOptionContext, DatagramOptions } from './datagram-options.
 import type { Arrival, DatagramPorts, Member } from './datagram-ports.js';
 import { errnoNumber, failed } from './errno.js';
 import { type MembershipHost, Memberships } from './memberships.js';
+import { ANY_INTERFACE, interfaceNamed, LOOPBACK_INDEX } from './networks.js';
 import type { OptionAnswer } from './options.js';
 import {
   classifyDestination,
@@ -31,8 +32,6 @@ import type { Names, RequestTarget } from './target.js';
 /** [5 section 6.4] what waits for one program. */
 const QUEUE_BYTES = 256 * 1024;
 const QUEUE_COUNT = 512;
-/** [5 section 11] index 1 is lo. */
-const LOOPBACK_INDEX = 1;
 
 const SHUT_RD = 0;
 const SHUT_WR = 1;
@@ -64,7 +63,6 @@ export interface DatagramCounters {
 /** What a datagram socket needs of its view. */
 export interface DatagramHost extends MembershipHost {
   readonly stack: PreloadStack;
-  readonly interfaceName: string;
   readonly datagramCounters: DatagramCounters;
   now(): Moment;
   mtu(): number;
@@ -132,6 +130,9 @@ export class DatagramSocket implements RequestTarget, Member {
   get v6Only(): boolean {
     return this.options.v6Only;
   }
+  get device(): number {
+    return this.options.device;
+  }
   get reuseAddr(): boolean {
     return this.#reuseAddrByBind || this.options.reuseAddr;
   }
@@ -154,7 +155,7 @@ export class DatagramSocket implements RequestTarget, Member {
     return this.#memberships.has(group) || this.options.hearsAllGroups(group.length === 16);
   }
 
-  deliver({ payload, from, to, ttl, tos }: Arrival): void {
+  deliver({ payload, from, to, ttl, tos, via }: Arrival): void {
     if (this.#rxShut) return;
     const isV6 = to.length === 16;
     const { options } = this;
@@ -163,9 +164,13 @@ export class DatagramSocket implements RequestTarget, Member {
       (options.wantsTtl(isV6) ? DeliverFlag.ttl : 0) |
       (options.wantsTos(isV6) ? DeliverFlag.tos : 0) |
       (options.wantsTimestamp ? DeliverFlag.timestamp : 0);
-    const interfaceIndex = isLoopback(to) ? LOOPBACK_INDEX : this.#host.interfaceIndex;
+    const interfaceIndex = isLoopback(to) ? LOOPBACK_INDEX : (via ?? this.#onlyInterface());
     const wall = this.#host.now().wall;
     this.#push(emitDelivery({ flags, from, to, interfaceIndex, ttl, tos, wall }, payload));
+  }
+
+  #onlyInterface(): number {
+    return this.#host.networks()[0]?.index ?? ANY_INTERFACE;
   }
 
   /**
@@ -247,17 +252,26 @@ export class DatagramSocket implements RequestTarget, Member {
     const toMany = isBroadcast(this.#host.addresses(), wanted.ip);
     if (toMany && !this.options.mayBroadcast) return 'EACCES';
     const isGroup = isMulticast(wanted.ip);
-    const destination = classifyDestination(this.#host.stack, wanted.ip);
+    const isV6 = wanted.ip.length === 16;
+    const via = this.#interfaceFor(wanted.ip, sending.interfaceIndex);
+    const destination = classifyDestination(this.#host.stackOn(via), wanted.ip);
     if (destination.kind !== 'virtual') return 'ENETUNREACH';
     const source = this.#source(sending, destination);
     if (source === undefined) return 'EINVAL';
-    const isV6 = wanted.ip.length === 16;
     return this.#ports.send(this, { ip: destination.ip, port: wanted.port }, sending.payload, {
       source,
+      via,
       ttl: sending.ttl ?? this.options.ttl(isV6, isGroup),
       tos: sending.tos ?? this.options.tos(isV6),
       loop: toMany || (isGroup && this.options.loopsMulticast(isV6)),
     });
+  }
+
+  /** Interface of the socket, of the datagram, of multicast; 0 = what the route says. */
+  #interfaceFor(ip: IpBytes, asked: number): number {
+    if (this.device !== ANY_INTERFACE) return this.device;
+    if (asked !== ANY_INTERFACE) return asked;
+    return isMulticast(ip) ? this.options.multicastInterface(ip.length === 16) : ANY_INTERFACE;
   }
 
   /** Whether the socket may have peers of the family of `ip`. */
@@ -367,7 +381,8 @@ export class DatagramSocket implements RequestTarget, Member {
     }
     const toMany = isBroadcast(this.#host.addresses(), address.ip);
     if (toMany && !this.options.mayBroadcast) return failed('EACCES');
-    const destination = classifyDestination(this.#host.stack, address.ip);
+    const via = this.#host.stackOn(this.#interfaceFor(address.ip, ANY_INTERFACE));
+    const destination = classifyDestination(via, address.ip);
     if (destination.kind !== 'virtual') return failed('ENETUNREACH');
     this.#remote = { ip: destination.ip, port: address.port };
     this.#connectedIp = isUnspecified(this.#boundIp) ? destination.source : undefined;
@@ -451,8 +466,8 @@ export class DatagramSocket implements RequestTarget, Member {
       family: this.family,
       isFresh: this.#state === State.fresh,
       isConnected: this.#state === State.established,
-      interfaceName: this.#host.interfaceName,
-      interfaceIndex: this.#host.interfaceIndex,
+      interfaceNamed: (name) => interfaceNamed(this.#host, name),
+      hasInterface: (index) => this.#host.networks().some((n) => n.index === index),
       mtu: this.#host.mtu(),
       isLocal: (ip) => this.#host.isLocal(ip),
     };

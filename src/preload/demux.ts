@@ -18,6 +18,8 @@ export interface Candidate {
   /** Bound address, all zero = wildcard; of the family of the address, not of the descriptor. */
   readonly localIp: IpBytes;
   readonly remote: Endpoint | undefined;
+  /** Interface it is tied to; 0 or nothing = any. */
+  readonly device?: number;
 }
 
 function sameEndpoint(a: Endpoint, b: Endpoint): boolean {
@@ -31,9 +33,13 @@ function takesAddress(c: Candidate, to: IpBytes): boolean {
   return c.family === 6 && to.length === 4 && c.localIp.length === 16 && !c.v6Only;
 }
 
-/** Whether a socket may get a datagram at all. */
-export function matches(c: Candidate, from: Endpoint, to: IpBytes): boolean {
+/**
+ * Whether a socket may get a datagram at all.
+ * @param via the interface it came by, where there are several.
+ */
+export function matches(c: Candidate, from: Endpoint, to: IpBytes, via?: number): boolean {
   if (!takesAddress(c, to)) return false;
+  if (c.device && via !== undefined && c.device !== via) return false;
   return c.remote === undefined || sameEndpoint(c.remote, from);
 }
 
@@ -62,11 +68,12 @@ export function choose<T extends Candidate>(
   members: readonly T[],
   from: Endpoint,
   to: IpBytes,
+  via?: number,
 ): T | undefined {
   let best = -1;
   let found: T[] = [];
   for (const m of members) {
-    if (!matches(m, from, to)) continue;
+    if (!matches(m, from, to, via)) continue;
     const s = score(m, to);
     if (s < best) continue;
     if (s > best) found = [];

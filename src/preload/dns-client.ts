@@ -11,6 +11,7 @@ import type { Endpoint, IpBytes, TcpHandle, TcpSink } from '../stack/stack.js';
 import type { Arrival, DatagramPorts, Member } from './datagram-ports.js';
 import { type DelayEntry, DelayQueue } from './delay-queue.js';
 import { type DnsQuestion, DnsRcode, parseQuestion } from './dns-message.js';
+import { ANY_INTERFACE, type NetworksHost } from './networks.js';
 import type { PreloadStack } from './socket-host.js';
 
 /** [5 section 11] tries per server, and time of one. */
@@ -23,7 +24,12 @@ const TTL = 64;
 /** RFC 1035 section 4.2.2: a length of 16 bits before each message. */
 const LENGTH_LEN = 2;
 
-export interface DnsHost {
+/** A server, and the interface that leads to it; 0 = what the route says. */
+export interface DnsServer extends Endpoint {
+  readonly via?: number;
+}
+
+export interface DnsHost extends Pick<NetworksHost, 'stackOn'> {
   readonly stack: PreloadStack;
   readonly udp: DatagramPorts;
   readonly wake: () => void;
@@ -42,12 +48,14 @@ class UdpTry implements Member {
   readonly reusePort = false;
   readonly owner = undefined;
   readonly localIp: IpBytes;
-  readonly remote: Endpoint;
+  readonly remote: DnsServer;
+  readonly device: number;
   readonly #question: Question;
 
-  constructor(question: Question, server: Endpoint) {
+  constructor(question: Question, server: DnsServer) {
     this.#question = question;
     this.remote = server;
+    this.device = server.via ?? ANY_INTERFACE;
     this.family = server.ip.length === 4 ? 4 : 6;
     this.localIp = new Uint8Array(server.ip.length);
   }
@@ -66,10 +74,10 @@ class UdpTry implements Member {
 class TcpTry implements TcpSink {
   handle: TcpHandle | undefined;
   readonly #question: Question;
-  readonly #server: Endpoint;
+  readonly #server: DnsServer;
   #bytes: Uint8Array = new Uint8Array(0);
 
-  constructor(question: Question, server: Endpoint) {
+  constructor(question: Question, server: DnsServer) {
     this.#question = question;
     this.#server = server;
   }
@@ -101,7 +109,7 @@ class TcpTry implements TcpSink {
 
 class Question {
   readonly #client: DnsClient;
-  readonly #servers: readonly Endpoint[];
+  readonly #servers: readonly DnsServer[];
   readonly #message: Uint8Array;
   readonly #asked: DnsQuestion;
   readonly #done: DnsDone;
@@ -115,7 +123,7 @@ class Question {
 
   constructor(
     client: DnsClient,
-    servers: readonly Endpoint[],
+    servers: readonly DnsServer[],
     message: Uint8Array,
     asked: DnsQuestion,
     done: DnsDone,
@@ -139,7 +147,7 @@ class Question {
     }
   }
 
-  #sendTo(server: Endpoint): boolean {
+  #sendTo(server: DnsServer): boolean {
     const { host } = this.#client;
     const attempt = new UdpTry(this, server);
     this.#newId();
@@ -158,7 +166,7 @@ class Question {
     this.#message[1] = id & 0xff;
   }
 
-  answered(message: Uint8Array, server: Endpoint, mayRetry: boolean): void {
+  answered(message: Uint8Array, server: DnsServer, mayRetry: boolean): void {
     const got = parseQuestion(message);
     if (got === undefined || !this.#isAnswer(got)) return;
     if (got.isTruncated && mayRetry) {
@@ -178,11 +186,12 @@ class Question {
     return got.isResponse && got.id === id && got.name === name && got.type === type;
   }
 
-  #connectTo(server: Endpoint): void {
+  #connectTo(server: DnsServer): void {
     this.#stop();
     const { host } = this.#client;
     const attempt = new TcpTry(this, server);
-    const handle = host.stack.tcpConnect(host.now(), undefined, server, attempt);
+    const stack = host.stackOn(server.via ?? ANY_INTERFACE);
+    const handle = stack.tcpConnect(host.now(), undefined, server, attempt);
     if (typeof handle === 'string') {
       this.next();
       return;
@@ -245,7 +254,7 @@ export class DnsClient {
    * Asks `servers` what `message` asks. `done` is not called inside this call.
    * @returns withdraws the question; undefined when it can not be asked.
    */
-  ask(servers: readonly Endpoint[], message: Uint8Array, done: DnsDone): (() => void) | undefined {
+  ask(servers: readonly DnsServer[], message: Uint8Array, done: DnsDone): (() => void) | undefined {
     const asked = parseQuestion(message);
     if (asked === undefined || servers.length === 0 || this.#open.size >= QUESTIONS_MAX) {
       return undefined;

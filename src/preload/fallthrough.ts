@@ -12,7 +12,7 @@ import {
   Policy,
   type PolicyNumber,
 } from './policy.js';
-import type { PortTable } from './ports.js';
+import type { Ports } from './ports.js';
 
 /** Carries the connection of a virtual socket: the virtual stack, or the host's network. */
 export type TcpCarrier = Pick<
@@ -80,7 +80,7 @@ export function mayReachHost(ip: IpBytes, wanted: number, grant: Grant): boolean
 export function leadsToHost(
   to: Endpoint,
   virtual: Destination,
-  ports: PortTable,
+  ports: Ports,
   wanted: number,
   host: HostNetwork | undefined,
 ): boolean {

@@ -8,16 +8,11 @@
  * connections are offered to the others, and reset when none is left.
  */
 import { NEVER } from '../lib/time.js';
-import type {
-  Endpoint,
-  IpBytes,
-  ListenHandle,
-  ListenSink,
-  TcpHandle,
-  TcpSink,
-} from '../stack/stack.js';
+import type { Endpoint, ListenHandle, ListenSink, TcpHandle, TcpSink } from '../stack/stack.js';
 import { type DelayEntry, DelayQueue } from './delay-queue.js';
 import { failed } from './errno.js';
+import { ANY_INTERFACE } from './networks.js';
+import type { PortHolder } from './ports.js';
 import { ACCEPT_LEN, emitAccept, parseUpstream, type Token, UPSTREAM_LEN } from './protocol.js';
 import type { Quota } from './quota.js';
 import type { SocketHost, StreamPort } from './socket-host.js';
@@ -234,8 +229,8 @@ function copyOf(e: Endpoint): Endpoint {
   return { ip: e.ip.slice(), port: e.port };
 }
 
-function groupKey(ip: IpBytes, v6Only: boolean, port: number): string {
-  return `${port}/${v6Only ? 'only' : ''}/${ip.join('.')}`;
+function groupKey({ ip, v6Only, port, device }: PortHolder): string {
+  return `${port}/${v6Only ? 'only' : ''}/${ip.join('.')}/${device ?? ANY_INTERFACE}`;
 }
 
 /** All listeners of a view and the connections that wait behind them. */
@@ -264,7 +259,7 @@ export class ListenRegistry {
     const holder = socket.holder!;
     if (this.host.ports.conflictsWithListener(holder)) return failed('EADDRINUSE');
     if (!this.host.listenerQuota.hasRoom(socket.owner)) return failed('ENOBUFS');
-    const key = groupKey(holder.ip, holder.v6Only, holder.port);
+    const key = groupKey(holder);
     const group = this.#groups.get(key) ?? this.#open(key, socket, effective);
     if (typeof group === 'number') return group;
     this.host.listenerQuota.take(socket.owner);
@@ -284,11 +279,12 @@ export class ListenRegistry {
   }
 
   #open(key: string, socket: VirtualSocket, backlog: number): ListenGroup | number {
-    const { ip, port, v6Only } = socket.holder!;
+    const { ip, port, v6Only, device } = socket.holder!;
     const both = socket.family === 6 && ip.length === 16 && !v6Only && ip.every((b) => b === 0);
     const group = new ListenGroup(this, key);
     const local = { ip: both ? new Uint8Array(0) : ip, port };
-    const handle = this.host.stack.tcpListen(this.host.now(), local, v6Only, backlog, group);
+    const stack = this.host.stackOn(device ?? ANY_INTERFACE);
+    const handle = stack.tcpListen(this.host.now(), local, v6Only, backlog, group);
     if (typeof handle === 'string') return failed(handle);
     group.handle = handle;
     this.#groups.set(key, group);

@@ -5,8 +5,9 @@
  * `leaveAll` gives everything back; nothing else may forget a membership.
  */
 import type { Moment } from '../lib/time.js';
-import type { IpBytes, StackExtras } from '../stack/stack.js';
+import type { IpBytes } from '../stack/stack.js';
 import { failed } from './errno.js';
+import { type NetworksHost, networkFor } from './networks.js';
 import { isMulticast } from './policy.js';
 
 const SOL_IP = 0;
@@ -26,9 +27,7 @@ const GROUP_REQ_LEN = 136;
 const MEMBERSHIPS_MAX = 64;
 
 /** What memberships need of the view. */
-export interface MembershipHost {
-  readonly stack: Partial<Pick<StackExtras, 'groupJoin' | 'groupLeave'>>;
-  readonly interfaceIndex: number;
+export interface MembershipHost extends NetworksHost {
   now(): Moment;
   isLocal(ip: IpBytes): boolean;
   /** The set of groups of the stack changed. */
@@ -90,9 +89,12 @@ function parse(
   return undefined;
 }
 
+const keyOf = (group: IpBytes, index: number): string => `${index}/${group.join('.')}`;
+
 export class Memberships {
   readonly #host: MembershipHost;
-  readonly #groups = new Map<string, IpBytes>();
+  /** By interface and group. */
+  readonly #groups = new Map<string, { readonly group: IpBytes; readonly index: number }>();
 
   constructor(host: MembershipHost) {
     this.#host = host;
@@ -103,7 +105,10 @@ export class Memberships {
   }
 
   has(group: IpBytes): boolean {
-    return this.#groups.size > 0 && this.#groups.has(group.join('.'));
+    if (this.#groups.size === 0) return false;
+    const wanted = group.join('.');
+    for (const m of this.#groups.values()) if (m.group.join('.') === wanted) return true;
+    return false;
   }
 
   /** Carries out a SETOPT; undefined when the option is not about memberships. */
@@ -112,33 +117,32 @@ export class Memberships {
     if (parsed === undefined) return undefined;
     const { wish } = parsed;
     if (wish === undefined || !isMulticast(wish.group)) return failed('EINVAL');
-    if (!this.#isOurInterface(wish)) return failed('ENODEV');
-    return wish.join ? this.#join(wish.group) : this.#leave(wish.group);
+    const { group, join } = wish;
+    const index = networkFor(this.#host, wish.index, wish.address)?.index;
+    if (index !== undefined) return join ? this.#join(group, index) : this.#leave(group, index);
+    /* A network that was left took its memberships with it. */
+    return failed('ENODEV');
   }
 
-  #isOurInterface({ index, address }: Wish): boolean {
-    if (index !== 0) return index === this.#host.interfaceIndex;
-    return address.every((b) => b === 0) || this.#host.isLocal(address);
-  }
-
-  #join(group: IpBytes): number {
-    if (this.has(group)) return failed('EADDRINUSE');
+  #join(group: IpBytes, index: number): number {
+    const key = keyOf(group, index);
+    if (this.#groups.has(key)) return failed('EADDRINUSE');
     if (this.#groups.size >= MEMBERSHIPS_MAX) return failed('ENOBUFS');
-    const { stack } = this.#host;
+    const stack = this.#host.stackOn(index);
     if (stack.groupJoin?.(this.#host.now(), group) !== true) return failed('ENOBUFS');
-    this.#groups.set(group.join('.'), group);
+    this.#groups.set(key, { group, index });
     this.#host.regroup();
     return 0;
   }
 
-  #leave(group: IpBytes): number {
-    if (!this.#groups.delete(group.join('.'))) return failed('EADDRNOTAVAIL');
-    this.#host.stack.groupLeave?.(this.#host.now(), group);
+  #leave(group: IpBytes, index: number): number {
+    if (!this.#groups.delete(keyOf(group, index))) return failed('EADDRNOTAVAIL');
+    this.#host.stackOn(index).groupLeave?.(this.#host.now(), group);
     this.#host.regroup();
     return 0;
   }
 
   leaveAll(): void {
-    for (const group of [...this.#groups.values()]) this.#leave(group);
+    for (const { group, index } of [...this.#groups.values()]) this.#leave(group, index);
   }
 }

@@ -2,10 +2,11 @@
  * Names and interfaces of a view: RESOLVE, REVERSE and IFLIST [5 sections 5.6 and 11].
  *
  * Names come from the view's hosts file (hosts(5) syntax) and the machine's own name, which means
- * the view's own addresses. Interfaces are `lo` and one virtual Ethernet interface.
+ * the view's own addresses. Interfaces are `lo` and one virtual Ethernet interface per network.
  */
 import { equalBytes } from '../lib/bytes.js';
 import type { InterfaceAddress, IpBytes, StackConfig } from '../stack/stack.js';
+import { LOOPBACK_INDEX, type ViewNetwork } from './networks.js';
 import { putAddress, ZTADDR_LEN } from './protocol.js';
 
 const IFF_UP = 0x1;
@@ -16,9 +17,6 @@ const IFF_MULTICAST = 0x1000;
 const IFF_LOWER_UP = 0x10000;
 
 const LOOPBACK_MTU = 65536;
-/** [5 section 11] index 1 is lo; the virtual interface follows. */
-const LOOPBACK_INDEX = 1;
-export const INTERFACE_INDEX = 2;
 /** Ours: addresses of one name that are answered. */
 export const ANSWERS_MAX = 64;
 
@@ -193,25 +191,16 @@ function emitInterface(i: Interface): Uint8Array {
   return out;
 }
 
-/** Reply payload of IFLIST. */
-export function emitInterfaces(
-  name: string,
-  mac: Uint8Array,
-  config: StackConfig,
-  hasIpv6: boolean,
-): Uint8Array {
+function virtualInterface({ index, name, mac, config }: ViewNetwork): Interface {
+  const { mtu, addresses } = config();
   const flags = IFF_UP | IFF_BROADCAST | IFF_RUNNING | IFF_MULTICAST | IFF_LOWER_UP;
-  const parts = [
-    emitInterface(loopbackInterface(hasIpv6)),
-    emitInterface({
-      index: INTERFACE_INDEX,
-      flags,
-      mtu: config.mtu,
-      mac,
-      name,
-      addresses: config.addresses.slice(0, 255),
-    }),
-  ];
+  return { index, flags, mtu, mac, name, addresses: addresses.slice(0, 255) };
+}
+
+/** Reply payload of IFLIST. */
+export function emitInterfaces(networks: readonly ViewNetwork[], hasIpv6: boolean): Uint8Array {
+  const interfaces = [loopbackInterface(hasIpv6), ...networks.map(virtualInterface)];
+  const parts = interfaces.map(emitInterface);
   const out = new Uint8Array(2 + parts.reduce((n, p) => n + p.length, 0));
   new DataView(out.buffer).setUint16(0, parts.length, true);
   let at = 2;

@@ -70,7 +70,8 @@ export interface OptionContext {
   /** Before bind: V6ONLY may still change. */
   readonly isFresh: boolean;
   readonly isConnected: boolean;
-  readonly interfaceName: string;
+  /** Index of an interface, 0 for the empty name. */
+  interfaceNamed(name: string): number | undefined;
   readonly mtu: number;
   /** State number as in struct tcp_info (1 ESTABLISHED, 2 SYN_SENT, 7 CLOSE, 8 CLOSE_WAIT, 10 LISTEN). */
   readonly tcpState: number;
@@ -177,6 +178,8 @@ export class SocketOptions {
   readonly #ints = new Map<number, number>();
   #linger: { on: boolean; seconds: number } = { on: false, seconds: 0 };
   #device = '';
+  /** Interface that the socket is tied to, 0 = any. */
+  device = 0;
   #maxSegment = 0;
 
   /** A copy, as an accepted socket takes over its listener's options. */
@@ -185,6 +188,7 @@ export class SocketOptions {
     for (const [k, v] of this.#ints) copy.#ints.set(k, v);
     copy.#linger = this.#linger;
     copy.#device = this.#device;
+    copy.device = this.device;
     copy.#maxSegment = this.#maxSegment;
     return copy;
   }
@@ -308,8 +312,10 @@ export class SocketOptions {
 
   #setDevice(value: Uint8Array, context: OptionContext): number {
     const name = text(value);
-    if (name !== '' && name !== context.interfaceName && name !== 'lo') return failed('ENODEV');
+    const index = context.interfaceNamed(name);
+    if (index === undefined) return failed('ENODEV');
     this.#device = name;
+    this.device = index;
     return 0;
   }
 

@@ -69,14 +69,14 @@ export function resolveUnspecified(ip: IpBytes): IpBytes {
 }
 
 /** Decides about one destination; the answer names the source address the stack would use. */
-export function classifyDestination(stack: Stack, ip: IpBytes): Destination {
+export function classifyDestination(stack: Pick<Stack, 'sourceFor'>, ip: IpBytes): Destination {
   const target = resolveUnspecified(ip);
   const source = stack.sourceFor(target);
   return source === undefined ? UNREACHABLE : { kind: 'virtual', ip: target, source };
 }
 
 /** Whether a socket may bind to `ip` without IP_FREEBIND. */
-export function mayBind(stack: Stack, ip: IpBytes): boolean {
+export function mayBind(stack: Pick<Stack, 'isLocal'>, ip: IpBytes): boolean {
   if (isUnspecified(ip)) return true;
   if (ip.length === 4 && ip[0] === 127) return true;
   return stack.isLocal(ip);

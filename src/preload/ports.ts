@@ -23,6 +23,8 @@ export interface PortHolder {
   /** User that SO_REUSEPORT is shared within; undefined = unknown, which counts as the same. */
   readonly owner?: number | undefined;
   listening: boolean;
+  /** Interface it is tied to; 0 or nothing = any. */
+  device?: number;
 }
 
 function isZero(ip: IpBytes): boolean {
@@ -31,6 +33,7 @@ function isZero(ip: IpBytes): boolean {
 }
 
 function overlaps(a: PortHolder, b: PortHolder): boolean {
+  if (a.device && b.device && a.device !== b.device) return false;
   if (a.ip.length === b.ip.length) return isZero(a.ip) || isZero(b.ip) || equalBytes(a.ip, b.ip);
   const six = a.ip.length === 16 ? a : b;
   return isZero(six.ip) && !six.v6Only;
@@ -41,7 +44,24 @@ function mayShare(a: PortHolder, b: PortHolder): boolean {
   return a.reuseAddr && b.reuseAddr && !a.listening && !b.listening;
 }
 
-export class PortTable {
+/** The ports of a view, of one table or of several. */
+export interface Ports {
+  /** Whether `wanted` (not among them, or among them) conflicts with another holder. */
+  conflicts(wanted: PortHolder): boolean;
+  /** Whether another holder listens where `wanted` is about to, and does not share the port. */
+  conflictsWithListener(wanted: PortHolder): boolean;
+  /** Whether somebody listens where a connection to `ip` and `port` would arrive. */
+  hasListener(ip: IpBytes, port: number): boolean;
+  add(holder: PortHolder): void;
+  remove(holder: PortHolder): void;
+  /** Whether anybody holds that port. */
+  isHeld(port: number): boolean;
+  /** A free ephemeral port, or undefined when all are held. */
+  ephemeral(): number | undefined;
+  readonly size: number;
+}
+
+export class PortTable implements Ports {
   readonly #byPort = new Map<number, Set<PortHolder>>();
   readonly #random: () => number;
 
@@ -50,7 +70,6 @@ export class PortTable {
     this.#random = random;
   }
 
-  /** Whether `wanted` (not in the table, or in it) conflicts with another holder. */
   conflicts(wanted: PortHolder): boolean {
     const holders = this.#byPort.get(wanted.port);
     if (holders === undefined) return false;
@@ -60,7 +79,6 @@ export class PortTable {
     return false;
   }
 
-  /** Whether another holder listens where `wanted` is about to, and does not share the port. */
   conflictsWithListener(wanted: PortHolder): boolean {
     const holders = this.#byPort.get(wanted.port);
     if (holders === undefined) return false;
@@ -71,7 +89,6 @@ export class PortTable {
     return false;
   }
 
-  /** Whether somebody listens where a connection to `ip` and `port` would arrive. */
   hasListener(ip: IpBytes, port: number): boolean {
     const wanted = {
       ip,
@@ -99,13 +116,21 @@ export class PortTable {
     if (holders.size === 0) this.#byPort.delete(holder.port);
   }
 
-  /** A free ephemeral port, or undefined when all are held. Random start, then upwards. */
-  ephemeral(): number | undefined {
+  isHeld(port: number): boolean {
+    return this.#byPort.has(port);
+  }
+
+  holders(): PortHolder[] {
+    return [...this.#byPort.values()].flatMap((set) => [...set]);
+  }
+
+  /** Random start, then upwards. */
+  ephemeral(isTaken = (_port: number) => false): number | undefined {
     const count = EPHEMERAL_LAST - EPHEMERAL_FIRST + 1;
     const start = this.#random() % count;
     for (let i = 0; i < count; i++) {
       const port = EPHEMERAL_FIRST + ((start + i) % count);
-      if (!this.#byPort.has(port)) return port;
+      if (!this.#byPort.has(port) && !isTaken(port)) return port;
     }
     return undefined;
   }

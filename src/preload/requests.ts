@@ -176,12 +176,7 @@ type ViewOp = (payload: Uint8Array, host: RequestHost) => Answer;
 function ifList(_payload: Uint8Array, host: RequestHost): Answer {
   const loopback6 = new Uint8Array(16);
   loopback6[15] = 1;
-  const payload = emitInterfaces(
-    host.interfaceName,
-    host.stack.mac,
-    host.names.config(),
-    host.stack.isLocal(loopback6),
-  );
+  const payload = emitInterfaces(host.networks(), host.stack.isLocal(loopback6));
   return { result: 0, payload };
 }
 

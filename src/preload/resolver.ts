@@ -4,7 +4,7 @@
  * else for names in that domain. Nothing is kept: every question is asked anew.
  */
 import type { Endpoint, IpBytes } from '../stack/stack.js';
-import type { DnsClient } from './dns-client.js';
+import type { DnsClient, DnsServer } from './dns-client.js';
 import {
   addressOfReverse,
   type DnsQuestion,
@@ -25,7 +25,8 @@ import {
   resolveName,
   reverseName,
 } from './names.js';
-import { isLoopback } from './policy.js';
+import type { ViewNetwork } from './networks.js';
+import { isInPrefix, isLoopback } from './policy.js';
 
 /** [5 section 5.6] results of RESOLVE and REVERSE beside 0. */
 export const NameError = { notFound: -2, failed: -5, tryAgain: -11 } as const;
@@ -43,10 +44,8 @@ export interface DnsSettings {
 
 export interface ResolverHost {
   readonly names: NameSources;
-  /** 16 hexadecimal digits. */
-  readonly nwidText: string;
+  networks(): readonly ViewNetwork[];
   readonly dns: DnsClient;
-  dnsSettings(): DnsSettings;
   /** Whether the network has a way to `ip`. */
   isVirtual(ip: IpBytes): boolean;
 }
@@ -57,6 +56,15 @@ const NOTHING: Withdraw = () => undefined;
 
 function plainName(name: string): string {
   return (name.endsWith('.') ? name.slice(0, -1) : name).toLowerCase();
+}
+
+/** Whether `ip` is in a subnet or route of that network. */
+function isOf(network: ViewNetwork, ip: IpBytes): boolean {
+  const { addresses, routes } = network.config();
+  return (
+    addresses.some((a) => isInPrefix(ip, a.ip, a.prefixLen)) ||
+    routes.some((r) => isInPrefix(ip, r.target, r.prefixLen))
+  );
 }
 
 interface Found {
@@ -90,27 +98,48 @@ export class Resolver {
 
   /** What needs no server: undefined when the name is not known here. */
   #local(name: string, family: number): Resolution | undefined {
-    const { names, nwidText } = this.#host;
-    const found = resolveName(names, name, family);
+    const found = resolveName(this.#host.names, name, family);
     if (found !== undefined) return found;
-    const members = memberAddresses(name, nwidText, names.config().addresses);
-    if (members === undefined) return undefined;
+    const members = this.#host
+      .networks()
+      .flatMap((n) => memberAddresses(name, n.nwidText, n.config().addresses) ?? []);
+    if (members.length === 0) return undefined;
     return { canonical: plainName(name), addresses: family === 4 ? [] : members };
   }
 
-  /** Servers for `name`; none when it is not theirs to answer. */
-  #serversFor(name: string): readonly Endpoint[] {
-    const { domain, servers } = this.#host.dnsSettings();
-    const wanted = plainName(domain);
+  /** Servers for `name`: of the networks with the longest domain that it is in; none in no such. */
+  #serversFor(name: string): readonly DnsServer[] {
     const plain = plainName(name);
-    const isInside = wanted === '' || plain === wanted || plain.endsWith(`.${wanted}`);
-    return isInside ? servers : [];
+    return this.#serversOf((domain) => {
+      const isInside = domain === '' || plain === domain || plain.endsWith(`.${domain}`);
+      return isInside ? domain.length : undefined;
+    });
   }
 
-  /** A reverse name is in no domain: the network's own addresses are asked for. */
-  #serversForAddress(ip: IpBytes): readonly Endpoint[] {
-    const { domain, servers } = this.#host.dnsSettings();
-    return domain === '' || (!isLoopback(ip) && this.#host.isVirtual(ip)) ? servers : [];
+  /** A reverse name is in no domain: a network is asked about what it leads to. */
+  #serversForAddress(ip: IpBytes): readonly DnsServer[] {
+    const isVirtual = !isLoopback(ip) && this.#host.isVirtual(ip);
+    return this.#serversOf((domain, network) => {
+      if (isVirtual && isOf(network, ip)) return 1;
+      return domain === '' || isVirtual ? 0 : undefined;
+    });
+  }
+
+  /** Servers of the networks that `rank` puts highest; undefined = not theirs to answer. */
+  #serversOf(
+    rank: (domain: string, network: ViewNetwork) => number | undefined,
+  ): readonly DnsServer[] {
+    let best = Number.NEGATIVE_INFINITY;
+    let found: DnsServer[] = [];
+    for (const network of this.#host.networks()) {
+      const { domain, servers } = network.dns();
+      const value = servers.length === 0 ? undefined : rank(plainName(domain), network);
+      if (value === undefined || value < best) continue;
+      if (value > best) found = [];
+      best = value;
+      found.push(...servers.map((s) => ({ ip: s.ip, port: s.port, via: network.index })));
+    }
+    return found;
   }
 
   /** RESOLVE; `done` may be called inside this call. */
@@ -133,7 +162,7 @@ export class Resolver {
   #askTypes(
     name: string,
     types: readonly number[],
-    servers: readonly Endpoint[],
+    servers: readonly DnsServer[],
     done: (r: Resolution | NameError) => void,
   ): Withdraw {
     const answers: (Uint8Array | undefined)[] = types.map(() => undefined);

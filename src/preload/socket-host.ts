@@ -5,7 +5,8 @@ import type { Moment } from '../lib/time.js';
 import type { Stack, StackExtras } from '../stack/stack.js';
 import type { DelayEntry } from './delay-queue.js';
 import type { HostNetwork } from './fallthrough.js';
-import type { PortTable } from './ports.js';
+import type { NetworksHost } from './networks.js';
+import type { Ports } from './ports.js';
 import type { VirtualSocket } from './vsockets.js';
 
 /** What a socket may do with the AF_UNIX stream of its program; implemented by the host. */
@@ -34,15 +35,26 @@ export interface SocketTimers {
   cork(socket: VirtualSocket): DelayEntry<VirtualSocket>;
 }
 
-/** The stack, with what it offers beyond the contract. */
-export type PreloadStack = Stack & Partial<StackExtras>;
+/** What only the owner of a stack does with it. */
+type Driving =
+  | 'mac'
+  | 'configure'
+  | 'frameIn'
+  | 'handleTimeout'
+  | 'drain'
+  | 'deadline'
+  | 'multicastGroups'
+  | 'counters'
+  | 'close';
+
+/** The stack as sockets use it, with what it offers beyond the contract. */
+export type PreloadStack = Omit<Stack, Driving> & Partial<StackExtras>;
 
 /** What a socket needs of its view. */
-export interface SocketHost {
+export interface SocketHost extends NetworksHost {
   readonly stack: PreloadStack;
-  readonly ports: PortTable;
+  readonly ports: Ports;
   readonly timers: SocketTimers;
-  readonly interfaceName: string;
   now(): Moment;
   mtu(): number;
   /** Undefined: nothing of the host can be reached. */

@@ -24,8 +24,9 @@ import { DnsClient } from './dns-client.js';
 import { failed } from './errno.js';
 import type { HostNetwork } from './fallthrough.js';
 import { type ListenHost, ListenRegistry } from './listeners.js';
-import { INTERFACE_INDEX, type NameSources } from './names.js';
-import { PortTable } from './ports.js';
+import type { NameSources } from './names.js';
+import { FIRST_INTERFACE_INDEX, interfaceNameOf, type ViewNetwork } from './networks.js';
+import { type Ports, PortTable } from './ports.js';
 import {
   byteKey,
   Capability,
@@ -70,9 +71,20 @@ const IPPROTO_ICMPV6 = 58;
 // Ours: early requests of all clients together.
 const PARKED_MAX = 4096;
 
+/** What a view over several networks has instead of one of each. */
+export interface SeveralNetworks {
+  networks(): readonly ViewNetwork[];
+  stackOn(index: number): PreloadStack;
+  readonly ports: Ports;
+}
+
 export interface PreloadViewOptions {
+  /** 0 = of several networks. */
   readonly nwid: bigint;
   readonly stack: PreloadStack;
+  /** Own Ethernet address of the network. */
+  readonly mac?: Uint8Array;
+  readonly several?: SeveralNetworks | undefined;
   readonly now: () => Moment;
   /** Fills with bytes that no client can guess. */
   readonly random: (out: Uint8Array) => void;
@@ -144,15 +156,13 @@ export class PreloadView
   implements ListenHost, RequestHost, ClientHost, RecordClientHost, DatagramHost
 {
   readonly stack: PreloadStack;
-  readonly ports: PortTable;
+  readonly ports: Ports;
   readonly timers: Timers;
-  readonly interfaceName: string;
-  readonly interfaceIndex = INTERFACE_INDEX;
+  readonly networks: () => readonly ViewNetwork[];
+  readonly stackOn: (index: number) => PreloadStack;
   readonly hostNetwork: HostNetwork | undefined;
   readonly names: NameSources;
-  readonly nwidText: string;
   readonly dns: DnsClient;
-  readonly dnsSettings: () => DnsSettings;
   readonly resolver: Resolver;
   readonly #answerer: DnsAnswerer;
   readonly regroup: () => void;
@@ -204,15 +214,14 @@ export class PreloadView
     this.#heldDue = new DelayQueue(PROBE_HALF_CLOSED_MS, options.wake);
     this.hostNetwork = options.hostNetwork;
     this.regroup = options.regroup ?? (() => undefined);
-    const digits = options.nwid.toString(16).padStart(16, '0');
-    this.interfaceName = options.interfaceName ?? `zt${digits.slice(6)}`;
+    const several = options.several ?? this.#onlyNetwork(options);
+    this.networks = () => several.networks();
+    this.stackOn = (index) => several.stackOn(index);
+    this.ports = several.ports;
     this.names = { hosts: options.hosts, hostName: options.hostName, config: options.config };
-    this.ports = new PortTable(() => this.random32());
     this.#listeners = new ListenRegistry(this);
     this.udp = new UdpPorts(this, () => this.random32());
     this.#echo = new EchoIds(this, () => this.random32());
-    this.nwidText = digits;
-    this.dnsSettings = options.dns ?? (() => NO_DNS);
     this.dns = new DnsClient(this);
     this.resolver = new Resolver(this);
     this.#answerer = new DnsAnswerer(this.resolver);
@@ -224,6 +233,24 @@ export class PreloadView
       policy: 0,
       datagramMax: Math.max(0, options.config().mtu - 28),
       pid: options.pid,
+    };
+  }
+
+  #onlyNetwork(options: PreloadViewOptions): SeveralNetworks {
+    const nwidText = options.nwid.toString(16).padStart(16, '0');
+    const only: ViewNetwork = {
+      index: FIRST_INTERFACE_INDEX,
+      name: options.interfaceName ?? interfaceNameOf(nwidText),
+      mac: options.mac ?? new Uint8Array(6),
+      nwidText,
+      config: options.config,
+      dns: options.dns ?? (() => NO_DNS),
+    };
+    const list = [only];
+    return {
+      networks: () => list,
+      stackOn: () => options.stack,
+      ports: new PortTable(() => this.random32()),
     };
   }
 

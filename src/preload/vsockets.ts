@@ -17,6 +17,7 @@ import type { DelayEntry } from './delay-queue.js';
 import { errnoNumber, failed } from './errno.js';
 import { leadsToHost, type TcpCarrier } from './fallthrough.js';
 import type { ListenerMember } from './listeners.js';
+import { interfaceNamed } from './networks.js';
 import { type OptionContext, SocketOptions } from './options.js';
 import { Outgoing, type OutgoingHost } from './outgoing.js';
 import { Padding } from './padding.js';
@@ -323,7 +324,8 @@ export class VirtualSocket implements TcpSink, RequestTarget {
   #startConnect(address: ZtAddress): number {
     if (address.family === 0) return failed('EAFNOSUPPORT');
     if (this.options.v6Only && address.family === 4) return failed('ENETUNREACH');
-    const { stack, ports, hostNetwork } = this.#host;
+    const { ports, hostNetwork } = this.#host;
+    const stack = this.#host.stackOn(this.options.device);
     const destination = classifyDestination(stack, address.ip);
     const to = { ip: resolveUnspecified(address.ip), port: address.port };
     // The service connects for the program; what the program bound is of the virtual network.
@@ -392,7 +394,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
 
   /** Whether the host's network carries the connection. */
   get #isOnHost(): boolean {
-    return this.#carrier !== this.#host.stack;
+    return this.#carrier === this.#host.hostNetwork?.tcp;
   }
 
   #established(): void {
@@ -689,7 +691,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
     return {
       isFresh: this.state === State.fresh,
       isConnected: this.state === State.established,
-      interfaceName: this.#host.interfaceName,
+      interfaceNamed: (name) => interfaceNamed(this.#host, name),
       mtu: this.#host.mtu(),
       tcpState: this.#tcpState(),
       info: this.#handle === undefined ? undefined : this.#carrier.tcpInfo(this.#handle),

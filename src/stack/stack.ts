@@ -86,16 +86,33 @@ export interface UdpSink {
    * Asked before `onDatagram`; false = there is nobody for it: the sender is told that the port is
    * unreachable. Without this method every datagram is wanted.
    */
-  isWanted?(from: Endpoint, to: IpBytes): boolean;
-  /** One datagram; `payload` is borrowed until the callback returns. */
-  onDatagram(payload: Uint8Array, from: Endpoint, to: IpBytes, ttl: number, tos: number): void;
+  isWanted?(from: Endpoint, to: IpBytes, via?: number): boolean;
+  /**
+   * One datagram; `payload` is borrowed until the callback returns. `via` = the interface, told only
+   * where one object stands for several.
+   */
+  onDatagram(
+    payload: Uint8Array,
+    from: Endpoint,
+    to: IpBytes,
+    ttl: number,
+    tos: number,
+    via?: number,
+  ): void;
   /** An ICMP "destination unreachable" about a datagram this socket sent to `to`. */
   onUnreachable?(to: Endpoint, errno: StackErrno): void;
 }
 
 export interface EchoSink {
   /** An echo reply with the registered identifier: the whole ICMP message, borrowed. */
-  onReply(message: Uint8Array, from: IpBytes, to: IpBytes, ttl: number, tos: number): void;
+  onReply(
+    message: Uint8Array,
+    from: IpBytes,
+    to: IpBytes,
+    ttl: number,
+    tos: number,
+    via?: number,
+  ): void;
 }
 
 export interface InterfaceAddress {

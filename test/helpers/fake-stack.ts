@@ -325,8 +325,8 @@ export class FakeStack implements Stack, DatagramExtras {
     return pcb === undefined ? undefined : { local: pcb.local, remote: pcb.remote };
   }
 
-  udpOpen(_at: Moment, local: Endpoint, _reuse: boolean, sink: UdpSink): UdpHandle | StackErrno {
-    return this.udp.socket(local, sink);
+  udpOpen(_at: Moment, local: Endpoint, reuse: boolean, sink: UdpSink): UdpHandle | StackErrno {
+    return this.udp.socket(local, sink, reuse);
   }
   udpSend(
     _at: Moment,

@@ -15,6 +15,7 @@ import type {
 interface Socket {
   readonly local: Endpoint;
   readonly sink: UdpSink;
+  readonly reuse: boolean;
 }
 
 export interface FakeUdpHost {
@@ -43,9 +44,11 @@ export class FakeUdp {
     return this.#sockets.size + this.#echo.size + this.groups.size;
   }
 
-  socket(local: Endpoint, sink: UdpSink): UdpHandle | StackErrno {
+  socket(local: Endpoint, sink: UdpSink, reuse: boolean): UdpHandle | StackErrno {
+    for (const s of this.#sockets.values())
+      if (s.local.port === local.port && !(s.reuse && reuse)) return 'EADDRINUSE';
     const handle = this.#next++ as UdpHandle;
-    this.#sockets.set(handle, { local, sink });
+    this.#sockets.set(handle, { local, sink, reuse });
     return handle;
   }
 

@@ -16,7 +16,7 @@ import {
 } from '#src/preload/protocol.js';
 import type { DnsSettings } from '#src/preload/resolver.js';
 import type { StreamPort } from '#src/preload/socket-host.js';
-import { PreloadView } from '#src/preload/view.js';
+import { PreloadView, type PreloadViewOptions } from '#src/preload/view.js';
 import type { Endpoint, StackConfig } from '#src/stack/stack.js';
 import { FakeStack } from './fake-stack.js';
 
@@ -82,7 +82,14 @@ export class World {
   #seed = 1;
   #tokens = 0;
 
-  constructor() {
+  /**
+   * @param changes to the options of the view.
+   * @param others stacks to drain beside the own one.
+   */
+  constructor(
+    changes: Partial<PreloadViewOptions> = {},
+    readonly others: readonly Pick<FakeStack, 'drain'>[] = [],
+  ) {
     this.stack.configure(this.now(), CONFIG);
     this.view = new PreloadView({
       nwid: NWID,
@@ -101,6 +108,7 @@ export class World {
       regroup: () => {
         this.regroups++;
       },
+      ...changes,
     });
   }
 
@@ -121,7 +129,7 @@ export class World {
   }
 
   drain(): void {
-    this.stack.drain(this.now(), () => undefined);
+    for (const s of [this.stack, ...this.others]) s.drain(this.now(), () => undefined);
   }
 
   /** Lets `ms` pass, running every timer that becomes due. */

@@ -1,7 +1,8 @@
 /**
- * What a preloaded program reaches beside its network [5 section 12], with real programs and a real
- * host: `node build/test/policy/main.js`. Runs in a network namespace of its own, whose "host" has
- * loopback and one more address. Last line: `policy: N passed, N failed, N skipped`.
+ * What a preloaded program reaches beside its network, and how one program uses several networks
+ * [5 section 12], with real programs and a real host: `node build/test/policy/main.js`. Runs in a
+ * network namespace of its own, whose "host" has loopback and one more address. Last line:
+ * `policy: N passed, N failed, N skipped`.
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
@@ -13,6 +14,7 @@ import { type Member, World, within } from '../apps/world.js';
 import { packageFile, runProgram } from '../helpers/service.js';
 import { Tally } from '../helpers/tally.js';
 import { type Program, run, start } from '../preload/run.js';
+import { checkNetworks } from './networks.js';
 
 const INSIDE = 'NETCON_POLICY_INSIDE';
 const OUTSIDE = '198.18.7.1';
@@ -195,6 +197,7 @@ async function main(): Promise<void> {
       bytes,
     };
     for (const [name, body] of CHECKS) await tally.check(name, () => body(s));
+    await checkNetworks(world, tally);
   } finally {
     await server?.stop();
     await world.down();

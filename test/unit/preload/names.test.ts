@@ -81,7 +81,15 @@ test('RESOLVE reply: counts, canonical name, addresses', (t) => {
 });
 
 test('IFLIST reply: lo and one interface with prefix lengths', (t) => {
-  const bytes = Buffer.from(emitInterfaces('zt1', new Uint8Array(6).fill(2), CONFIG, false));
+  const network = {
+    index: 2,
+    name: 'zt1',
+    mac: new Uint8Array(6).fill(2),
+    nwidText: '',
+    config: () => CONFIG,
+    dns: () => ({ domain: '', servers: [] }),
+  };
+  const bytes = Buffer.from(emitInterfaces([network], false));
   t.is(bytes.readUInt16LE(0), 2);
   t.is(bytes.readUInt32LE(2), 1);
   t.is(bytes.toString('latin1', 22, 24), 'lo');

@@ -6,7 +6,7 @@ import { int32 } from '#test/helpers/preload-client.js';
 const FRESH: OptionContext = {
   isFresh: true,
   isConnected: false,
-  interfaceName: 'zt1',
+  interfaceNamed: (name: string) => ({ '': 0, lo: 1, zt1: 2 })[name],
   mtu: 2800,
   tcpState: 7,
   info: undefined,
@@ -131,8 +131,8 @@ test('IPV6_MTU takes what Linux takes and is the network’s when connected', (t
     family: 6,
     isFresh: true,
     isConnected: false,
-    interfaceName: 'zt1',
-    interfaceIndex: 2,
+    interfaceNamed: FRESH.interfaceNamed,
+    hasInterface: (index) => index === 2,
     mtu: 2800,
     isLocal: () => false,
   };
