@@ -62,10 +62,10 @@ locked() {
 
 c_format() {
 	clang-format --dry-run -Werror intercept/*.[ch] launcher/*.[ch] native/*.[ch] lwip-port/*.[ch] lwip-port/arch/*.h examples/*.c \
-		test/preload/probes/*.c test/launcher/probes/*.c
+		test/preload/probes/*.c test/launcher/probes/*.c test/stress/*.c
 }
 
-scripts() { shellcheck -x build.sh .ci/run test/*.sh intercept/*.sh launcher/*.sh native/*.sh wasm/*.sh lwip-port/*.sh; }
+scripts() { shellcheck -x build.sh .ci/run test/*.sh test/preload/*.sh intercept/*.sh launcher/*.sh native/*.sh wasm/*.sh lwip-port/*.sh; }
 
 if locked clang-format clang-format --version; then
 	suite 'format of C' c_format
