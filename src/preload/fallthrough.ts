@@ -8,6 +8,7 @@ import {
   type Destination,
   isInPrefix,
   isLoopback,
+  isMapped,
   isMulticast,
   Policy,
   type PolicyNumber,
@@ -64,10 +65,12 @@ const isIn = (ip: IpBytes, list: readonly Prefix[]): boolean =>
   list.some((p) => isInPrefix(ip, p.ip, p.bits));
 
 /**
- * Whether a destination that nothing virtual answers at may be reached on the host.
+ * Whether a destination that nothing virtual answers at may be reached on the host. IPv4 in IPv6 form
+ * may not: no prefix of IPv4 would hold it off, and the library asks for IPv4 as such.
  * @param ip an address, not the unspecified one.
  */
 export function mayReachHost(ip: IpBytes, wanted: number, grant: Grant): boolean {
+  if (isMapped(ip)) return false;
   const policy = effectivePolicy(wanted, grant);
   if (policy === Policy.none || (policy === Policy.loopback && !isLoopback(ip))) return false;
   return !isIn(ip, grant.deny) && (grant.allow.length === 0 || isIn(ip, grant.allow));

@@ -33,6 +33,11 @@ export function isMulticast(ip: IpBytes): boolean {
   return ip.length === 4 ? (ip[0]! & 0xf0) === 0xe0 : ip[0] === 0xff;
 }
 
+/** An IPv4 address in IPv6 form, ::ffff:a.b.c.d, which the kernel connects to over IPv4. */
+export function isMapped(ip: IpBytes): boolean {
+  return ip.length === 16 && ip.every((b, i) => i >= 12 || b === (i < 10 ? 0 : 0xff));
+}
+
 /** Whether the first `bits` bits of two addresses of one family agree. */
 export function isInPrefix(ip: IpBytes, prefix: IpBytes, bits: number): boolean {
   if (ip.length !== prefix.length) return false;

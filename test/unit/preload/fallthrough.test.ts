@@ -42,6 +42,16 @@ test('denied networks are never reached, and where some are allowed no others', 
   for (const ip of ['10.1.2.3', '11.0.0.1', '127.0.0.2', '::1']) t.false(reaches(lists, 2, ip), ip);
 });
 
+test('IPv4 in IPv6 form gets round no list', (t) => {
+  const mapped = (...v4: number[]) => Uint8Array.from([...Array(10).fill(0), 0xff, 0xff, ...v4]);
+  const { grant } = grantOf(conf({ fallthrough: 'full', fallthroughDeny: ['10.1.0.0/16'] }));
+  for (const ip of [mapped(10, 1, 2, 3), mapped(127, 0, 0, 1)])
+    t.false(mayReachHost(ip, Policy.full, grant));
+  const near = mapped(10, 1, 2, 3);
+  near[9] = 1;
+  t.true(mayReachHost(near, Policy.full, grant), 'another IPv6 address');
+});
+
 test('a mistake grants nothing and is named', (t) => {
   const cases: [JsonRecord, RegExp][] = [
     [{ fallthrough: 'all' }, /"all"; it must be none, loopback or full/],
