@@ -76,7 +76,11 @@ class HostConnection {
   }
 
   #received(data: Buffer): void {
-    if (this.#sink === undefined) return;
+    if (this.#sink === undefined) {
+      // Nobody is there to read: Linux answers with a reset, or a peer that goes on would be read for ever.
+      this.socket.resetAndDestroy();
+      return;
+    }
     this.#uncredited += data.length;
     if (this.#uncredited >= WINDOW_LEN) this.socket.pause();
     // A view of plain bytes: Buffer's `slice` would not copy.

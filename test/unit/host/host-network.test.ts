@@ -174,3 +174,29 @@ test('a peer that does not read takes a bounded part, and the rest when it reads
   server.close();
   await once(server, 'close');
 });
+
+test('a peer that sends on after the program closed is reset', async (t) => {
+  let peer: Socket | undefined;
+  const { server, port } = await serve((s) => {
+    peer = s;
+    s.on('error', () => undefined);
+  });
+  const { n, connect } = network();
+  const { sink, handle } = connect(port);
+  await sink.until(() => sink.log.includes('connected'));
+  while (peer === undefined) await new Promise(setImmediate);
+  const ended = once(peer, 'end');
+  n.tcp.tcpClose(AT, handle);
+  peer.resume();
+  await ended;
+  const closed = new Promise<void>((r) => peer!.once('close', () => r()));
+  const pump = () => {
+    if (!peer!.destroyed) peer!.write(Buffer.alloc(1024), () => setImmediate(pump));
+  };
+  pump();
+  await closed;
+  t.is(sink.received, 0);
+  t.is(n.tcp.tcpNames(handle), undefined);
+  server.close();
+  await once(server, 'close');
+});
