@@ -75,7 +75,9 @@ class TcpTry implements TcpSink {
   handle: TcpHandle | undefined;
   readonly #question: Question;
   readonly #server: DnsServer;
-  #bytes: Uint8Array = new Uint8Array(0);
+  /** Length and message, as far as they came. */
+  readonly #bytes = new Uint8Array(LENGTH_LEN + 0xffff);
+  #len = 0;
 
   constructor(question: Question, server: DnsServer) {
     this.#question = question;
@@ -88,11 +90,13 @@ class TcpTry implements TcpSink {
 
   onData(bytes: Uint8Array): void {
     this.#question.credit(this.handle!, bytes.length);
-    this.#bytes = concatBytes(this.#bytes, bytes);
-    if (this.#bytes.length < LENGTH_LEN) return;
+    const part = bytes.subarray(0, this.#bytes.length - this.#len);
+    this.#bytes.set(part, this.#len);
+    this.#len += part.length;
+    if (this.#len < LENGTH_LEN) return;
     const len = LENGTH_LEN + ((this.#bytes[0]! << 8) | this.#bytes[1]!);
-    if (this.#bytes.length < len) return;
-    this.#question.answered(this.#bytes.slice(LENGTH_LEN, len), this.#server, false);
+    if (this.#len < len) return;
+    this.#question.answeredByTcp(this.#bytes.slice(LENGTH_LEN, len), this.#server);
   }
 
   onSent(): void {}
@@ -166,18 +170,25 @@ class Question {
     this.#message[1] = id & 0xff;
   }
 
-  answered(message: Uint8Array, server: DnsServer, mayRetry: boolean): void {
+  /** What was asked for is the only message of its connection. */
+  answeredByTcp(message: Uint8Array, server: DnsServer): void {
+    if (!this.answered(message, server, false)) this.next();
+  }
+
+  /** @returns false when it is no answer to this question: over UDP anybody may have sent it. */
+  answered(message: Uint8Array, server: DnsServer, mayRetry: boolean): boolean {
     const got = parseQuestion(message);
-    if (got === undefined || !this.#isAnswer(got)) return;
+    if (got === undefined || !this.#isAnswer(got)) return false;
     if (got.isTruncated && mayRetry) {
       this.#connectTo(server);
-      return;
+      return true;
     }
     message[0] = this.#asked.id >> 8;
     message[1] = this.#asked.id & 0xff;
     this.#lastAnswer = message;
     if (got.rcode === DnsRcode.ok || got.rcode === DnsRcode.noName) this.#finish(message);
     else this.next();
+    return true;
   }
 
   #isAnswer(got: DnsQuestion): boolean {

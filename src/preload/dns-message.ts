@@ -63,6 +63,14 @@ export function emitName(name: string): Uint8Array | undefined {
   return out;
 }
 
+/**
+ * Whether a program may be given a name as that of a host, as libc's own resolver decides: what a
+ * server says ends in logs and command lines.
+ */
+export function isHostName(name: string): boolean {
+  return /^[a-z0-9_.][a-z0-9_.-]*$/i.test(name);
+}
+
 interface ParsedName {
   readonly name: string;
   /** Behind the name where it stands. */

@@ -13,6 +13,7 @@ import {
   emitName,
   emitQuery,
   emitReply,
+  isHostName,
   parseAnswers,
   parseQuestion,
   reverseNameOf,
@@ -198,7 +199,7 @@ export class Resolver {
       else if (rcode !== DnsRcode.ok) worst ??= NameError.failed;
       else {
         const found = addressesIn(answer, name, types[i]!);
-        if (found.addresses.length > 0) canonical = found.canonical;
+        if (found.addresses.length > 0 && isHostName(found.canonical)) canonical = found.canonical;
         addresses.push(...found.addresses);
       }
     });
@@ -221,7 +222,7 @@ export class Resolver {
     }
     const withdraw = this.#host.dns.ask(servers, query, (answer) => {
       const pointer = (answer === undefined ? undefined : parseAnswers(answer))?.find(
-        (r) => r.type === DnsType.ptr && r.target !== undefined,
+        (r) => r.type === DnsType.ptr && r.target !== undefined && isHostName(r.target),
       );
       done(pointer?.target ?? (answer === undefined ? NameError.tryAgain : NameError.notFound));
     });

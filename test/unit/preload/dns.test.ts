@@ -176,6 +176,52 @@ test('a truncated answer is asked for again over TCP', (t) => {
   t.is(addressesOf(control.reply(seq)!.payload).length, 60);
 });
 
+test('a server that streams something else over TCP is left at its first message', (t) => {
+  const { world, control, server, answer } = withServer();
+  const listener = world.socket();
+  t.is(control.result(Op.bind, listener.token, address(OWN, PORT)), 0);
+  t.is(control.result(Op.listen, listener.token, int32(4, 0)), 0);
+  const seq = control.post(Op.resolve, undefined, resolvePayload('big.example'));
+  const cut = (m: Uint8Array) => {
+    m[2] = m[2]! | 2;
+    return m;
+  };
+  answer(() => [], cut);
+  const accepted = world.accepted(listener.port.bytes.subarray(0, 64));
+  accepted.send(Buffer.from([0, 3, 1, 2, 3]));
+  accepted.send(Buffer.alloc(1400));
+  t.is(
+    answer(() => [Uint8Array.of(10, 1, 1, 1)]),
+    1,
+    'the next try comes at once',
+  );
+  t.deepEqual(addressesOf(control.reply(seq)!.payload), ['10.1.1.1']);
+  server.close();
+  t.is(world.view.counters().questions, 0);
+});
+
+test('names from a server that are no host names are not passed on', (t) => {
+  const { control, server, answer } = withServer();
+  for (const bad of ['a;reboot.example', '-rf.example', 'a"b', '']) {
+    const seq = control.post(Op.reverse, undefined, address(SILENT, 0));
+    answer(() => [emitName(bad)!]);
+    t.is(control.reply(seq)?.result, -2, bad);
+  }
+  const seq = control.post(Op.resolve, undefined, resolvePayload('www.example', 4, 1));
+  const [asked] = server.take();
+  const head = emitReply(asked!.payload, parseQuestion(asked!.payload)!, 0).slice();
+  head[7] = 2;
+  const target = emitName('$(x).example')!;
+  const alias = [0xc0, 12, 0, 5, 0, 1, 0, 0, 0, 9, 0, target.length, ...target];
+  const at = head.length + 12;
+  const a = [0xc0 | (at >> 8), at & 0xff, 0, 1, 0, 1, 0, 0, 0, 9, 0, 4, 10, 1, 1, 7];
+  const to = { ip: asked!.from.ip, port: asked!.from.port };
+  server.send(to, Uint8Array.from([...head, ...alias, ...a]));
+  const reply = control.reply(seq)!;
+  t.is(reply.payload.toString('latin1', 4, 4 + reply.payload.readUInt16LE(2)), 'www.example');
+  t.deepEqual(addressesOf(reply.payload), ['10.1.1.7']);
+});
+
 test('with a domain only its names are asked for; hosts and members come first', (t) => {
   const { world, control, answer } = withServer('corp.example');
   t.is(control.result(Op.resolve, undefined, resolvePayload('www.elsewhere.org')), -2);
