@@ -82,6 +82,11 @@ export const MAX_HELLO_COPIES = 8;
 export const WHOIS_PER_SEC = 200;
 /** Of these for what others cause, so that they leave something for our own packets. */
 export const WHOIS_FOR_OTHERS_PER_SEC = 100;
+/**
+ * Peers of earlier runs taken into memory a second because of datagrams that nobody authenticated: each
+ * costs a key agreement (about 0.1 ms) and up to eight HELLOs.
+ */
+export const RECALLS_FOR_OTHERS_PER_SEC = 500;
 /** A root spends at most this many key agreements a second on strangers (about 0.1 ms each). */
 export const STRANGERS_PER_SEC = 1_000;
 /** Upstreams get HELLO every 5 s until they answer, then an ECHO in every heartbeat [2 section 25]. */

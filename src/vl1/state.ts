@@ -64,6 +64,7 @@ export type Vl1Counter =
   | 'echoGated'
   | 'whoisGated'
   | 'whoisThrottled'
+  | 'recallGated'
   | 'pushGated'
   | 'confirmGated'
   | 'introductionsFull'

@@ -75,7 +75,7 @@ export class Vl1 {
     this.#relay = new Relay(this.state, this.#send);
     this.#verbs = new VerbHandlers(this.state, this.#send, this.#contact, this.#whois);
     this.#keeper = new Keeper(this.state, this.#contact, this.#whois, this.#relay);
-    this.#relay.recall = (address) => this.#whois.recallAndContact(address);
+    this.#relay.recall = (address) => this.#whois.recallForOthers(address);
     this.#verbs.identityLearned = (peer) => this.#retryFor(peer);
     this.#hello.peerAdded = (peer) => this.#retryFor(peer);
     this.#contact.pathLearned = (peer) => this.#pathLearned(peer);
@@ -271,7 +271,7 @@ export class Vl1 {
       return;
     }
     const source = readAddress(packet, OFF_SOURCE);
-    const peer = s.peer(source) ?? this.#whois.recallAndContact(source);
+    const peer = s.peer(source) ?? this.#whois.recallForOthers(source);
     if (peer === undefined) {
       s.counters.add('unknownPeer');
       this.#whois.defer({

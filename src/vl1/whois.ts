@@ -10,6 +10,7 @@ import {
   MAX_DEFERRED,
   MAX_PEERS,
   QUEUE_LIFE_MS,
+  RECALLS_FOR_OTHERS_PER_SEC,
   WHOIS_FOR_OTHERS_PER_SEC,
   WHOIS_PER_SEC,
   WHOIS_RETRY_MS,
@@ -43,6 +44,7 @@ export class Whois {
   #deferred: Deferred[] = [];
   #secondStart = Number.NEGATIVE_INFINITY;
   #inSecond = 0;
+  #recallsInSecond = 0;
 
   constructor(state: Vl1State, sender: Sender, contact: Contact) {
     this.#s = state;
@@ -68,7 +70,11 @@ export class Whois {
    */
   request(address: NodeAddress, forOthers = false): void {
     if (address === this.#s.self.address) return;
-    if (this.recallAndContact(address) !== undefined) return;
+    if (this.#cache.has(address) && this.#s.peer(address) === undefined) {
+      const peer = forOthers ? this.recallForOthers(address) : this.recallAndContact(address);
+      // Refused for now: its record makes a question needless, the packet that waits asks again.
+      if (peer !== undefined || forOthers) return;
+    }
     const asked = this.#askedAt.get(address);
     if (asked !== undefined && this.#s.now - asked < WHOIS_RETRY_MS) return;
     if (this.#askedAt.size >= MAX_PEERS || !this.#maySend(forOthers)) return;
@@ -79,11 +85,15 @@ export class Whois {
     this.#send.general(up.address);
   }
 
+  #newSecond(): void {
+    if (this.#s.now - this.#secondStart < 1_000) return;
+    this.#secondStart = this.#s.now;
+    this.#inSecond = 0;
+    this.#recallsInSecond = 0;
+  }
+
   #maySend(forOthers: boolean): boolean {
-    if (this.#s.now - this.#secondStart >= 1_000) {
-      this.#secondStart = this.#s.now;
-      this.#inSecond = 0;
-    }
+    this.#newSecond();
     const limit = forOthers ? WHOIS_FOR_OTHERS_PER_SEC : WHOIS_PER_SEC;
     if (this.#inSecond >= limit) {
       this.#s.counters.add('whoisThrottled');
@@ -119,6 +129,18 @@ export class Whois {
       if (this.#s.isPathAllowed(address, e)) this.#contact.hello(peer, remoteAddress(e));
     }
     return peer;
+  }
+
+  /** The same for a datagram that nobody authenticated yet: its addresses can be invented. */
+  recallForOthers(address: NodeAddress): Peer | undefined {
+    if (!this.#cache.has(address)) return undefined;
+    this.#newSecond();
+    if (this.#recallsInSecond >= RECALLS_FOR_OTHERS_PER_SEC) {
+      this.#s.counters.add('recallGated');
+      return undefined;
+    }
+    this.#recallsInSecond++;
+    return this.recallAndContact(address);
   }
 
   learned(address: NodeAddress): void {

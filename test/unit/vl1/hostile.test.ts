@@ -6,6 +6,7 @@ import {
   MAX_PEERS,
   MAX_RELAYED_LEN,
   MAX_SURFACES,
+  RECALLS_FOR_OTHERS_PER_SEC,
   WHOIS_FOR_OTHERS_PER_SEC,
 } from '#src/vl1/constants.js';
 import { Peer } from '#src/vl1/peer.js';
@@ -134,6 +135,40 @@ test('invented sources leave WHOIS requests for our own packets', (t) => {
     target.node.vl1.send(0x20_0000_0001, false);
   });
   t.is(asked(own), 1);
+});
+
+test('invented addresses of peers of an earlier run bring back a bounded number of them', (t) => {
+  const target = new Target(1, true);
+  const { vl1 } = target.node;
+  const version = { protocol: 12, major: 1, minor: 14, revision: 1 };
+  const first = 0x30_0000_0000;
+  const count = RECALLS_FOR_OTHERS_PER_SEC + 100;
+  const known = (address: number) => vl1.peer(address) !== undefined;
+  const all = Array.from({ length: count }, (_, i) => first + i);
+  for (const address of all)
+    vl1.addCachedPeer({ identity: { ...peer, address }, version, endpoints: [endpoint(7)] });
+  let hellos = 0;
+  const [bytes] = target.seal(peer, VERB.NOP, new Uint8Array(1));
+  all.forEach((address, i) => {
+    const isRelayed = i % 2 === 0;
+    writeAddress(bytes!, OFF_DEST, isRelayed ? address : target.self.address);
+    writeAddress(bytes!, OFF_SOURCE, isRelayed ? 0x10_0000_0000 : address);
+    hellos += transmits(target.datagram(endpoint(5), bytes!)).length;
+  });
+  t.is(all.filter(known).length, RECALLS_FOR_OTHERS_PER_SEC);
+  t.is(hellos, RECALLS_FOR_OTHERS_PER_SEC);
+  t.true(vl1.state.counters.get('recallGated') >= 100);
+  const own = all.findLast((address) => !known(address))!;
+  target.input(() => {
+    vl1.begin(own, VERB.ECHO);
+    vl1.send(own, false);
+  });
+  t.true(known(own), 'a packet of our own brings its peer back');
+  const rest = all.findLast((address) => !known(address))!;
+  target.now += 1_000;
+  writeAddress(bytes!, OFF_DEST, rest);
+  target.datagram(endpoint(5), bytes!);
+  t.true(known(rest), 'the next second has its own number');
 });
 
 test('what an upstream says of our address is not displaced by other peers', (t) => {
