@@ -89,6 +89,8 @@ export const MAX_PUSH_ROUNDS = 2;
 /** Ours: configurations (at some 0.5 ms) and revocation packets (at some 20 us) of one turn. */
 export const PUSHES_PER_TURN = 16;
 export const REVOCATIONS_PER_TURN = 128;
+/** Ours: revocations told again in a turn; each is queued for every online member. */
+export const REPEATS_PER_TURN = 16;
 
 export type ControllerCounter =
   | 'controllerRequestGated'
@@ -631,9 +633,10 @@ export class Controller implements ControllerPort {
 
   /** Nobody acknowledges a revocation: each is told again to those who are online then. */
   #repeatRevocations(at: Moment): void {
-    const due = this.#repeats.filter((x) => at.mono >= x.dueAt);
+    const due = this.#repeats.filter((x) => at.mono >= x.dueAt).slice(0, REPEATS_PER_TURN);
     if (due.length === 0) return;
-    this.#repeats = this.#repeats.filter((x) => at.mono < x.dueAt);
+    const taken = new Set(due);
+    this.#repeats = this.#repeats.filter((x) => !taken.has(x));
     for (const { net, revocation, round } of due) {
       const member = net.members.get(revocation.target);
       const isBack = member !== undefined && jsonBool(member['authorized'], false);

@@ -7,6 +7,7 @@ import {
   MAX_SESSIONS_PER_NETWORK,
   PUSH_AGAIN_MS,
   PUSHES_PER_TURN,
+  REPEATS_PER_TURN,
   REVOCATIONS_PER_TURN,
 } from '#src/controller/controller.js';
 import { MAX_IN_PACKET, SPACING_MS } from '#src/controller/revoker.js';
@@ -226,6 +227,28 @@ test('at most MAX_REPEATS revocations wait to be told again', (t) => {
     c.member(a!, { authorized: false });
   }
   t.is(c.controller.counters.get('controllerRepeatDropped'), 1);
+});
+
+test('revocations are told again over several turns', (t) => {
+  const c = new LoneController();
+  c.network();
+  const members = online(c, REPEATS_PER_TURN + 2);
+  for (const m of members.slice(1)) c.member(m, { authorized: false });
+  c.take();
+  const witness = members[0]!.address;
+  const told = () =>
+    c
+      .take()
+      .filter((p) => p.dest === witness)
+      .reduce((n, p) => n + revoked(p).length, 0);
+  for (let at = 0; at < 1_900; at += 100) c.pass(100);
+  c.take();
+  c.mono += 1_000;
+  c.controller.handleTimeout(c.at());
+  t.is(told(), REPEATS_PER_TURN);
+  t.true(c.controller.deadline() <= c.mono, 'one more waits');
+  c.pass(2 * SPACING_MS);
+  t.is(told(), 1);
 });
 
 test('a deleted network costs one packet per online member, its own revocation first', (t) => {
