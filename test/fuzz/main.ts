@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import { parseArgs } from 'node:util';
+import { readArgs } from '../helpers/args.js';
 import { accept } from './report.js';
 import type { Family, Target } from './target.js';
 import type { Result } from './worker.js';
@@ -28,7 +28,7 @@ Fuzzes every target for 30 s, each in a process of its own.
   --help           this
 `;
 
-const { values: args } = parseArgs({
+const { values: args } = readArgs('fuzz', {
   options: {
     target: { type: 'string' },
     seconds: { type: 'string', default: '30' },

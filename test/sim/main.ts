@@ -5,7 +5,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { parseArgs } from 'node:util';
+import { readArgs } from '../helpers/args.js';
 import { type GrowthRow, grow } from './growth.js';
 import {
   MD_FILE,
@@ -34,7 +34,7 @@ Runs all scenarios and the growth of a network to 2,000 nodes, each twice, and c
   --help         this
 `;
 
-const { values: args } = parseArgs({
+const { values: args } = readArgs('sim', {
   options: {
     seed: { type: 'string', default: `${DEFAULT_SEED}` },
     sizes: { type: 'string', default: SIZES },
