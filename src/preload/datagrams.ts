@@ -17,6 +17,7 @@ import { ANY_INTERFACE, interfaceNamed, LOOPBACK_INDEX } from './networks.js';
 import type { OptionAnswer } from './options.js';
 import {
   classifyDestination,
+  hasWayFrom,
   isBroadcast,
   isLoopback,
   isMulticast,
@@ -32,6 +33,9 @@ import type { Names, RequestTarget } from './target.js';
 /** [5 section 6.4] what waits for one program. */
 const QUEUE_BYTES = 256 * 1024;
 const QUEUE_COUNT = 512;
+/** Ours: what waits for all programs of a view: sockets are many, and each could hold the above. */
+export const QUEUE_BYTES_ALL = 64 * 1024 * 1024;
+export const QUEUE_COUNT_ALL = 65_536;
 
 const SHUT_RD = 0;
 const SHUT_WR = 1;
@@ -194,8 +198,12 @@ export class DatagramSocket implements RequestTarget, Member {
     if (this.#closed) return;
     if (this.#queue.length === 0 && this.#port.send(record)) return;
     const counters = this.#host.datagramCounters;
-    const isFull = this.#queue.length >= QUEUE_COUNT;
-    if (isFull || this.#queueLen + record.length > QUEUE_BYTES) {
+    const isFull =
+      this.#queue.length >= QUEUE_COUNT ||
+      this.#queueLen + record.length > QUEUE_BYTES ||
+      counters.datagramsQueued >= QUEUE_COUNT_ALL ||
+      counters.datagramBytesQueued + record.length > QUEUE_BYTES_ALL;
+    if (isFull) {
       counters.dropDatagramQueue++;
       return;
     }
@@ -258,6 +266,7 @@ export class DatagramSocket implements RequestTarget, Member {
     if (destination.kind !== 'virtual') return 'ENETUNREACH';
     const source = this.#source(sending, destination);
     if (source === undefined) return 'EINVAL';
+    if (!hasWayFrom(this.#host.stack, source)) return 'ENETUNREACH';
     return this.#ports.send(this, { ip: destination.ip, port: wanted.port }, sending.payload, {
       source,
       via,
@@ -383,12 +392,20 @@ export class DatagramSocket implements RequestTarget, Member {
     if (toMany && !this.options.mayBroadcast) return failed('EACCES');
     const via = this.#host.stackOn(this.#interfaceFor(address.ip, ANY_INTERFACE));
     const destination = classifyDestination(via, address.ip);
-    if (destination.kind !== 'virtual') return failed('ENETUNREACH');
+    if (destination.kind !== 'virtual' || !this.#hasWayFromBound()) return failed('ENETUNREACH');
     this.#remote = { ip: destination.ip, port: address.port };
     this.#connectedIp = isUnspecified(this.#boundIp) ? destination.source : undefined;
     this.#state = State.established;
     this.#ports.update(this);
     return 0;
+  }
+
+  /** A wildcard, or what many listen to, leaves the source to the route. */
+  #hasWayFromBound(): boolean {
+    const ip = this.#boundIp;
+    if (isUnspecified(ip) || isMulticast(ip)) return true;
+    const { stack } = this.#host;
+    return isBroadcast(this.#host.addresses(), ip) || hasWayFrom(stack, ip);
   }
 
   #speaksOnceUnconnected(ip: IpBytes): boolean {

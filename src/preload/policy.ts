@@ -86,3 +86,11 @@ export function mayBind(stack: Pick<Stack, 'isLocal'>, ip: IpBytes): boolean {
   if (ip.length === 4 && ip[0] === 127) return true;
   return stack.isLocal(ip);
 }
+
+/**
+ * Whether Linux lets a datagram or connection leave from a bound address: IP_FREEBIND binds to any, but
+ * IPv4 has no route from one that is not the machine's. IPv6 asks no further.
+ */
+export function hasWayFrom(stack: Pick<Stack, 'isLocal'>, ip: IpBytes): boolean {
+  return ip.length === 16 || isLoopback(ip) || stack.isLocal(ip);
+}

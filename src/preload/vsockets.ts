@@ -21,7 +21,7 @@ import { interfaceNamed } from './networks.js';
 import { type OptionContext, SocketOptions } from './options.js';
 import { Outgoing, type OutgoingHost } from './outgoing.js';
 import { Padding } from './padding.js';
-import { classifyDestination, mayBind, resolveUnspecified } from './policy.js';
+import { classifyDestination, hasWayFrom, mayBind, resolveUnspecified } from './policy.js';
 import type { PortHolder } from './ports.js';
 import {
   BindFlag,
@@ -333,7 +333,10 @@ export class VirtualSocket implements TcpSink, RequestTarget {
       return this.#connectBy(hostNetwork!.tcp, undefined, to);
     if (destination.kind !== 'virtual') return failed('ENETUNREACH');
     const local = this.#binding.connectFrom(destination.source);
-    return typeof local === 'number' ? local : this.#connectBy(stack, local, to);
+    if (typeof local === 'number') return local;
+    if (local !== undefined && !hasWayFrom(this.#host.stack, local.ip))
+      return failed('ENETUNREACH');
+    return this.#connectBy(stack, local, to);
   }
 
   #connectBy(carrier: TcpCarrier, local: Endpoint | undefined, remote: Endpoint): number {

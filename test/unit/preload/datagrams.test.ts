@@ -1,5 +1,6 @@
 import test from 'ava';
-import { Op, State } from '#src/preload/protocol.js';
+import { QUEUE_COUNT_ALL } from '#src/preload/datagrams.js';
+import { BindFlag, Op, State } from '#src/preload/protocol.js';
 import { emitSending } from '#src/preload/records.js';
 import { address, type Control, int32, OWN, SILENT, World } from '#test/helpers/preload-client.js';
 import { ProgramDatagram } from '#test/helpers/preload-datagram.js';
@@ -437,4 +438,37 @@ test('requests for streams are refused, a request that came early is carried out
   t.is(control.result(Op.listen, token, int32(5, 0)), -95);
   t.is(control.result(Op.waitConn, token, int32(0)), -95);
   t.is(control.ask(Op.takeErr, token, int32(0)).payload.readInt32LE(0), 0);
+});
+
+test('IP_FREEBIND binds to a foreign IPv4 address, and nothing leaves from there', (t) => {
+  const world = new World();
+  const { control, socket: server } = bound(world, 53);
+  const foreign = new ProgramDatagram(world);
+  t.is(setInt(control, foreign, 0, 15, 1), 0);
+  t.is(control.result(Op.bind, foreign.token, address(FAR, 77)), 0);
+  foreign.send({ ip: OWN, port: 53 }, 'forged');
+  t.deepEqual(server.texts(), []);
+  t.is(world.view.counters().dropDatagramSend, 1);
+  t.is(control.result(Op.connect, foreign.token, address(OWN, 53)), -101);
+  const once = new ProgramDatagram(world);
+  t.is(setInt(control, once, 0, 15, 1), 0);
+  const bytes = emitSending({ ip: OWN, port: 53 }, Buffer.from('forged'), { source: FAR });
+  once.connection.handleRecord(bytes);
+  world.drain();
+  t.deepEqual(server.texts(), []);
+  const stream = world.socket();
+  t.is(control.result(Op.bind, stream.token, address(FAR, 78, BindFlag.freeBind)), 0);
+  t.is(control.result(Op.connect, stream.token, address(OWN, 53)), -101);
+});
+
+test('what waits for all programs together is bounded too', (t) => {
+  const world = new World();
+  const sockets = 160;
+  for (let i = 0; i < sockets; i++) bound(world, 1000 + i).socket.port.room = 0;
+  const sender = new ProgramDatagram(world);
+  for (let i = 0; i < sockets; i++)
+    for (let k = 0; k < 512; k++) sender.send({ ip: OWN, port: 1000 + i }, '');
+  const { datagramsQueued, dropDatagramQueue } = world.view.counters();
+  t.is(datagramsQueued, QUEUE_COUNT_ALL);
+  t.is(dropDatagramQueue, sockets * 512 - QUEUE_COUNT_ALL);
 });
