@@ -42,37 +42,23 @@ function option(name: string): string | undefined {
 }
 
 async function runRow(app: App, world: World, tally: Tally, results: Result[]): Promise<void> {
-  try {
-    await require(app.needs);
-  } catch (e) {
-    tally.skip(app.name, (e as Error).message);
-    return;
-  }
-  const versions = await versionText(app);
-  const from = performance.now();
-  let why: string | undefined;
   await tally.check(app.name, async () => {
+    await require(app.needs);
+    const versions = await versionText(app);
+    const from = performance.now();
+    const add = (ok: boolean, detail: string): void => {
+      const seconds = (performance.now() - from) / 1000;
+      results.push({ name: app.name, ok, versions, detail, seconds });
+    };
     try {
       const detail = await app.run(world);
       console.log(`     ${versions}: ${detail}`);
-      const seconds = (performance.now() - from) / 1000;
-      results.push({ name: app.name, ok: true, versions, detail, seconds });
+      add(true, detail);
     } catch (e) {
-      if (!(e instanceof Skip)) {
-        const seconds = (performance.now() - from) / 1000;
-        results.push({
-          name: app.name,
-          ok: false,
-          versions,
-          detail: (e as Error).message,
-          seconds,
-        });
-        throw e;
-      }
-      why = e.message;
+      if (!(e instanceof Skip)) add(false, (e as Error).message);
+      throw e;
     }
   });
-  if (why !== undefined) tally.skip(app.name, why);
 }
 
 async function main(): Promise<void> {

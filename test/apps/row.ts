@@ -1,9 +1,9 @@
 /** One application of the matrix: what it needs, how its version is told, and what is done with it. */
+import { Skip } from '../helpers/tally.js';
 import { type Program, run, which } from '../preload/run.js';
 import type { Member, World } from './world.js';
 
-/** Why a row can not run here. */
-export class Skip extends Error {}
+export { Skip };
 
 export interface App {
   readonly name: string;
@@ -63,13 +63,14 @@ export async function require(needs: App['needs']): Promise<void> {
       throw new Skip(`${program} is not installed (Debian package ${debian})`);
 }
 
-/** First line with a digit of each command, without what surrounds the version. */
+/** Of each command the first line with a version, or at least a number. */
 export async function versionText(app: App): Promise<string> {
   const out: string[] = [];
   for (const [command, ...args] of app.versions) {
     const done = await run(command!, args);
-    const line = `${done.stdout}\n${done.stderr}`.split('\n').find((l) => /\d\.\d/.test(l));
-    out.push((line ?? '?').trim().slice(0, 60));
+    const lines = `${done.stdout}\n${done.stderr}`.split('\n');
+    const line = lines.find((l) => /\d\.\d/.test(l)) ?? lines.find((l) => /\d/.test(l));
+    out.push((line ?? 'unknown').trim().slice(0, 60));
   }
   return out.join('; ');
 }

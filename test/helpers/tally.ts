@@ -1,6 +1,9 @@
 /** Counting checks of a stand-alone suite: one line each, a closing line, an exit code. */
 import { performance } from 'node:perf_hooks';
 
+/** Thrown by a check that can not run here: it counts as skipped, not as passed. */
+export class Skip extends Error {}
+
 export class Tally {
   readonly #name: string;
   #passed = 0;
@@ -11,7 +14,7 @@ export class Tally {
     this.#name = name;
   }
 
-  /** Runs one check; a throw is its failure. */
+  /** Runs one check; a throw is its failure, or with `Skip` the reason why it did not run. */
   async check(title: string, run: () => unknown): Promise<void> {
     const from = performance.now();
     try {
@@ -19,6 +22,10 @@ export class Tally {
       this.#passed++;
       console.log(`ok   ${title} (${(performance.now() - from).toFixed(0)} ms)`);
     } catch (e) {
+      if (e instanceof Skip) {
+        this.skip(title, e.message);
+        return;
+      }
       this.#failed++;
       console.log(`FAIL ${title}: ${e instanceof Error ? e.message : String(e)}`);
     }
