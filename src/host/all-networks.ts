@@ -197,7 +197,8 @@ export class AllNetworks {
 
   /** What programs hold here, and what is open on the networks. */
   counters(): Readonly<Record<string, number>> {
-    return { ...this.#door.view.counters(), ...this.#multi.counters() };
+    const { hostDatagrams, view } = this.#door;
+    return { ...view.counters(), hostDatagrams, ...this.#multi.counters() };
   }
 
   async close(): Promise<void> {

@@ -5,9 +5,17 @@
  */
 import * as net from 'node:net';
 import type { Moment } from '../lib/time.js';
-import type { Grant, HostNetwork, TcpCarrier } from '../preload/fallthrough.js';
+import type {
+  Grant,
+  HostDatagramSink,
+  HostDatagrams,
+  HostNetwork,
+  TcpCarrier,
+} from '../preload/fallthrough.js';
 import type { Endpoint, StackErrno, TcpHandle, TcpOptions, TcpSink } from '../stack/stack.js';
 import { ipText, parseIp } from '../wire/inetaddress.js';
+import { HostUdp } from './host-datagrams.js';
+import { type HostAnswer, HostNames } from './host-names.js';
 
 /** [5 section 13] bytes that wait for the program, or for the host's socket. */
 const WINDOW_LEN = 256 * 1024;
@@ -196,16 +204,39 @@ class HostTcp implements TcpCarrier {
 export class DoorHostNetwork implements HostNetwork {
   readonly tcp: HostTcp;
   readonly grant: () => Grant;
+  readonly #udp: HostUdp;
+  readonly #names = new HostNames();
+  readonly #enter: Enter;
 
   constructor(guard: Enter, touched: () => void, grant: () => Grant) {
-    this.tcp = new HostTcp((act) => {
+    this.#enter = (act) => {
       guard(act);
       touched();
-    });
+    };
+    this.tcp = new HostTcp(this.#enter);
+    this.#udp = new HostUdp(this.#enter, errnoOf);
     this.grant = grant;
+  }
+
+  /** Datagram sockets that are open on the host. */
+  get datagramSockets(): number {
+    return this.#udp.size;
+  }
+
+  openDatagrams(
+    family: 4 | 6,
+    peer: Endpoint | undefined,
+    sink: HostDatagramSink,
+  ): HostDatagrams | StackErrno {
+    return this.#udp.open(family, peer, sink);
+  }
+
+  resolve(name: string, family: number, done: (answer: HostAnswer) => void): () => void {
+    return this.#names.resolve(name, family, (answer) => this.#enter(() => done(answer)));
   }
 
   close(): void {
     this.tcp.close();
+    this.#udp.close();
   }
 }

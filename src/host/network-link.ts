@@ -149,7 +149,8 @@ export class NetworkLink implements JoinedNetwork {
 
   /** What preloaded programs hold. */
   preloadCounters(): Readonly<Record<string, number>> {
-    return this.#closed ? {} : { ...this.#door.view.counters() };
+    if (this.#closed) return {};
+    return { ...this.#door.view.counters(), hostDatagrams: this.#door.hostDatagrams };
   }
 
   /** Pools in use and drops of the stack by name; none while a failed stack waits to be remade. */

@@ -330,6 +330,11 @@ export class PreloadDoor {
     }
   }
 
+  /** Datagram sockets that programs of the view have on the host. */
+  get hostDatagrams(): number {
+    return this.#hostNetwork.datagramSockets;
+  }
+
   /** Closes every connection and removes the files. */
   async close(): Promise<void> {
     this.guard(() => this.view.close());

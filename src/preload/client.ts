@@ -55,6 +55,8 @@ export class PreloadConnection {
   readonly #port: StreamPort;
   readonly #caller: Caller;
   #knowsKey = false;
+  /** Policy that the program asked for [5 section 5.4]. */
+  policy = 0;
   #kind: 'hello' | 'control' | 'socket' | 'closed' = 'hello';
   #partial: Uint8Array = EMPTY;
   #socket: VirtualSocket | undefined;
@@ -164,6 +166,7 @@ export class PreloadConnection {
   }
 
   #beginControl(hello: Hello, rest: Uint8Array): void {
+    this.policy = hello.policy;
     this.#port.write(emitWelcome({ ...this.#host.welcome, policy: this.#policyFor(hello) }));
     if (hello.major !== PROTO_MAJOR || !this.#host.mayControl(this.#caller.uid)) {
       this.close();

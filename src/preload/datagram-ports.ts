@@ -15,7 +15,7 @@ import type {
   UdpHandle,
   UdpSink,
 } from '../stack/stack.js';
-import { type Candidate, choose, matches } from './demux.js';
+import { type Candidate, choose, matches, takesAddress } from './demux.js';
 import { failed } from './errno.js';
 import { ANY_INTERFACE, LOOPBACK_INDEX, type NetworksHost } from './networks.js';
 import { isBroadcast, isMulticast } from './policy.js';
@@ -84,6 +84,8 @@ export interface DatagramPorts {
     payload: Uint8Array,
     options: SendOptions,
   ): StackErrno | undefined;
+  /** Whether somebody would hear a datagram to `to`. */
+  hears(to: Endpoint): boolean;
   /** Ports or identifiers in use. */
   readonly size: number;
 }
@@ -136,6 +138,11 @@ class OpenPort implements UdpSink {
     for (const m of [...this.members]) {
       if (matches(m, from, to, via) && (!isMulticast(to) || m.hears(to))) m.deliver(arrival);
     }
+  }
+
+  /** Whether anybody takes datagrams to `to`, whoever sends them. */
+  hears(to: IpBytes): boolean {
+    return this.members.some((m) => takesAddress(m, to)) || this.server?.serves(to) === true;
   }
 
   #answer(source: IpBytes, to: Endpoint, reply: Uint8Array): void {
@@ -267,6 +274,10 @@ export class UdpPorts implements DatagramPorts {
     port.handle = undefined;
   }
 
+  hears(to: Endpoint): boolean {
+    return this.#open.get(to.port)?.hears(to.ip) ?? false;
+  }
+
   send(
     member: Member,
     to: Endpoint,
@@ -355,6 +366,11 @@ export class EchoIds implements DatagramPorts {
   }
 
   update(): void {}
+
+  /** Echo requests never leave the network. */
+  hears(): boolean {
+    return true;
+  }
 
   remove(member: Member): void {
     const echo = this.#open.get(member);

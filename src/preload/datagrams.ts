@@ -7,22 +7,27 @@
  * record stream. A program that does not read fills the kernel's queue, then 256 KiB here; what
  * comes after is dropped and counted. No clock, no timer, no I/O of its own.
  */
+import { equalBytes } from '../lib/bytes.js';
 import type { Moment } from '../lib/time.js';
 import type { Endpoint, InterfaceAddress, IpBytes, StackErrno } from '../stack/stack.js';
 import { type DatagramOptionContext, DatagramOptions } from './datagram-options.js';
 import type { Arrival, DatagramPorts, Member } from './datagram-ports.js';
 import { errnoNumber, failed } from './errno.js';
+import { datagramLeadsToHost, type HostNetwork } from './fallthrough.js';
+import { HostSide, type HostSideOwner } from './host-datagrams.js';
 import { type MembershipHost, Memberships } from './memberships.js';
 import { ANY_INTERFACE, interfaceNamed, LOOPBACK_INDEX } from './networks.js';
 import type { OptionAnswer } from './options.js';
 import {
   classifyDestination,
+  type Destination,
   hasWayFrom,
   isBroadcast,
   isLoopback,
   isMulticast,
   isUnspecified,
   mayBind,
+  resolveUnspecified,
   type VirtualDestination,
 } from './policy.js';
 import { BindFlag, State, type StateNumber, type Token, type ZtAddress } from './protocol.js';
@@ -36,6 +41,9 @@ const QUEUE_COUNT = 512;
 /** Ours: what waits for all programs of a view: sockets are many, and each could hold the above. */
 export const QUEUE_BYTES_ALL = 64 * 1024 * 1024;
 export const QUEUE_COUNT_ALL = 65_536;
+
+/** Told of datagrams that the host received: node:dgram does not say. */
+const HOST_TTL = 64;
 
 const SHUT_RD = 0;
 const SHUT_WR = 1;
@@ -70,6 +78,8 @@ export interface DatagramHost extends MembershipHost {
   readonly datagramCounters: DatagramCounters;
   now(): Moment;
   mtu(): number;
+  /** Undefined: nothing of the host can be reached. */
+  readonly hostNetwork: HostNetwork | undefined;
   addresses(): readonly InterfaceAddress[];
   /** The program is gone. */
   datagramGone(socket: DatagramSocket): void;
@@ -81,9 +91,11 @@ export interface DatagramIdentity {
   readonly token: Token;
   readonly family: 4 | 6;
   readonly owner: number | undefined;
+  /** Policy that the program asked for [5 section 5.4]. */
+  readonly policy: number;
 }
 
-export class DatagramSocket implements RequestTarget, Member {
+export class DatagramSocket implements RequestTarget, Member, HostSideOwner {
   readonly token: Token;
   readonly family: 4 | 6;
   readonly owner: number | undefined;
@@ -91,6 +103,8 @@ export class DatagramSocket implements RequestTarget, Member {
   readonly #host: DatagramHost;
   readonly #ports: DatagramPorts;
   readonly #port: RecordPort;
+  readonly #policy: number;
+  #hostSide: HostSide | undefined;
   readonly #memberships: Memberships;
   #state: StateNumber = State.fresh;
   #localPort = 0;
@@ -103,6 +117,8 @@ export class DatagramSocket implements RequestTarget, Member {
   #portByProgram = false;
   #reuseAddrByBind = false;
   #reusePortByBind = false;
+  /** The peer is reached by the host. */
+  #isOnHost = false;
   #rxShut = false;
   #txShut = false;
   #queue: Uint8Array[] = [];
@@ -121,6 +137,7 @@ export class DatagramSocket implements RequestTarget, Member {
     this.token = identity.token;
     this.family = identity.family;
     this.owner = identity.owner;
+    this.#policy = identity.policy;
     this.#boundIp = this.#wildcard();
     this.#memberships = new Memberships(host);
   }
@@ -151,8 +168,9 @@ export class DatagramSocket implements RequestTarget, Member {
   }
   get names(): Names {
     const isNamed = this.#state !== State.fresh;
-    const local = isNamed ? { ip: this.localIp, port: this.#localPort } : undefined;
-    return { state: this.#state, local, peer: this.#remote };
+    const host = this.#isOnHost ? this.#hostSide?.local(this.#familyOf(this.#remote!)) : undefined;
+    const local = isNamed ? (host ?? { ip: this.localIp, port: this.#localPort }) : undefined;
+    return { state: this.#state, local, peer: this.#remote, isOnHost: this.#isOnHost };
   }
 
   hears(group: IpBytes): boolean {
@@ -263,6 +281,8 @@ export class DatagramSocket implements RequestTarget, Member {
     const isV6 = wanted.ip.length === 16;
     const via = this.#interfaceFor(wanted.ip, sending.interfaceIndex);
     const destination = classifyDestination(this.#host.stackOn(via), wanted.ip);
+    if (!toMany && this.#leadsToHost(wanted, destination))
+      return this.#onHost().send(this.#resolved(wanted), sending.payload);
     if (destination.kind !== 'virtual') return 'ENETUNREACH';
     const source = this.#source(sending, destination);
     if (source === undefined) return 'EINVAL';
@@ -334,6 +354,7 @@ export class DatagramSocket implements RequestTarget, Member {
     this.#memberships.leaveAll();
     this.#countMemberships(0);
     this.#ports.remove(this);
+    this.#hostSide?.close();
     this.#unqueue(this.#queue.length);
     this.#port.destroy();
     this.#host.datagramGone(this);
@@ -392,7 +413,9 @@ export class DatagramSocket implements RequestTarget, Member {
     if (toMany && !this.options.mayBroadcast) return failed('EACCES');
     const via = this.#host.stackOn(this.#interfaceFor(address.ip, ANY_INTERFACE));
     const destination = classifyDestination(via, address.ip);
+    if (!toMany && this.#leadsToHost(address, destination)) return this.#connectOnHost(address);
     if (destination.kind !== 'virtual' || !this.#hasWayFromBound()) return failed('ENETUNREACH');
+    this.#isOnHost = false;
     this.#remote = { ip: destination.ip, port: address.port };
     this.#connectedIp = isUnspecified(this.#boundIp) ? destination.source : undefined;
     this.#state = State.established;
@@ -408,6 +431,53 @@ export class DatagramSocket implements RequestTarget, Member {
     return isBroadcast(this.#host.addresses(), ip) || hasWayFrom(stack, ip);
   }
 
+  #connectOnHost(to: Endpoint): number {
+    const before = this.#remote;
+    this.#remote = this.#resolved(to);
+    const errno = this.#onHost().connect(this.#remote);
+    if (errno !== undefined) {
+      this.#remote = before;
+      return failed(errno);
+    }
+    this.#connectedIp = undefined;
+    this.#isOnHost = true;
+    this.#state = State.established;
+    this.#ports.update(this);
+    return 0;
+  }
+
+  #leadsToHost(to: Endpoint, destination: Destination): boolean {
+    const { hostNetwork } = this.#host;
+    if (hostNetwork === undefined) return false;
+    const end = this.#resolved(to);
+    return datagramLeadsToHost(end, destination, this.#ports.hears(end), this.#policy, hostNetwork);
+  }
+
+  #resolved({ ip, port }: Endpoint): Endpoint {
+    return { ip: resolveUnspecified(ip), port };
+  }
+
+  #onHost(): HostSide {
+    this.#hostSide ??= new HostSide(this.#host.hostNetwork!, this.#policy, this);
+    return this.#hostSide;
+  }
+
+  #familyOf({ ip }: Endpoint): 4 | 6 {
+    return ip.length === 4 ? 4 : 6;
+  }
+
+  hostDatagram(payload: Uint8Array, from: Endpoint, local: Endpoint): void {
+    const remote = this.#remote;
+    if (remote !== undefined && (remote.port !== from.port || !equalBytes(remote.ip, from.ip)))
+      return;
+    const via = ANY_INTERFACE;
+    this.deliver({ payload, from, to: local.ip, ttl: HOST_TTL, tos: 0, via });
+  }
+
+  hostError(to: Endpoint, errno: StackErrno): void {
+    this.unreachable(to, errno);
+  }
+
   #speaksOnceUnconnected(ip: IpBytes): boolean {
     const connected = this.#connectedIp;
     this.#connectedIp = undefined;
@@ -421,6 +491,7 @@ export class DatagramSocket implements RequestTarget, Member {
     if (this.#state !== State.established) return 0;
     this.#remote = undefined;
     this.#connectedIp = undefined;
+    this.#isOnHost = false;
     if (this.#portByProgram) {
       this.#state = State.bound;
       this.#ports.update(this);

@@ -27,7 +27,7 @@ function sameEndpoint(a: Endpoint, b: Endpoint): boolean {
 }
 
 /** Whether a socket's address takes in `to`; a wildcard AF_INET6 socket may take in IPv4. */
-function takesAddress(c: Candidate, to: IpBytes): boolean {
+export function takesAddress(c: Candidate, to: IpBytes): boolean {
   if (!isUnspecified(c.localIp)) return equalBytes(c.localIp, to);
   if (c.localIp.length === to.length) return true;
   return c.family === 6 && to.length === 4 && c.localIp.length === 16 && !c.v6Only;

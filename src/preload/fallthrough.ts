@@ -3,7 +3,7 @@
  * what its configuration says, a program gets what it asks for within that, and only where nothing
  * virtual answers. Connections are made by the service, with its rights.
  */
-import type { Endpoint, IpBytes, Stack } from '../stack/stack.js';
+import type { Endpoint, IpBytes, Stack, StackErrno } from '../stack/stack.js';
 import {
   type Destination,
   isInPrefix,
@@ -44,9 +44,37 @@ export interface Grant {
 
 export const NOTHING_GRANTED: Grant = { max: Policy.none, allow: [], deny: [] };
 
+/** A datagram socket on the host's network. */
+export interface HostDatagrams {
+  /** With a peer, to the peer. */
+  send(to: Endpoint, payload: Uint8Array): StackErrno | undefined;
+  /** What is not known yet is zero. */
+  local(): Endpoint;
+  close(): void;
+}
+
+export interface HostDatagramSink {
+  /** `payload` is borrowed for the call. */
+  onDatagram(payload: Uint8Array, from: Endpoint): void;
+  /** Only with a peer. */
+  onError(errno: StackErrno): void;
+}
+
 /** The host's network, as the sockets of a view use it. */
 export interface HostNetwork {
   readonly tcp: TcpCarrier;
+  /** Sinks are not called inside this call, nor inside those of what it returns. */
+  openDatagrams(
+    family: 4 | 6,
+    peer: Endpoint | undefined,
+    sink: HostDatagramSink,
+  ): HostDatagrams | StackErrno;
+  /** Addresses of a name of the host. @returns withdraws the question. */
+  resolve(
+    name: string,
+    family: number,
+    done: (answer: readonly IpBytes[] | 'notFound' | 'tryAgain') => void,
+  ): () => void;
   /** In force now. */
   grant(): Grant;
 }
@@ -91,5 +119,21 @@ export function leadsToHost(
   const isTaken = isLoopback(to.ip)
     ? ports.hasListener(to.ip, to.port)
     : virtual.kind === 'virtual';
+  return !isTaken && mayReachHost(to.ip, wanted, host.grant());
+}
+
+/**
+ * Whether a datagram to `to` is the host's. No group, no broadcast; of loopback, only where nobody
+ * on the network hears it.
+ */
+export function datagramLeadsToHost(
+  to: Endpoint,
+  virtual: Destination,
+  isHeard: boolean,
+  wanted: number,
+  host: HostNetwork | undefined,
+): boolean {
+  if (host === undefined || isMulticast(to.ip)) return false;
+  const isTaken = isLoopback(to.ip) ? isHeard : virtual.kind === 'virtual';
   return !isTaken && mayReachHost(to.ip, wanted, host.grant());
 }

@@ -223,6 +223,7 @@ type LateOp = (
   payload: Uint8Array,
   host: RequestHost,
   answered: (answer: Answer) => void,
+  policy: number,
 ) => () => void;
 
 function refuse(answered: (answer: Answer) => void): () => void {
@@ -234,13 +235,14 @@ function resolve(
   payload: Uint8Array,
   host: RequestHost,
   answered: (answer: Answer) => void,
+  policy: number,
 ): () => void {
   if (payload.length < 4) return refuse(answered);
   const len = payload[2]! | (payload[3]! << 8);
   if (payload.length < 4 + len) return refuse(answered);
   const name = new TextDecoder().decode(payload.subarray(4, 4 + len));
   const withCanonical = (payload[1]! & 1) !== 0;
-  return host.resolver.resolve(name, payload[0]!, (found) => {
+  return host.resolver.resolveFor(policy, name, payload[0]!, (found) => {
     if (typeof found === 'number') answered({ result: found });
     else answered({ result: 0, payload: emitResolution(found, withCanonical) });
   });
@@ -289,11 +291,12 @@ function startLate(op: LateOp, request: Request, host: RequestHost): void {
   const { onClose } = request.client;
   let withdraw: (() => void) | undefined;
   let isOver = false;
-  withdraw = op(request.payload, host, (result) => {
+  const answered = (result: Answer) => {
     isOver = true;
     if (withdraw !== undefined) onClose.delete(withdraw);
     answer(request, result);
-  });
+  };
+  withdraw = op(request.payload, host, answered, request.client.policy);
   if (!isOver) onClose.add(withdraw);
 }
 

@@ -18,6 +18,7 @@ import {
   parseQuestion,
   reverseNameOf,
 } from './dns-message.js';
+import { effectivePolicy, type HostNetwork } from './fallthrough.js';
 import { memberAddresses } from './member-names.js';
 import {
   ANSWERS_MAX,
@@ -27,7 +28,7 @@ import {
   reverseName,
 } from './names.js';
 import type { ViewNetwork } from './networks.js';
-import { isInPrefix, isLoopback } from './policy.js';
+import { isInPrefix, isLoopback, Policy } from './policy.js';
 
 /** [5 section 5.6] results of RESOLVE and REVERSE beside 0. */
 export const NameError = { notFound: -2, failed: -5, tryAgain: -11 } as const;
@@ -47,6 +48,7 @@ export interface ResolverHost {
   readonly names: NameSources;
   networks(): readonly ViewNetwork[];
   readonly dns: DnsClient;
+  readonly hostNetwork: HostNetwork | undefined;
   /** Whether the network has a way to `ip`. */
   isVirtual(ip: IpBytes): boolean;
 }
@@ -143,7 +145,38 @@ export class Resolver {
     return found;
   }
 
-  /** RESOLVE; `done` may be called inside this call. */
+  /**
+   * RESOLVE for a program that wants `policy`: what the networks do not know, the host may, for those
+   * that may reach all of it.
+   */
+  resolveFor(
+    policy: number,
+    name: string,
+    family: number,
+    done: (r: Resolution | NameError) => void,
+  ): Withdraw {
+    const host = this.#host.hostNetwork;
+    if (host === undefined || effectivePolicy(policy, host.grant()) !== Policy.full)
+      return this.resolve(name, family, done);
+    let withdraw = NOTHING;
+    const first = this.resolve(name, family, (found) => {
+      if (found !== NameError.notFound) {
+        done(found);
+        return;
+      }
+      withdraw = host.resolve(name, family, (answer) => {
+        if (answer === 'notFound') done(NameError.notFound);
+        else if (answer === 'tryAgain') done(NameError.tryAgain);
+        else done({ canonical: plainName(name), addresses: answer.slice(0, ANSWERS_MAX) });
+      });
+    });
+    return () => {
+      first();
+      withdraw();
+    };
+  }
+
+  /** RESOLVE by the networks; `done` may be called inside this call. */
   resolve(name: string, family: number, done: (r: Resolution | NameError) => void): Withdraw {
     const local = this.#local(name, family);
     if (local !== undefined) {

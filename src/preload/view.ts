@@ -384,7 +384,12 @@ export class PreloadView
     const { token, family } = hello;
     if (ports === undefined || (family !== 4 && family !== 6)) return undefined;
     if (!this.#tokenQuota.take(caller.uid)) return undefined;
-    const socket = new DatagramSocket(this, ports, port, { token, family, owner: caller.uid });
+    const socket = new DatagramSocket(this, ports, port, {
+      token,
+      family,
+      owner: caller.uid,
+      policy: hello.policy,
+    });
     this.#sockets.set(token, socket);
     this.#datagrams.add(socket);
     if (this.#datagrams.size === 1) this.udp.serve(DNS_PORT, this.#answerer);

@@ -240,10 +240,11 @@ export class Control {
   readonly #world: World;
   #seq = 0;
 
-  constructor(world: World, needsKey: boolean, key?: Uint8Array, uid?: number) {
+  constructor(world: World, needsKey: boolean, key?: Uint8Array, uid?: number, policy = 0) {
     this.#world = world;
     this.connection = world.view.open(this.port, { needsKey, uid });
     const bytes = hello(HelloKind.control, world.newToken(), 0, '\0'.repeat(8));
+    bytes[39] = policy;
     if (key !== undefined) {
       bytes[7] = 1;
       bytes.set(key, 40);

@@ -151,12 +151,67 @@ async function takenBack(s: Stage): Promise<void> {
   assert.match(s.full.service.stderr, /"loopbck"; it must be none, loopback or full/);
 }
 
+/** One line per destination: what came back to an unconnected and to a connected socket. */
+const DATAGRAMS = `
+import socket, sys
+def ask(ip, connected):
+    s = socket.socket(socket.AF_INET6 if ':' in ip else socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(10)
+    try:
+        if connected: s.connect((ip, ${PORT})); s.send(b'one')
+        else: s.sendto(b'one', (ip, ${PORT}))
+        data, who = s.recvfrom(100)
+        return '%s %s %d' % (data.decode(), who[0], who[1])
+    except OSError as e: return e.errno
+for ip in sys.argv[1:]: print(ask(ip, False), ask(ip, True))
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(10); s.connect((sys.argv[1], 9)); s.send(b'x')
+try: s.recv(10)
+except OSError as e: print(e.errno)
+try: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(('${DENIED}', 9))
+except OSError as e: print(e.errno)
+`;
+const UDP_SERVER = `
+import socket
+s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); s.bind(('::', ${PORT}))
+print('up', flush=True)
+while True:
+    data, who = s.recvfrom(2000); s.sendto(b'host ' + data, who)
+`;
+const ENETUNREACH = 101;
+
+async function datagrams(s: Stage): Promise<void> {
+  const server = start('python3', ['-c', UDP_SERVER]);
+  try {
+    await within('the UDP server', 20_000, () =>
+      server.output().includes('up') ? true : undefined,
+    );
+    const ips = ['127.0.0.1', OUTSIDE, '::1'];
+    const done = await s.full.run('python3', ['-c', DATAGRAMS, ...ips], {
+      ZT_NC_FALLTHROUGH: 'full',
+    });
+    const lines = ips.map((ip) => `host one ${ip} ${PORT} host one ${ip} ${PORT}`);
+    const expected = [...lines, ECONNREFUSED, ENETUNREACH].join('\n');
+    assert.equal(done.stdout, `${expected}\n`, done.stderr);
+    const not = `import socket\ntry: socket.socket(2, 2).connect(('${OUTSIDE}', 9))\nexcept OSError as e: print(e.errno)`;
+    for (const [on, wanted] of [
+      [s.full, 'loopback'],
+      [s.loopback, 'full'],
+      [s.none, 'full'],
+    ] as const) {
+      const refused = await on.run('python3', ['-c', not], { ZT_NC_FALLTHROUGH: wanted });
+      assert.equal(refused.stdout, `${ENETUNREACH}\n`, refused.stderr);
+    }
+  } finally {
+    await server.stop();
+  }
+}
+
 const CHECKS: readonly (readonly [string, (s: Stage) => Promise<void>])[] = [
   ['by default, and where nothing is granted, the host cannot be reached', isolated],
   ["loopback reaches the host's loopback, and nothing else", loopback],
   ['a program of the network that listens comes before the host', virtualFirst],
   ['full reaches the host, but for what is denied', full],
   ['names, half-close and errors of a connection by the host', socketCalls],
+  ['datagrams to the host and back, refusals, what is denied', datagrams],
   ['netcon run --fallthrough and --debug', commandLine],
   ['a grant is taken back while the service runs, a wrong one is named', takenBack],
 ];

@@ -9,8 +9,10 @@ import {
   parseAnswers,
   parseQuestion,
 } from '#src/preload/dns-message.js';
+import type { HostNetwork } from '#src/preload/fallthrough.js';
+import { Policy } from '#src/preload/policy.js';
 import { Op } from '#src/preload/protocol.js';
-import { address, int32, OWN, SILENT, World } from '#test/helpers/preload-client.js';
+import { address, Control, int32, OWN, SILENT, World } from '#test/helpers/preload-client.js';
 import { ProgramDatagram } from '#test/helpers/preload-datagram.js';
 
 const PORT = 5300;
@@ -340,4 +342,36 @@ test('at most 256 questions are under way', (t) => {
     control.post(Op.resolve, undefined, resolvePayload(`n${i}.example`));
   t.is(world.view.counters().questions, 256);
   t.is(control.result(Op.resolve, undefined, resolvePayload('one.more')), -11);
+});
+
+test('what the network does not know the host is asked, for who has all of it', (t) => {
+  const asked: string[] = [];
+  let max: (typeof Policy)[keyof typeof Policy] = Policy.full;
+  const host: Pick<HostNetwork, 'grant' | 'resolve'> = {
+    grant: () => ({ max, allow: [], deny: [] }),
+    resolve: (name, _family, done) => {
+      asked.push(name);
+      if (name !== 'slow.test') done(name === 'host.test' ? [SILENT] : 'notFound');
+      return () => asked.push('withdrawn');
+    },
+  };
+  const world = new World({ hostNetwork: host as HostNetwork });
+  world.hosts = `${OWN.join('.')} own.test\n`;
+  const resolve = (policy: number, name: string) => {
+    const control = new Control(world, false, undefined, undefined, policy);
+    const seq = control.post(Op.resolve, undefined, resolvePayload(name));
+    const reply = control.reply(seq);
+    control.connection.handleReset();
+    return reply === undefined || reply.result !== 0 ? reply?.result : addressesOf(reply.payload);
+  };
+  t.deepEqual(resolve(Policy.full, 'own.test'), [OWN.join('.')]);
+  t.deepEqual(asked, []);
+  t.deepEqual(resolve(Policy.full, 'host.test'), [SILENT.join('.')]);
+  t.is(resolve(Policy.full, 'nowhere.test'), -2);
+  t.is(resolve(Policy.full, 'slow.test'), undefined);
+  t.deepEqual(asked.splice(0), ['host.test', 'nowhere.test', 'slow.test', 'withdrawn']);
+  for (const wanted of [Policy.none, Policy.loopback]) t.is(resolve(wanted, 'host.test'), -2);
+  max = Policy.loopback;
+  t.is(resolve(Policy.full, 'host.test'), -2, 'not granted');
+  t.deepEqual(asked, []);
 });

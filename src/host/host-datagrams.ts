@@ -1,0 +1,146 @@
+/**
+ * Datagram sockets that the service opens on the host's network for programs of a view [5 section 12].
+ *
+ * One node:dgram socket each, on a port that the host chooses. What waits to be sent is bounded, and
+ * so are the sockets of one view. Callbacks come from the event loop, never from inside a call.
+ */
+import * as dgram from 'node:dgram';
+import type { HostDatagramSink, HostDatagrams } from '../preload/fallthrough.js';
+import type { Endpoint, StackErrno } from '../stack/stack.js';
+import { ipText, parseIp } from '../wire/inetaddress.js';
+
+/** Ours: sockets of one view on the host; each costs a descriptor of the service. */
+const SOCKETS_MAX = 1024;
+/** [5 section 6.4] bytes of one socket that wait to be sent. */
+const QUEUE_BYTES = 256 * 1024;
+
+/** Runs a callback of the host inside the view, and lets the view's stack work after it. */
+type Enter = (act: () => void) => void;
+
+export type ErrnoOf = (e: NodeJS.ErrnoException) => StackErrno;
+
+export class HostUdp {
+  readonly #open = new Set<HostUdpSocket>();
+  readonly #enter: Enter;
+  readonly #errnoOf: ErrnoOf;
+
+  constructor(enter: Enter, errnoOf: ErrnoOf) {
+    this.#enter = enter;
+    this.#errnoOf = errnoOf;
+  }
+
+  get size(): number {
+    return this.#open.size;
+  }
+
+  open(
+    family: 4 | 6,
+    peer: Endpoint | undefined,
+    sink: HostDatagramSink,
+  ): HostDatagrams | StackErrno {
+    if (this.#open.size >= SOCKETS_MAX) return 'ENOBUFS';
+    const socket = new HostUdpSocket(family, peer, sink, this.#enter, this.#errnoOf, () =>
+      this.#open.delete(socket),
+    );
+    this.#open.add(socket);
+    return socket;
+  }
+
+  close(): void {
+    for (const socket of [...this.#open]) socket.close();
+  }
+}
+
+class HostUdpSocket implements HostDatagrams {
+  readonly #socket: dgram.Socket;
+  readonly #family: 4 | 6;
+  readonly #peer: Endpoint | undefined;
+  readonly #errnoOf: ErrnoOf;
+  readonly #gone: () => void;
+  readonly #enter: Enter;
+  #sink: HostDatagramSink | undefined;
+  /** Connected, or there is no peer. */
+  #isReady: boolean;
+  #waiting: Uint8Array[] = [];
+  #queued = 0;
+
+  constructor(
+    family: 4 | 6,
+    peer: Endpoint | undefined,
+    sink: HostDatagramSink,
+    enter: Enter,
+    errnoOf: ErrnoOf,
+    gone: () => void,
+  ) {
+    this.#family = family;
+    this.#peer = peer;
+    this.#sink = sink;
+    this.#enter = enter;
+    this.#errnoOf = errnoOf;
+    this.#gone = gone;
+    this.#isReady = peer === undefined;
+    this.#socket = dgram.createSocket(
+      family === 4 ? { type: 'udp4' } : { type: 'udp6', ipv6Only: true },
+    );
+    this.#socket.on('message', (bytes, from) => this.#arrived(bytes, from));
+    this.#socket.on('error', (e) => this.#failed(e));
+    this.#socket.on('connect', () => this.#connected());
+    if (peer !== undefined) this.#socket.connect(peer.port, ipText(peer.ip));
+  }
+
+  #arrived(bytes: Buffer, from: dgram.RemoteInfo): void {
+    const sink = this.#sink;
+    const ip = parseIp(from.address.replace(/%.*/, ''));
+    if (sink === undefined || ip === undefined) return;
+    const payload = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
+    this.#enter(() => sink.onDatagram(payload, { ip, port: from.port }));
+  }
+
+  #failed(e: Error): void {
+    const sink = this.#sink;
+    if (sink !== undefined) this.#enter(() => sink.onError(this.#errnoOf(e)));
+  }
+
+  #connected(): void {
+    this.#isReady = true;
+    for (const bytes of this.#waiting.splice(0)) this.#give(bytes, undefined);
+  }
+
+  send(to: Endpoint, payload: Uint8Array): StackErrno | undefined {
+    if (this.#queued + payload.length > QUEUE_BYTES) return 'ENOBUFS';
+    this.#queued += payload.length;
+    const bytes = payload.slice();
+    if (this.#isReady) this.#give(bytes, to);
+    else this.#waiting.push(bytes);
+    return undefined;
+  }
+
+  #give(bytes: Uint8Array, to: Endpoint | undefined): void {
+    const sent = (e: Error | null): void => {
+      this.#queued -= bytes.length;
+      if (e !== null && this.#peer !== undefined) this.#failed(e);
+    };
+    if (this.#peer !== undefined || to === undefined) this.#socket.send(bytes, sent);
+    else this.#socket.send(bytes, to.port, ipText(to.ip), sent);
+  }
+
+  local(): Endpoint {
+    const wildcard = { ip: new Uint8Array(this.#family === 4 ? 4 : 16), port: 0 };
+    if (this.#sink === undefined || !this.#isReady) return wildcard;
+    try {
+      const { address, port } = this.#socket.address();
+      return { ip: parseIp(address) ?? wildcard.ip, port };
+    } catch {
+      // Not bound yet: that happens with the first datagram.
+      return wildcard;
+    }
+  }
+
+  close(): void {
+    if (this.#sink === undefined) return;
+    this.#sink = undefined;
+    this.#waiting = [];
+    this.#socket.close();
+    this.#gone();
+  }
+}
