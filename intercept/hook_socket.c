@@ -4,26 +4,19 @@
  * Contents: socket; bind and listen; connect; names; shutdown; exported calls. How a TCP socket
  * connects and accepts is in stream.c, what datagram sockets do in hook_dgram.c.
  *
- * A stream stays unconnected
- * until a call needs the service, so that a fresh socket polls as a fresh TCP socket does. A
- * datagram socket is attached at once for the same reason (hook_dgram.c has the rest). Every
- * exported function first asks the kernel whether the descriptor is virtual and hands all others
- * to libc with unchanged arguments.
+ * A stream stays unconnected until a call needs the service, so that a fresh socket polls as a
+ * fresh TCP socket does. A datagram socket is attached at once for the same reason (hook_dgram.c
+ * has the rest). Every exported function first asks the kernel whether the descriptor is virtual
+ * and hands all others to libc with unchanged arguments.
  *
  * The socket family of calls is async-signal-safe: no allocation, no lock that blocks, no stdio.
  */
 #include "zt.h"
 
-#include <netinet/in.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #include "raw.h"
 #include "real.h"
-
-#ifndef IPPROTO_MPTCP
-#define IPPROTO_MPTCP 262
-#endif
 
 /* ---------------------------------------------------------------- socket */
 
@@ -51,35 +44,6 @@ static bool leaks_to_host(int domain)
 	}
 }
 
-/** choose_carrier() - Which virtual socket socket(2) asks for; 0 or a negative errno */
-static int choose_carrier(int domain, int type, int protocol, struct zt_token *t)
-{
-	t->family = domain == AF_INET ? '4' : '6';
-	if (type == SOCK_STREAM && (protocol == 0 || protocol == IPPROTO_TCP)) {
-		t->kind = 's';
-		t->carrier = 'k';
-		t->protocol = IPPROTO_TCP;
-		return 0;
-	}
-	if (type == SOCK_DGRAM && (protocol == 0 || protocol == IPPROTO_UDP)) {
-		t->kind = 'd';
-		t->carrier = 'q';
-		t->protocol = IPPROTO_UDP;
-		return 0;
-	}
-	if (type == SOCK_DGRAM && protocol == (domain == AF_INET ? IPPROTO_ICMP : IPPROTO_ICMPV6)) {
-		if ((rpc_capabilities() & CAPABILITY_ECHO) == 0)
-			return -EACCES;
-		t->kind = 'e';
-		t->carrier = 'q';
-		t->protocol = (uint8_t)protocol;
-		return 0;
-	}
-	if (type == SOCK_RAW)
-		return -EPERM;
-	return -EPROTONOSUPPORT;
-}
-
 static int virtual_socket(int domain, int type, int protocol)
 {
 	struct zt_token t = {0};
@@ -94,7 +58,7 @@ static int virtual_socket(int domain, int type, int protocol)
 		return -EINVAL;
 	if (rpc_sandboxed())
 		return -EPERM;
-	fd = choose_carrier(domain, type & 0xf, protocol, &t);
+	fd = token_choose(domain, type & 0xf, protocol, 'q', &t);
 	if (fd < 0)
 		return fd;
 	fd = token_open(&t, flags);

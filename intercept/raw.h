@@ -133,6 +133,12 @@ static inline long raw_fcntl(int fd, int command, long argument)
 	return raw6(SYS_fcntl, fd, command, argument, 0, 0, 0);
 }
 
+/** raw_is_blocking() - O_NONBLOCK is not set on the file */
+static inline int raw_is_blocking(int fd)
+{
+	return (raw_fcntl(fd, F_GETFL, 0) & O_NONBLOCK) == 0;
+}
+
 static inline long raw_dup3(int from, int to, int flags)
 {
 	return raw6(SYS_dup3, from, to, flags, 0, 0, 0);

@@ -103,6 +103,32 @@ int token_bind(int fd, struct zt_token *token)
 	return (int)r;
 }
 
+int token_choose(int domain, int type, int protocol, char records, struct zt_token *t)
+{
+	t->family = domain == AF_INET ? '4' : '6';
+	if (type == SOCK_STREAM && (protocol == 0 || protocol == IPPROTO_TCP)) {
+		t->kind = 's';
+		t->carrier = 'k';
+		t->protocol = IPPROTO_TCP;
+		return 0;
+	}
+	if (type == SOCK_DGRAM && (protocol == 0 || protocol == IPPROTO_UDP)) {
+		t->kind = 'd';
+		t->carrier = records;
+		t->protocol = IPPROTO_UDP;
+		return 0;
+	}
+	if (type == SOCK_DGRAM && protocol == (domain == AF_INET ? IPPROTO_ICMP : IPPROTO_ICMPV6)) {
+		if ((rpc_capabilities() & CAPABILITY_ECHO) == 0)
+			return -EACCES;
+		t->kind = 'e';
+		t->carrier = records;
+		t->protocol = (uint8_t)protocol;
+		return 0;
+	}
+	return type == SOCK_RAW ? -EPERM : -EPROTONOSUPPORT;
+}
+
 int token_open(struct zt_token *token, int flags)
 {
 	int type = token->carrier == 'q' ? SOCK_SEQPACKET : SOCK_STREAM;

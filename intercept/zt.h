@@ -81,7 +81,7 @@ void log_line(const char *text, const char *detail);
 struct zt_token {
 	char family;  /* '4' or '6' */
 	char kind;    /* 's' TCP, 'd' UDP, 'e' ICMP echo */
-	char carrier; /* 'k' stream, 'q' seqpacket */
+	char carrier; /* 'k' stream, 'q' seqpacket, 'u' seqpacket of the launcher */
 	uint8_t protocol;
 	uint8_t id[TOKEN_LEN];
 };
@@ -92,6 +92,11 @@ bool token_of(int fd, struct zt_token *out);
 bool token_is_stream(int fd, struct zt_token *out);
 /** token_bind() - Draw a random id and bind @fd to the name it gives; 0 or a negative errno */
 int token_bind(int fd, struct zt_token *token);
+/**
+ * token_choose() - Which virtual socket socket(2) asks for: 0 or a negative errno
+ * @records:	Carrier of datagram sockets
+ */
+int token_choose(int domain, int type, int protocol, char records, struct zt_token *t);
 /** token_open() - New unconnected carrier socket named @token (id drawn); fd or negative errno */
 int token_open(struct zt_token *token, int flags);
 /** token_name() - Write the AF_UNIX address of @token */
@@ -229,6 +234,23 @@ static inline long zt_ret(long result)
 	errno = (int)-result;
 	return -1;
 }
+
+/* ------------------------------------------------------------- carrier.c */
+
+/** carrier_pad() - Fill the stream of a pending connect; bytes sent, or what the connect met */
+long carrier_pad(int fd, const struct zt_token *t);
+/** carrier_padded() - Announce the padding of a connect that nobody waits for: -EINPROGRESS */
+int carrier_padded(int fd, const struct zt_token *t, uint32_t sent);
+/** carrier_is_dead() - The service has closed the stream */
+bool carrier_is_dead(int fd);
+/** carrier_copy_settings() - What the kernel keeps with a stream that is about to be replaced */
+void carrier_copy_settings(int from, int to);
+/** listener_check() - 0, or what accept() fails with on a socket that does not listen */
+int listener_check(int fd, const struct zt_token *t);
+/** listener_judge() - Whether @n, the result of a receive, is an accept record: 0 or -errno */
+int listener_judge(int fd, const struct zt_token *t, const uint8_t record[ACCEPT_LEN], long n);
+/** listener_answer() - Give the connection of @record back: UPSTREAM_REQUEUE or _REJECT */
+void listener_answer(int listener, uint32_t op, const uint8_t record[ACCEPT_LEN]);
 
 /* stream.c: connect() and accept() of TCP sockets */
 int stream_connect(int fd, const struct zt_token *t, const uint8_t *request, size_t len);

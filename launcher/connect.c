@@ -15,11 +15,6 @@
 
 #include "raw.h"
 
-/* [5 section 6.3] largest padding of a pending connect */
-#define PADDING_MAX (1 << 20)
-
-static const uint8_t zeros[65536];
-
 /* The stream that the caller's number stands for; @owned once it was replaced. */
 struct stream {
 	int fd;
@@ -27,104 +22,7 @@ struct stream {
 	struct zt_token token;
 };
 
-/* ------------------------------------------------------------------ padding */
-
-static size_t padding_len(int fd)
-{
-	int size = 0;
-	socklen_t len = sizeof(size);
-
-	if (raw_getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, &len) != 0 || size < 4)
-		return 0;
-	return size / 4 < PADDING_MAX ? (size_t)size / 4 : PADDING_MAX;
-}
-
-/** pad() - Fill the stream; bytes sent, or a negative errno when the service has closed it */
-static long pad(int fd)
-{
-	size_t left = padding_len(fd);
-	long sent = 0;
-
-	while (left > 0) {
-		size_t part = left < sizeof(zeros) ? left : sizeof(zeros);
-		long n = raw_send(fd, zeros, part, MSG_DONTWAIT | MSG_NOSIGNAL);
-
-		if (n == -EAGAIN)
-			break;
-		if (n == -EINTR)
-			continue;
-		if (n < 0)
-			return n;
-		sent += n;
-		left -= (size_t)n;
-	}
-	return sent;
-}
-
-static int take_error(const struct stream *s)
-{
-	uint8_t none[4] = {0};
-	uint8_t reply[8] = {0};
-	int r = request(s->fd, &s->token, OP_TAKEERR, none, sizeof(none), reply, sizeof(reply));
-
-	return r < 0 ? r : get32s(reply);
-}
-
-/** started() - The service has sent the SYN: make the stream look like a pending one */
-static int started(const struct stream *s)
-{
-	uint8_t count[4];
-	struct rpc rpc = {.op = OP_PADDED,
-			  .token = s->token.id,
-			  .request = count,
-			  .request_len = sizeof(count),
-			  .fd = s->fd};
-	long sent = pad(s->fd);
-
-	if (sent < 0) {
-		int e = take_error(s);
-
-		return e > 0 ? -e : (int)sent;
-	}
-	put32(count, (uint32_t)sent);
-	rpc_notify(&rpc);
-	return -EINPROGRESS;
-}
-
 /* -------------------------------------------------------------- replacement */
-
-static void copy_option(int from, int to, int name)
-{
-	uint8_t value[16];
-	socklen_t len = sizeof(value);
-
-	if (raw_getsockopt(from, SOL_SOCKET, name, value, &len) == 0)
-		raw_setsockopt(to, SOL_SOCKET, name, value, len);
-}
-
-/** copy_settings() - What the kernel keeps with the stream that is about to be replaced */
-static void copy_settings(int from, int to)
-{
-	static const int options[] = {SO_RCVTIMEO,  SO_SNDTIMEO,  SO_RCVLOWAT, SO_REUSEADDR,
-				      SO_KEEPALIVE, SO_BROADCAST, SO_PRIORITY};
-	static const int buffers[] = {SO_SNDBUF, SO_RCVBUF};
-	long flags = raw_fcntl(from, F_GETFL, 0);
-
-	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
-		copy_option(from, to, options[i]);
-	for (size_t i = 0; i < sizeof(buffers) / sizeof(buffers[0]); i++) {
-		int size = 0;
-		socklen_t len = sizeof(size);
-
-		/* The kernel doubles what is set. */
-		if (raw_getsockopt(from, SOL_SOCKET, buffers[i], &size, &len) == 0) {
-			size /= 2;
-			raw_setsockopt(to, SOL_SOCKET, buffers[i], &size, sizeof(size));
-		}
-	}
-	if (flags > 0)
-		raw_fcntl(to, F_SETFL, flags);
-}
 
 /** replace() - Put a fresh stream, with the old one's options and binding, under the number */
 static int replace(const struct call *c, struct stream *s)
@@ -136,10 +34,10 @@ static int replace(const struct call *c, struct stream *s)
 
 	if (carrier < 0)
 		return carrier;
-	copy_settings(s->fd, carrier);
+	carrier_copy_settings(s->fd, carrier);
 	r = rpc_attach(carrier, &fresh);
 	if (r == 0)
-		r = request(carrier, &fresh, OP_INHERIT, s->token.id, TOKEN_LEN, NULL, 0);
+		r = rpc_about(carrier, &fresh, OP_INHERIT, s->token.id, TOKEN_LEN, NULL, 0);
 	if (r == 0)
 		r = give_fd(c, carrier, number, caller_fd_flags(c, number) != 0);
 	if (r < 0) {
@@ -154,14 +52,17 @@ static int replace(const struct call *c, struct stream *s)
 
 /* ------------------------------------------------------------------ connect */
 
-static bool is_dead(int fd)
-{
-	return (raw_poll_one(fd, POLLRDHUP) & POLLHUP) != 0;
-}
-
 static int send_connect(const struct stream *s, const uint8_t *payload, size_t len)
 {
-	return request(s->fd, &s->token, OP_CONNECT, payload, len, NULL, 0);
+	return rpc_about(s->fd, &s->token, OP_CONNECT, payload, len, NULL, 0);
+}
+
+/** started() - The service has sent the SYN: make the stream look like a pending one */
+static int started(const struct stream *s)
+{
+	long sent = carrier_pad(s->fd, &s->token);
+
+	return sent < 0 ? (int)sent : carrier_padded(s->fd, &s->token, (uint32_t)sent);
 }
 
 /** begin_connect() - 0 connected, -EINPROGRESS begun, -EALREADY under way, or the failure */
@@ -172,7 +73,7 @@ static int begin_connect(const struct call *c, struct stream *s, const uint8_t *
 	if (r == 0)
 		r = send_connect(s, payload, len);
 	/* -ENOTCONN: a service that was restarted, or has forgotten, does not know the token. */
-	if (r == CONNECT_REPLACE || (r == -ENOTCONN && is_dead(s->fd))) {
+	if (r == CONNECT_REPLACE || (r == -ENOTCONN && carrier_is_dead(s->fd))) {
 		r = replace(c, s);
 		if (r == 0)
 			r = send_connect(s, payload, len);
@@ -220,7 +121,7 @@ static void disconnect(const struct call *c, struct stream *s)
 	int r = 0;
 
 	if (rpc_is_attached(s->fd))
-		r = request(s->fd, &s->token, OP_DISCONNECT, NULL, 0, NULL, 0);
+		r = rpc_about(s->fd, &s->token, OP_DISCONNECT, NULL, 0, NULL, 0);
 	if (r == CONNECT_REPLACE)
 		r = replace(c, s);
 	answer_result(c, errnomap_result(r, PLACE_CONNECT));
@@ -231,7 +132,7 @@ static void connect_stream(const struct call *c, struct stream *s, const uint8_t
 {
 	int r = begin_connect(c, s, payload, len);
 
-	if ((r == -EINPROGRESS || r == -EALREADY) && is_blocking(s->fd))
+	if ((r == -EINPROGRESS || r == -EALREADY) && raw_is_blocking(s->fd))
 		await_outcome(c, s, payload, len, -r);
 	else
 		answer_result(c, errnomap_result(r, PLACE_CONNECT));

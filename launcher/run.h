@@ -156,8 +156,6 @@ enum waited {
 int64_t deadline_of(int fd, int name);
 /** wait_for() - Until @fd shows @events, as a blocking call of the caller would wait */
 enum waited wait_for(const struct call *c, int fd, short events, int64_t deadline);
-/** is_blocking() - O_NONBLOCK is not set on the file */
-bool is_blocking(int fd);
 /** may_wait() - Neither the file nor the flags of a transfer forbid waiting */
 bool may_wait(int fd, int flags);
 /** answer_waited() - Answer a call whose wait did not end with WAITED_READY */
@@ -165,9 +163,6 @@ void answer_waited(const struct call *c, enum waited w, int64_t deadline, int ti
 
 /* --------------------------------------------------------------- socket.c */
 
-/** request() - One request to the service about the socket @fd */
-int request(int fd, const struct zt_token *t, enum proto_op op, const void *payload, size_t len,
-	    void *reply, size_t cap);
 /** read_address() - Copy a socket address of the caller; its length, or a negative errno */
 int read_address(const struct call *c, uint64_t address, uint64_t len,
 		 struct sockaddr_storage *out);

@@ -23,20 +23,6 @@
 /* Ours: entries of SIOCGIFCONF */
 #define CONFIG_MAX 256
 
-int request(int fd, const struct zt_token *t, enum proto_op op, const void *payload, size_t len,
-	    void *reply, size_t cap)
-{
-	struct rpc rpc = {.op = op,
-			  .token = t->id,
-			  .request = payload,
-			  .request_len = len,
-			  .reply = reply,
-			  .reply_cap = cap,
-			  .fd = fd};
-
-	return rpc_call(&rpc);
-}
-
 /* --------------------------------------------------------------- addresses */
 
 int read_address(const struct call *c, uint64_t address, uint64_t len, struct sockaddr_storage *out)
@@ -70,33 +56,6 @@ int write_address(const struct call *c, const uint8_t *ztaddr, char family, uint
 
 /* ------------------------------------------------------------------ socket */
 
-/** choose() - As the preload library: TCP and UDP are virtual, raw sockets are refused */
-static int choose(int domain, int type, int protocol, struct zt_token *t)
-{
-	t->family = domain == AF_INET ? '4' : '6';
-	if (type == SOCK_STREAM && (protocol == 0 || protocol == IPPROTO_TCP)) {
-		t->kind = 's';
-		t->carrier = 'k';
-		t->protocol = IPPROTO_TCP;
-		return 0;
-	}
-	if (type == SOCK_DGRAM && (protocol == 0 || protocol == IPPROTO_UDP)) {
-		t->kind = 'd';
-		t->carrier = 'u';
-		t->protocol = IPPROTO_UDP;
-		return 0;
-	}
-	if (type == SOCK_DGRAM && protocol == (domain == AF_INET ? IPPROTO_ICMP : IPPROTO_ICMPV6)) {
-		if ((rpc_capabilities() & CAPABILITY_ECHO) == 0)
-			return -EACCES;
-		t->kind = 'e';
-		t->carrier = 'u';
-		t->protocol = (uint8_t)protocol;
-		return 0;
-	}
-	return type == SOCK_RAW ? -EPERM : -EPROTONOSUPPORT;
-}
-
 void call_socket(struct call *c)
 {
 	int type = (int)c->arg[1];
@@ -107,7 +66,7 @@ void call_socket(struct call *c)
 		answer_result(c, -EINVAL);
 		return;
 	}
-	fd = choose((int)c->arg[0], type & 0xf, (int)c->arg[2], &t);
+	fd = token_choose((int)c->arg[0], type & 0xf, (int)c->arg[2], 'u', &t);
 	if (fd == 0)
 		fd = t.kind == 's' ? token_open(&t, SOCK_CLOEXEC | (type & SOCK_NONBLOCK))
 				   : record_open(&t, SOCK_CLOEXEC | (type & SOCK_NONBLOCK));

@@ -75,7 +75,8 @@ static int asked_error(int fd, const struct zt_token *t, enum proto_op op)
 {
 	uint8_t none[4] = {0};
 	uint8_t reply[8] = {0};
-	int r = request(fd, t, op, none, op == OP_TAKEERR ? sizeof(none) : 0, reply, sizeof(reply));
+	int r = rpc_about(fd, t, op, none, op == OP_TAKEERR ? sizeof(none) : 0, reply,
+			  sizeof(reply));
 
 	return r < 0 ? ECONNRESET : get32s(reply);
 }

@@ -149,14 +149,9 @@ int64_t deadline_of(int fd, int name)
 	return now_ms() + (int64_t)limit.tv_sec * 1000 + (limit.tv_usec + 999) / 1000;
 }
 
-bool is_blocking(int fd)
-{
-	return (raw_fcntl(fd, F_GETFL, 0) & O_NONBLOCK) == 0;
-}
-
 bool may_wait(int fd, int flags)
 {
-	return (flags & MSG_DONTWAIT) == 0 && is_blocking(fd);
+	return (flags & MSG_DONTWAIT) == 0 && raw_is_blocking(fd);
 }
 
 enum waited wait_for(const struct call *c, int fd, short events, int64_t deadline)
