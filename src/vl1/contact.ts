@@ -82,7 +82,7 @@ export class Contact {
     );
     const through = socket ?? this.#onlySocket(to);
     const id = this.#send.toEndpoint(peer.key, 0, through, to, PACKET_HEAD_LEN + masked);
-    this.#s.expected.add(this.#s.now, id);
+    this.#s.expected.add(this.#s.now, id, peer.address, VERB.HELLO);
   }
 
   /** In low-bandwidth mode a HELLO leaves through one socket instead of all. */
@@ -99,7 +99,7 @@ export class Contact {
     }
     this.#send.begin(peer.address, VERB.ECHO);
     const id = this.#send.toEndpoint(peer.key, peer.suite, socket, to);
-    this.#s.expected.add(this.#s.now, id);
+    this.#s.expected.add(this.#s.now, id, peer.address, VERB.ECHO);
   }
 
   contactPath(peer: Peer, path: Path, full: boolean): void {

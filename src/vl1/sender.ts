@@ -180,7 +180,7 @@ export class Sender {
     this.#count(peer, packet);
     if (path.trustedPathId !== 0n) writeTrustedPathId(packet, path.trustedPathId);
     else this.#s.options.core.seal(peer.key, packet, peer.suite);
-    if (AWAITS_REPLY.has(verb)) this.#s.expected.add(this.#s.now, packetId(packet));
+    if (AWAITS_REPLY.has(verb)) this.#s.expected.add(this.#s.now, packetId(packet), dest, verb);
     path.used(this.#s.now);
     this.#transmit(path.socket, path.remote, packet.subarray(0, plan.first));
     if (plan.pieces > 0) this.#transmitPieces(path, packet, plan.first, plan.pieces);

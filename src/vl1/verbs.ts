@@ -180,7 +180,7 @@ export class VerbHandlers {
     const inReVerb = r.u8();
     const inRe = r.u64();
     if (r.failed) return this.#malformed();
-    if (!this.#s.expected.has(this.#s.now, inRe)) {
+    if (!this.#s.expected.has(this.#s.now, inRe, m.peer.address, inReVerb)) {
       this.#s.counters.add('okUnexpected');
       return 'ignored';
     }

@@ -3,7 +3,7 @@ import { fromHex } from '#src/lib/hex.js';
 import { Reader } from '#src/lib/reader.js';
 import type { NodeOutput } from '#src/node/outputs.js';
 import { createStack } from '#src/stack/lwip-stack.js';
-import { memberMac, networkIdText, writeAddress } from '#src/wire/address.js';
+import { memberMac, networkIdText, readAddress, writeAddress } from '#src/wire/address.js';
 import {
   CREDENTIAL,
   capabilitySignedBytes,
@@ -19,7 +19,7 @@ import type { Identity } from '#src/wire/identity.js';
 import { inetAddress } from '#src/wire/inetaddress.js';
 import { BROADCAST_MAC } from '#src/wire/multicast-group.js';
 import { emitConfigChunks, emitNetworkConfig, type NetworkConfig } from '#src/wire/netconf.js';
-import { SOFTWARE_VERSION, VERB } from '#src/wire/packet.js';
+import { OFF_DEST, PACKET_HEAD_LEN, SOFTWARE_VERSION, VERB } from '#src/wire/packet.js';
 import { ACCEPT_ALL, RULE, readRules } from '#src/wire/rules.js';
 import { writeCredentials } from '#src/wire/vl2-messages.js';
 import type { Dice } from '../helpers/dice.js';
@@ -169,12 +169,17 @@ export interface AttackOptions {
   readonly focus?: readonly number[];
 }
 
+interface Asked {
+  readonly id: bigint;
+  readonly verb: number;
+}
+
 export class Attack {
   d: Dice;
   readonly target: Target;
   readonly nwid = networkOf(hostile);
   readonly own: bigint;
-  readonly ids = new Map<number, bigint[]>();
+  readonly asked = new Map<number, Asked[]>();
   readonly #stack = createStack({
     mac: Uint8Array.of(2, 0, 0, 0, 0, 1),
     entropy: { fill: (b) => void b.fill(7) },
@@ -256,16 +261,17 @@ export class Attack {
     }
   }
 
-  /** Remembers packet ids that await an answer. */
+  /** Remembers what the peers were asked: an OK counts only from who was, about the verb. */
   note(outputs: readonly NodeOutput[]): void {
     for (const o of transmits(outputs)) {
-      if (o.bytes.length < 28) continue;
-      const to = Number(
-        new DataView(o.bytes.buffer, o.bytes.byteOffset).getBigUint64(5) & 0xff_ffff_ffffn,
-      );
-      const list = this.ids.get(to) ?? [];
-      list.push(new DataView(o.bytes.buffer, o.bytes.byteOffset).getBigUint64(0));
-      this.ids.set(to, list.slice(-20));
+      if (o.bytes.length < PACKET_HEAD_LEN) continue;
+      const to = readAddress(o.bytes, OFF_DEST);
+      const peer = this.peers().find((p) => p.address === to);
+      const packet = peer && this.target.open(peer, o.bytes);
+      if (packet === undefined) continue;
+      const list = this.asked.get(to) ?? [];
+      list.push({ id: packet.id, verb: packet.verb });
+      this.asked.set(to, list.slice(-20));
     }
   }
 
@@ -366,10 +372,13 @@ export class Attack {
     const from = d.pick(this.peers());
     const { verb, bytes, maskFrom } = this.#payload(from);
     let body = d.chance(0.6) ? mutate(d, bytes) : bytes;
-    const known = this.ids.get(from.address);
+    const known = this.asked.get(from.address);
     if (verb === VERB.OK && known !== undefined && body.length > 9 && d.chance(0.8)) {
       body = body.slice();
-      new DataView(body.buffer).setBigUint64(1, d.pick(known));
+      const about = known.filter((x) => x.verb === body[0]);
+      const { id, verb } = d.pick(about.length === 0 ? known : about);
+      new DataView(body.buffer).setBigUint64(1, id);
+      if (about.length === 0 && d.chance(0.5)) body[0] = verb;
     }
     const options: SendOptions = {
       suite: verb === VERB.HELLO && d.chance(0.9) ? 0 : d.pick([0, 1, 3] as const),

@@ -11,7 +11,7 @@ import type { Entropy, Jitter } from '#src/crypto/api.js';
 import { fromHex } from '#src/lib/hex.js';
 import type { Moment } from '#src/lib/time.js';
 import { Node } from '#src/node/node.js';
-import { networkIdText, parseNetworkId } from '#src/wire/address.js';
+import { networkIdText, parseAddress, parseNetworkId } from '#src/wire/address.js';
 import { parseIdentity, validateIdentity } from '#src/wire/identity.js';
 import { inetAddressText } from '#src/wire/inetaddress.js';
 import { parseNetworkConfig } from '#src/wire/netconf.js';
@@ -114,15 +114,20 @@ class Replay {
     this.#drain();
   }
 
+  /** Of a fragmented packet the record tells the verb once. */
+  #expectReplyTo({ packetId, dest, verb }: Fields): void {
+    if (packetId === undefined || verb === undefined) return;
+    const { expected } = this.node.vl1.state;
+    expected.add(this.#at.mono, BigInt(`0x${packetId}`), parseAddress(dest)!, verb);
+  }
+
   /** Feeds the record. */
   run(): void {
     for (const p of this.#t.packets) {
       this.#at = this.#moment(p.t_ms);
       this.node.handleTimeout(this.#at);
       this.#drain();
-      if (p.fromNode === this.#me.name && p.decoded['packetId'] !== undefined) {
-        this.node.vl1.state.expected.add(this.#at.mono, BigInt(`0x${p.decoded['packetId']}`));
-      }
+      if (p.fromNode === this.#me.name) this.#expectReplyTo(p.decoded);
       if (p.toNode !== this.#me.name) continue;
       const from = endpoint(p.from);
       this.node.handleDatagram(this.#at, from.family === 4 ? 1 : 2, from, fromHex(p.udp));

@@ -690,11 +690,13 @@ class Scenario {
 
   #packetIn(step: Case): void {
     const awaited = step.has('expectingReplyTo') ? step.raw('expectingReplyTo') : null;
-    if (awaited !== null) this.#bench.expectReply(BigInt(`0x${awaited}`));
+    const from = step.text('from');
+    const payload = step.hex('payload');
+    if (awaited !== null) this.#bench.expectReply(from, payload[0]!, BigInt(`0x${awaited}`));
     this.#bench.packetIn(
-      step.text('from'),
+      from,
       step.number('verb'),
-      step.hex('payload'),
+      payload,
       step.u64('packetId'),
       step.has('hops') ? step.number('hops') : 1,
     );

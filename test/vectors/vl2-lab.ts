@@ -244,8 +244,9 @@ export class Bench {
   }
 
   /** Tells the node that it awaits a reply to a packet that it never sent. */
-  expectReply(id: bigint): void {
-    this.node.vl1.state.expected.add(this.#at.mono, id);
+  expectReply(from: string, verb: number, id: bigint): void {
+    const of = secretIdentity(from).address;
+    this.node.vl1.state.expected.add(this.#at.mono, id, of, verb);
   }
 
   packetIn(from: string, verb: number, payload: Uint8Array, id: bigint, hops = 1): void {

@@ -179,16 +179,20 @@ test('packets in that wait for an identity: 128, for 5 s', (t) => {
 
 test('replies are expected for 30 s, 16,384 of them', (t) => {
   const e = new ExpectedReplies();
-  e.add(0, 1n);
-  t.true(e.has(EXPECT_LIFE_MS - 1, 1n));
-  t.false(e.has(EXPECT_LIFE_MS, 1n));
-  t.false(e.has(0, 2n));
-  for (let i = 0; i < MAX_EXPECTED; i++) e.add(1, BigInt(10 + i));
-  t.false(e.has(1, 1n), 'the oldest made room');
-  t.true(e.has(1, 10n));
-  e.add(1, 9n);
-  t.false(e.has(1, 10n));
-  t.true(e.has(1, 11n));
+  const add = (now: number, id: bigint): void => e.add(now, id, 5, VERB.HELLO);
+  const has = (now: number, id: bigint): boolean => e.has(now, id, 5, VERB.HELLO);
+  add(0, 1n);
+  t.true(has(EXPECT_LIFE_MS - 1, 1n));
+  t.false(has(EXPECT_LIFE_MS, 1n));
+  t.false(has(0, 2n));
+  t.false(e.has(0, 1n, 6, VERB.HELLO), 'somebody else was asked');
+  t.false(e.has(0, 1n, 5, VERB.ECHO), 'something else was asked');
+  for (let i = 0; i < MAX_EXPECTED; i++) add(1, BigInt(10 + i));
+  t.false(has(1, 1n), 'the oldest made room');
+  t.true(has(1, 10n));
+  add(1, 9n);
+  t.false(has(1, 10n));
+  t.true(has(1, 11n));
 });
 
 // ---- gates ----

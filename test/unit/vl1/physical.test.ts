@@ -152,6 +152,8 @@ test('an identity is learned over a trusted path to the root: the request is rem
     target.node.vl1.state.expected.has(
       target.now,
       new DataView(asked!.bytes.buffer).getBigUint64(0),
+      root.address,
+      VERB.WHOIS,
     ),
   );
 });

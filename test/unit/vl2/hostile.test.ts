@@ -10,7 +10,7 @@ import { BROADCAST_MAC, type MulticastGroup } from '#src/wire/multicast-group.js
 import { MAX_MTU } from '#src/wire/netconf.js';
 import { MAX_PAYLOAD_LEN, VERB } from '#src/wire/packet.js';
 import { ACCEPT_ALL, RULE, type Rule } from '#src/wire/rules.js';
-import { type Credentials, writeCredentials } from '#src/wire/vl2-messages.js';
+import { type Credentials, writeCredentials, writeGatherResult } from '#src/wire/vl2-messages.js';
 import { endpoint, networkOf, payload, Target, transmits } from '../../sim/attack.js';
 import { poolIdentity, primitives } from '../../sim/world.js';
 
@@ -188,4 +188,38 @@ test('a controller that assigns all of IPv4 cuts nobody off from the roots', (t)
   t.is(target.node.vl1.peer(root.address)!.slots.length, 1);
   t.true(target.node.isOnline);
   t.throws(() => target.meet(member), { message: /did not confirm/ }, 'others are relayed');
+});
+
+test('who was not asked for members of a group tells of none', (t) => {
+  const target = new Target(1);
+  const stranger = poolIdentity(5);
+  for (const i of [member, controller]) target.meet(i);
+  target.configure(controller, nwid);
+  const group: MulticastGroup = { mac: Uint8Array.of(0x01, 0, 0x5e, 1, 2, 3), adi: 0 };
+  const table = target.node.vl2.context.multicast;
+  const result = (id: bigint, verb: number, from: Identity): void => {
+    const body = payload((w) => {
+      w.u8(verb).u64(id);
+      const members = [0x11_2233_4455];
+      const isFrame = verb === VERB.MULTICAST_FRAME;
+      writeGatherResult(w, { nwid, group, totalKnown: 1, members }, isFrame);
+    });
+    target.send(from, VERB.OK, body);
+  };
+  target.know(stranger);
+  const [hello] = target.opened(stranger, target.send(stranger, VERB.NOP, new Uint8Array(0)));
+  t.is(hello!.verb, VERB.HELLO);
+  for (const verb of [VERB.MULTICAST_GATHER, VERB.MULTICAST_FRAME])
+    result(hello!.id, verb, stranger);
+  const src = memberMac(target.self.address, nwid);
+  const out = target.input((at) =>
+    target.node.handleFrame(at, nwid, src, group.mac, 0x0800, new Uint8Array(40)),
+  );
+  const gather = target.opened(controller, out).find((p) => p.verb === VERB.MULTICAST_GATHER)!;
+  result(gather.id, VERB.MULTICAST_GATHER, stranger);
+  result(gather.id, VERB.MULTICAST_FRAME, controller);
+  t.is(table.listenerCount, 0);
+  t.is(target.node.vl1.state.counters.get('okUnexpected'), 4);
+  result(gather.id, VERB.MULTICAST_GATHER, controller);
+  t.deepEqual(table.listeners(nwid, group), [0x11_2233_4455]);
 });
