@@ -62,8 +62,9 @@ export const MAX_TX_QUEUE = 128;
 /** An expected reply is remembered this long [2 section 3.1, ADVICE]; answers later than that are stray. */
 export const EXPECT_LIFE_MS = 30_000;
 export const MAX_EXPECTED = 16_384;
-/** Known peers; the least recently heard one without role goes first. */
+/** Known peers. Full, one without role makes room: the least recently heard of so many, in turn. */
 export const MAX_PEERS = 65_536;
+export const EVICTION_SAMPLE = 64;
 /** A peer whose record did not change is written anew this often: files of 30 days are removed. */
 export const STORE_UNCHANGED_MS = 86_400_000;
 /** A beacon of old versions is answered at most this often, node-wide [2 section 2]. */

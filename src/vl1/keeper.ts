@@ -230,10 +230,9 @@ export class Keeper {
     const used = new Set<Path>();
     for (const peer of this.#s.peers.values()) {
       if (!this.#s.topology.isUpstream(peer.address) && now - peer.activeAt >= PEER_ACTIVITY_MS) {
-        const wasHeard = peer.lastReceiveAt > Number.NEGATIVE_INFINITY;
-        if (wasHeard) this.storePeer(peer);
+        if (peer.lastReceiveAt > Number.NEGATIVE_INFINITY) this.storePeer(peer);
         this.#s.peers.delete(peer.address);
-        if (wasHeard || !this.#whois.isCached(peer.address)) this.#whois.addCached(recordOf(peer));
+        this.remember(peer);
         continue;
       }
       if (this.#isStoreDue(peer)) this.storePeer(peer);
@@ -246,6 +245,12 @@ export class Keeper {
     this.#s.expected.sweep(now);
     this.#relay.sweep();
     this.#whois.sweep();
+  }
+
+  /** A peer that left the table is known when it comes back. One that never spoke adds nothing to its record. */
+  remember(peer: Peer): void {
+    const wasHeard = peer.lastReceiveAt > Number.NEGATIVE_INFINITY;
+    if (wasHeard || !this.#whois.isCached(peer.address)) this.#whois.addCached(recordOf(peer));
   }
 
   /** Peers that were heard are kept as they change: a killed process leaves fresh records. */

@@ -19,7 +19,7 @@ import {
 } from '../wire/inetaddress.js';
 import { PROTOCOL_VERSION_AES, VERB } from '../wire/packet.js';
 import type { World } from '../wire/world.js';
-import { MAX_PEERS } from './constants.js';
+import { EVICTION_SAMPLE, MAX_PEERS } from './constants.js';
 import { ExpectedReplies } from './expect.js';
 import { Reassembly } from './fragments.js';
 import { type Path, PathTable } from './path.js';
@@ -68,6 +68,7 @@ export type Vl1Counter =
   | 'pushGated'
   | 'confirmGated'
   | 'introductionsFull'
+  | 'peersFull'
   | 'relayed'
   | 'relayHopLimit'
   | 'relayNoRoute'
@@ -134,6 +135,9 @@ export class Vl1State {
   readonly out: Vl1Out;
   readonly topology: Topology;
   readonly peers = new Map<NodeAddress, Peer>();
+  #turn: Iterator<Peer, undefined> = this.peers.values();
+  /** A peer had to go because the table is full. */
+  evicted: (peer: Peer) => void = () => undefined;
   readonly paths = new PathTable();
   readonly expected = new ExpectedReplies();
   readonly reassembly = new Reassembly();
@@ -206,14 +210,32 @@ export class Vl1State {
     return peer;
   }
 
-  /** Full table: drops the leaf that was silent longest, but not the one it makes room for. */
+  /**
+   * Full table: of the next EVICTION_SAMPLE peers in turn, drops the leaf that was silent longest, but not
+   * the one it makes room for. A look at all of them for each newcomer would be a stranger's to cause.
+   */
   #evict(newest: Peer): void {
     let victim: Peer | undefined;
-    for (const p of this.peers.values()) {
+    const { size } = this.peers;
+    for (let i = 0; i < size && (i < EVICTION_SAMPLE || victim === undefined); i++) {
+      const p = this.#nextInTurn();
       if (p === newest || this.topology.isUpstream(p.address)) continue;
       if (victim === undefined || p.activeAt < victim.activeAt) victim = p;
     }
-    if (victim !== undefined) this.peers.delete(victim.address);
+    if (victim === undefined) return;
+    this.peers.delete(victim.address);
+    this.counters.add('peersFull');
+    this.evicted(victim);
+  }
+
+  /** Peers come and go while this goes round: an iterator of a map stays valid. */
+  #nextInTurn(): Peer {
+    let next = this.#turn.next();
+    if (next.done === true) {
+      this.#turn = this.peers.values();
+      next = this.#turn.next();
+    }
+    return next.value!;
   }
 
   /** May this physical address be a path to that peer? [2 section 12.2] */

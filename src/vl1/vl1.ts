@@ -79,6 +79,7 @@ export class Vl1 {
     this.#verbs.identityLearned = (peer) => this.#retryFor(peer);
     this.#hello.peerAdded = (peer) => this.#retryFor(peer);
     this.#contact.pathLearned = (peer) => this.#pathLearned(peer);
+    this.state.evicted = (peer) => this.#keeper.remember(peer);
   }
 
   setUpper(upper: Vl1Upper, alwaysContact: () => Iterable<NodeAddress>): void {

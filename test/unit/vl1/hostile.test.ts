@@ -2,6 +2,7 @@
 import test from 'ava';
 import type { NodeOutput } from '#src/node/outputs.js';
 import {
+  EVICTION_SAMPLE,
   MAX_CONFIRMATIONS,
   MAX_PEERS,
   MAX_RELAYED_LEN,
@@ -115,6 +116,40 @@ test('a full table of peers makes room for a newcomer, and keeps upstreams', (t)
   t.is(state.peer(1_000), undefined, 'the one silent longest');
   t.not(state.peer(root.address), undefined);
   t.is(state.peers.size, MAX_PEERS);
+});
+
+test('a newcomer to a full table costs a look at a few peers, and who goes is remembered', (t) => {
+  const target = new Target(1);
+  const { state } = target.node.vl1;
+  const key = target.key(peer);
+  target.wait(600);
+  let looks = 0;
+  class Counted extends Peer {
+    override get activeAt(): number {
+      looks++;
+      return super.activeAt;
+    }
+  }
+  for (let i = 0; state.peers.size < MAX_PEERS; i++) {
+    const p = new Counted({ ...peer, address: 1_000 + i }, key, target.now, true);
+    p.lastReceiveAt = target.now + (i % 7);
+    state.peers.set(p.address, p);
+  }
+  const newcomers = 40;
+  for (let i = 0; i < newcomers; i++) state.addPeer({ ...peer, address: 2 ** 30 + i });
+  t.is(state.peers.size, MAX_PEERS);
+  t.is(state.counters.get('peersFull'), newcomers);
+  t.true(looks <= newcomers * 2 * EVICTION_SAMPLE, `${looks}`);
+  const gone = Array.from({ length: MAX_PEERS / 2 }, (_, i) => 1_000 + i).filter(
+    (address) => state.peer(address) === undefined,
+  );
+  t.is(gone.length, newcomers);
+  t.true(
+    gone.every((address) => (address - 1_000) % 7 === 0),
+    'each was silent longest in its turn',
+  );
+  target.send({ ...peer, address: gone[0]! }, VERB.NOP, new Uint8Array(0));
+  t.is(state.peer(gone[0]!)?.packetsIn, 1, 'its next packet is read at once');
 });
 
 test('invented sources leave WHOIS requests for our own packets', (t) => {
