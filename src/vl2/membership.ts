@@ -22,7 +22,10 @@ import {
 import type { Identity } from '../wire/identity.js';
 
 const LONG_AGO = Number.NEGATIVE_INFINITY;
-/** Ours: credentials of one kind kept per member; a controller issues at most this many. */
+/**
+ * Ours: credentials of one kind and thresholds kept per member; a controller issues at most so many of a
+ * kind at a time. One more drives out the oldest: what is older than the window of time counts no more.
+ */
 export const MAX_PER_KIND = 128;
 export const MAX_THRESHOLDS = 512;
 
@@ -38,6 +41,11 @@ export interface Verifier {
 interface Dated {
   readonly timestamp: bigint;
   readonly id: number;
+}
+
+/** The entry with the lowest time, of a map that is not empty. */
+function oldestOf<K, V>(map: ReadonlyMap<K, V>, time: (v: V) => bigint): [K, V] {
+  return [...map].reduce((oldest, e) => (time(e[1]) < time(oldest[1]) ? e : oldest));
 }
 
 export class Membership {
@@ -108,11 +116,18 @@ export class Membership {
       if (old.timestamp > item.timestamp) return 'rejected';
       if (old.timestamp === item.timestamp && equalBytes(signedBytes(old), signedBytes(item)))
         return 'known';
-    } else if (held.size >= MAX_PER_KIND) return 'rejected';
+    }
+    const oldest =
+      old === undefined && held.size >= MAX_PER_KIND
+        ? oldestOf(held, (x) => x.timestamp)
+        : undefined;
+    if (oldest !== undefined && oldest[1].timestamp >= item.timestamp) return 'rejected';
     if (this.#isRevoked(type, item)) return 'rejected';
     const result = verify();
-    if (result === 'new') held.set(item.id, item);
-    return result;
+    if (result !== 'new') return result;
+    if (oldest !== undefined) held.delete(oldest[0]);
+    held.set(item.id, item);
+    return 'new';
   }
 
   #isRevoked(type: number, item: Dated): boolean {
@@ -129,7 +144,11 @@ export class Membership {
     const key = `${r.type}:${r.credentialId}`;
     const old = this.#thresholds.get(key);
     if (old !== undefined && old >= r.threshold) return 'known';
-    if (old === undefined && this.#thresholds.size >= MAX_THRESHOLDS) return 'rejected';
+    if (old === undefined && this.#thresholds.size >= MAX_THRESHOLDS) {
+      const [oldest, threshold] = oldestOf(this.#thresholds, (x) => x);
+      if (threshold >= r.threshold) return 'rejected';
+      this.#thresholds.delete(oldest);
+    }
     this.#thresholds.set(key, r.threshold);
     // As the reference does, revoking one of these also voids older memberships [3 section 7.2]. It
     // never gives back one that was revoked: an old revocation can be sent again by anybody.

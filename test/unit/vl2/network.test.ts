@@ -110,15 +110,28 @@ function revocation(credentialId: number, threshold: bigint): Revocation {
   };
 }
 
-test('a member holds so many credentials of a kind and thresholds, and no more', (t) => {
+test('a member holds so many credentials of a kind; a newer one drives out the oldest', (t) => {
   const m = new Membership();
+  const holds = (id: number) => m.tag(id, 10n, 5n) !== undefined;
   for (let id = 0; id < MAX_PER_KIND; id++) t.is(m.storeTag(verifier, tag(id)), 'new');
-  t.is(m.storeTag(verifier, tag(MAX_PER_KIND)), 'rejected');
+  t.is(m.storeTag(verifier, tag(MAX_PER_KIND)), 'rejected', 'as old as those');
   t.is(m.storeTag(verifier, tag(0, 11n)), 'new', 'a newer one of a known id');
+  t.true(holds(1));
+  t.is(m.storeTag(verifier, tag(MAX_PER_KIND, 11n)), 'new');
+  t.false(holds(1), 'the oldest of them');
+  t.true(holds(0) && holds(2) && holds(MAX_PER_KIND));
+});
+
+test('a revocation counts however many there were before it', (t) => {
+  const m = new Membership();
   for (let id = 0; id < MAX_THRESHOLDS; id++)
-    t.is(m.storeRevocation(verifier, revocation(id, 5n)), 'new');
-  t.is(m.storeRevocation(verifier, revocation(MAX_THRESHOLDS, 5n)), 'rejected');
+    t.is(m.storeRevocation(verifier, revocation(id, 5n + BigInt(id % 2))), 'new');
   t.is(m.storeRevocation(verifier, revocation(0, 6n)), 'new', 'a higher one of a known id');
+  t.is(m.storeRevocation(verifier, revocation(MAX_THRESHOLDS, 5n)), 'rejected', 'sent again');
+  t.is(m.storeRevocation(verifier, revocation(MAX_THRESHOLDS, 20n)), 'new');
+  t.is(m.storeTag(verifier, tag(MAX_THRESHOLDS)), 'rejected', 'the newest threshold holds');
+  t.is(m.storeTag(verifier, tag(2, 5n)), 'new', 'the oldest made room');
+  for (const id of [1, 4]) t.is(m.storeTag(verifier, tag(id, 5n)), 'rejected');
 });
 
 /** Half of an update of two bytes. */
