@@ -89,8 +89,8 @@ export const MAX_PUSH_ROUNDS = 2;
 /** Ours: configurations (at some 0.5 ms) and revocation packets (at some 20 us) of one turn. */
 export const PUSHES_PER_TURN = 16;
 export const REVOCATIONS_PER_TURN = 128;
-/** Ours: revocations told again in a turn; each is queued for every online member. */
-export const REPEATS_PER_TURN = 16;
+/** Ours: ended sign-ons, and revocations told again, of a turn; each is queued for every online member. */
+export const REVOKED_PER_TURN = 16;
 
 export type ControllerCounter =
   | 'controllerRequestGated'
@@ -633,7 +633,7 @@ export class Controller implements ControllerPort {
 
   /** Nobody acknowledges a revocation: each is told again to those who are online then. */
   #repeatRevocations(at: Moment): void {
-    const due = this.#repeats.filter((x) => at.mono >= x.dueAt).slice(0, REPEATS_PER_TURN);
+    const due = this.#repeats.filter((x) => at.mono >= x.dueAt).slice(0, REVOKED_PER_TURN);
     if (due.length === 0) return;
     const taken = new Set(due);
     this.#repeats = this.#repeats.filter((x) => !taken.has(x));
@@ -705,12 +705,17 @@ export class Controller implements ControllerPort {
     );
   }
 
+  /** Sign-ons of many members may end together: those beyond a turn's number come in the next. */
   #checkSignOns(at: Moment): void {
-    this.#ssoCheckedAt = at.mono;
+    let left = REVOKED_PER_TURN;
     for (const net of this.#networks.values()) {
       if (!jsonBool(net.record['ssoEnabled'], false)) continue;
-      for (const address of net.takeExpired(at.wall)) this.#revoke(at, net, address);
+      const expired = net.takeExpired(at.wall, left);
+      for (const address of expired) this.#revoke(at, net, address);
+      left -= expired.length;
+      if (left <= 0) return;
     }
+    this.#ssoCheckedAt = at.mono;
   }
 
   #sweep(at: Moment): void {

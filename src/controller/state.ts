@@ -102,10 +102,11 @@ export class NetworkState {
     return [...this.#bridges].sort((a, b) => a - b);
   }
 
-  /** Members whose sign-on ended since this was last asked. */
-  takeExpired(wall: number): NodeAddress[] {
+  /** Members whose sign-on ended since this was last asked, at most `max`. */
+  takeExpired(wall: number, max: number): NodeAddress[] {
     const out: NodeAddress[] = [];
     for (const [address, expiry] of this.#expiries) {
+      if (out.length >= max) break;
       if (expiry > wall) continue;
       this.#expiries.delete(address);
       out.push(address);

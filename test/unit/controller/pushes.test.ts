@@ -7,8 +7,8 @@ import {
   MAX_SESSIONS_PER_NETWORK,
   PUSH_AGAIN_MS,
   PUSHES_PER_TURN,
-  REPEATS_PER_TURN,
   REVOCATIONS_PER_TURN,
+  REVOKED_PER_TURN,
 } from '#src/controller/controller.js';
 import { MAX_IN_PACKET, SPACING_MS } from '#src/controller/revoker.js';
 import type { NodeOutput } from '#src/node/outputs.js';
@@ -232,7 +232,7 @@ test('at most MAX_REPEATS revocations wait to be told again', (t) => {
 test('revocations are told again over several turns', (t) => {
   const c = new LoneController();
   c.network();
-  const members = online(c, REPEATS_PER_TURN + 2);
+  const members = online(c, REVOKED_PER_TURN + 2);
   for (const m of members.slice(1)) c.member(m, { authorized: false });
   c.take();
   const witness = members[0]!.address;
@@ -245,7 +245,7 @@ test('revocations are told again over several turns', (t) => {
   c.take();
   c.mono += 1_000;
   c.controller.handleTimeout(c.at());
-  t.is(told(), REPEATS_PER_TURN);
+  t.is(told(), REVOKED_PER_TURN);
   t.true(c.controller.deadline() <= c.mono, 'one more waits');
   c.pass(2 * SPACING_MS);
   t.is(told(), 1);
@@ -296,6 +296,25 @@ test('the end of a sign-on revokes once, and again after a new one ended', (t) =
   c.member(a, until(2_000));
   c.pass(3_000);
   t.is(c.take().filter((p) => revoked(p)[0] === a.address).length, 2);
+});
+
+test('sign-ons that end together are revoked over several turns', (t) => {
+  const c = new LoneController();
+  const id = networkIdText(c.nwid);
+  t.true(c.controller.load('network', JSON.stringify({ id, nwid: id, ssoEnabled: true })));
+  const until = { authenticationExpiryTime: c.at().wall + 10_000 };
+  const [witness] = online(c, REVOKED_PER_TURN + 2, until);
+  const told = () =>
+    c
+      .take()
+      .filter((p) => p.dest === witness!.address)
+      .reduce((n, p) => n + revoked(p).length, 0);
+  c.mono += 20_000;
+  c.controller.handleTimeout(c.at());
+  t.is(told(), REVOKED_PER_TURN);
+  t.true(c.controller.deadline() <= c.mono, 'two more wait');
+  c.pass(SPACING_MS);
+  t.is(told(), 2);
 });
 
 test('an address that two members store stays in use until both let it go', (t) => {
