@@ -380,6 +380,8 @@ HOOK int recvmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags, struc
 
 	if (fdtab_hint(fd) == HINT_NONE || !token_of(fd, &t))
 		return real_recvmmsg(fd, msgs, count, flags, timeout);
+	if (msgs == NULL && count > 0)
+		return (int)zt_ret(-EFAULT);
 	raw6(SYS_clock_gettime, CLOCK_MONOTONIC, (long)&start, 0, 0, 0, 0);
 	while (done < count) {
 		ssize_t r = recvmsg(fd, &msgs[done].msg_hdr, flags & ~MSG_WAITFORONE);
@@ -510,6 +512,8 @@ HOOK int sendmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags)
 
 	if (fdtab_hint(fd) == HINT_NONE || !token_of(fd, &t))
 		return real_sendmmsg(fd, msgs, count, flags);
+	if (msgs == NULL && count > 0)
+		return (int)zt_ret(-EFAULT);
 	while (done < count) {
 		ssize_t r = sendmsg(fd, &msgs[done].msg_hdr, flags);
 

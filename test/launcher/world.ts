@@ -7,7 +7,8 @@ import type { Harness } from '#test/preload/harness.js';
 import { type Finished, run } from '#test/preload/run.js';
 
 export const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../..');
-export const LAUNCHER = path.join(ROOT, 'dist/native/zt-run');
+/** Another one to be tested, such as one built with sanitizers (test/preload/sanitize.ts). */
+export const LAUNCHER = process.env['NETCON_LAUNCHER'] ?? path.join(ROOT, 'dist/native/zt-run');
 /** An address of the network that never answers. */
 export const SILENT = '10.147.17.99';
 

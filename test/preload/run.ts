@@ -35,12 +35,13 @@ function endGroup(child: ChildProcess, signal: NodeJS.Signals): void {
   }
 }
 
-/** Starts a program; `env` is added to the environment. */
+/** Starts a program; `env` is added to the environment, and `limitMs` ends it at the latest. */
 export function start(
   command: string,
   args: readonly string[],
   env: NodeJS.ProcessEnv = {},
   cwd?: string,
+  limitMs: number = LIMIT_MS,
 ): Program {
   const child = spawn(command, args, {
     env: { ...process.env, ...env },
@@ -56,7 +57,7 @@ export function start(
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     stderr += text;
   });
-  const limit = setTimeout(() => endGroup(child, 'SIGKILL'), LIMIT_MS);
+  const limit = setTimeout(() => endGroup(child, 'SIGKILL'), limitMs);
   const finished = new Promise<Finished>((resolve, reject) => {
     child.once('error', reject);
     child.once('close', (code, signal) => {
@@ -84,8 +85,9 @@ export function run(
   args: readonly string[],
   env: NodeJS.ProcessEnv = {},
   cwd?: string,
+  limitMs?: number,
 ): Promise<Finished> {
-  return start(command, args, env, cwd).finished;
+  return start(command, args, env, cwd, limitMs).finished;
 }
 
 /** Waits until `condition` holds. @throws Error naming `what` after ten seconds. */
