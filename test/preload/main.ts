@@ -24,11 +24,13 @@ import {
   readKnownDifferences,
 } from './conformance.js';
 import { DATAGRAM_PROGRAMS } from './datagram-programs.js';
+import { FOREIGN_PROGRAMS } from './foreign.js';
 import { type Harness, OWN_ADDRESS, openHarness } from './harness.js';
 import { LINKED_PROGRAMS } from './linking.js';
 import { enterNamespace, lwipStack } from './namespace.js';
 import { type Context, PROGRAMS } from './programs.js';
 import { expect, run, Skip, start, until, which } from './run.js';
+import { SYSTEM_WIDE } from './system-wide.js';
 
 const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../..');
 const LIBRARY = path.join(ROOT, 'dist/native/libztintercept.so');
@@ -49,7 +51,7 @@ class Results {
     } catch (e) {
       if (e instanceof Skip) {
         this.skipped++;
-        console.log(`SKIPPED ${name}: ${e.message}`);
+        console.log(`SKIPPED: ${name}: ${e.message}`);
       } else {
         this.failed++;
         console.log(`FAILED  ${name}: ${(e as Error).message}`);
@@ -316,7 +318,13 @@ function isEmpty(stack: Stack): boolean {
 }
 
 async function programs(results: Results, context: Context): Promise<void> {
-  for (const [i, test] of [...PROGRAMS, ...DATAGRAM_PROGRAMS, ...LINKED_PROGRAMS].entries()) {
+  for (const [i, test] of [
+    ...PROGRAMS,
+    ...DATAGRAM_PROGRAMS,
+    ...LINKED_PROGRAMS,
+    ...FOREIGN_PROGRAMS,
+    ...SYSTEM_WIDE,
+  ].entries()) {
     await results.test(test.name, async () => {
       const folder = path.join(context.folder, `program-${i}`);
       fs.mkdirSync(folder);
