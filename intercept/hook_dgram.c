@@ -8,9 +8,9 @@
  * The header travels in a buffer of its own, so payload is never copied here, and several threads
  * or processes may read one socket: the kernel hands out whole records.
  *
- * Requests travel beside the records, on the control connection. Whatever asks about or changes a
- * socket first waits until the service has taken the datagrams sent before: each leaves with the
- * options of its time, and the name of a socket that has just sent is known.
+ * Requests travel beside the records, on the control connection. The service takes the datagrams
+ * sent before a request about their socket first: each leaves with the options of its time, and the
+ * name of a socket that has just sent is known.
  *
  * An error that the network reported is a record too: the next receive takes it and fails once.
  *
@@ -19,10 +19,8 @@
 #include "zt.h"
 
 #include <limits.h>
-#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 
 #include "raw.h"
@@ -30,13 +28,6 @@
 
 /* Buffers of a caller that are described on the stack (1 KiB of it). */
 #define IOV_HERE 63
-/*
- * Ours: a request waits for earlier datagrams of its socket in steps of 50 us, 400 times (20 ms
- * and what the timers add): longer than the service takes for a full queue. Beyond that the order
- * of a datagram and a request is lost, nothing else.
- */
-#define SETTLE_TRIES   400
-#define SETTLE_STEP_NS 50000
 /* Largest payload of UDP over IPv4 [5 section 7]. */
 #define PAYLOAD_MAX4 65507
 /* Over IPv6, 40 less than Linux takes: the stack counts a packet and its header in 16 bits. */
@@ -96,21 +87,6 @@ static size_t payload_room(const struct msghdr *msg)
 	for (size_t i = 0; msg->msg_iov != NULL && i < msg->msg_iovlen; i++)
 		total += msg->msg_iov[i].iov_len;
 	return total;
-}
-
-/* ---------------------------------------------------------- order of requests */
-
-void dgram_settle(int fd)
-{
-	struct timespec step = {0, SETTLE_STEP_NS};
-
-	for (int i = 0; i < SETTLE_TRIES; i++) {
-		int left = 0;
-
-		if (raw6(SYS_ioctl, fd, SIOCOUTQ, (long)&left, 0, 0, 0) != 0 || left == 0)
-			return;
-		raw6(SYS_nanosleep, (long)&step, 0, 0, 0, 0, 0);
-	}
 }
 
 /* ------------------------------------------------------ the end of a carrier */
@@ -459,7 +435,6 @@ ssize_t dgram_send(int fd, const struct zt_token *t, const struct msghdr *msg, i
 
 static int call(int fd, const struct zt_token *t, enum proto_op op, const void *request, size_t len)
 {
-	dgram_settle(fd);
 	return rpc_about(fd, t, op, request, len, NULL, 0);
 }
 

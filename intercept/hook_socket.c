@@ -159,8 +159,6 @@ int zt_names(int fd, const struct zt_token *t, struct fd_info *info)
 	memset(info, 0, sizeof(*info));
 	if (!rpc_is_attached(fd))
 		return STATE_FRESH;
-	if (t->kind != 's')
-		dgram_settle(fd);
 	r = rpc_about(fd, t, OP_NAMES, NULL, 0, reply, sizeof(reply));
 	if (r < 0)
 		return r;

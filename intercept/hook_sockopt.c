@@ -194,8 +194,6 @@ static int set_in_service(int fd, const struct zt_token *t, const struct option 
 	put32(request + 8, len);
 	rpc.request_len = 12 + len;
 	r = rpc_attach(fd, t);
-	if (t->kind != 's')
-		dgram_settle(fd);
 	if (r == 0)
 		r = o->set == SET_QUIET ? rpc_notify(&rpc) : rpc_call(&rpc);
 	return errnomap_result(r, PLACE_OPTION);

@@ -276,8 +276,6 @@ int zt_ioctl(int fd, const struct zt_token *t, unsigned long request, void *argu
 ssize_t dgram_receive(int fd, const struct zt_token *t, struct msghdr *msg, int flags);
 /** dgram_send() - sendmsg() of a datagram socket; a result or a negative errno */
 ssize_t dgram_send(int fd, const struct zt_token *t, const struct msghdr *msg, int flags);
-/** dgram_settle() - Wait until the service took what was sent, so that a request comes after it */
-void dgram_settle(int fd);
 /** dgram_pending() - FIONREAD: length of the first datagram, 0 when there is none */
 int dgram_pending(int fd);
 /** dgram_take_error() - SO_ERROR: an error record at the head of the queue, consumed; or 0 */

@@ -18,6 +18,11 @@ import { PlainCarrier } from './plain-records.js';
 const BACKLOG = 4096;
 /** Ours: records read from one program per turn of the loop. */
 const BATCH = 64;
+/**
+ * Ours: records taken before a request about their socket: more than fit into the send buffer that
+ * Linux gives a program, each accounted for with its overhead.
+ */
+const DRAIN_MAX = 1_024;
 /** Ours: connections taken per turn of the loop. */
 const ACCEPT_BATCH = 64;
 /** Ours: how long a listener rests when descriptors are short. */
@@ -80,7 +85,7 @@ class RecordStream implements RecordPort {
         return;
       }
       if ((events & WRITABLE) !== 0 && this.#blocked) this.#unblock(connection);
-      if ((events & READABLE) !== 0) this.#read(connection);
+      if ((events & READABLE) !== 0) this.#read(connection, BATCH);
     });
     this.#door.touched();
   }
@@ -91,8 +96,12 @@ class RecordStream implements RecordPort {
     this.watch();
   }
 
-  #read(connection: RecordConnection): void {
-    for (let i = 0; i < BATCH && this.#reading && !this.#destroyed; i++) {
+  drain(): void {
+    if (this.connection !== undefined) this.#read(this.connection, DRAIN_MAX);
+  }
+
+  #read(connection: RecordConnection, count: number): void {
+    for (let i = 0; i < count && this.#reading && !this.#destroyed; i++) {
       const len = this.#native.receive(this.#fd, this.#door.buffer, NO_DESCRIPTORS);
       if (len === EAGAIN || len === EINTR) return;
       if (len < 0) {

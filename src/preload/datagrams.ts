@@ -53,6 +53,8 @@ export interface RecordPort {
   /** Gives one record to the kernel; false = its queue is full, and `writable` will be told. */
   send(record: Uint8Array): boolean;
   setReading(on: boolean): void;
+  /** Hands over the records that the program has sent so far, if it is read from at all. */
+  drain(): void;
   /** Whether the program still holds its descriptor, after it shut down its sending side. */
   isHeld(): boolean;
   destroy(): void;
@@ -248,6 +250,10 @@ export class DatagramSocket implements RequestTarget, Member, HostSideOwner {
     this.#queueLen -= len;
     this.#host.datagramCounters.datagramsQueued -= gone.length;
     this.#host.datagramCounters.datagramBytesQueued -= len;
+  }
+
+  settle(): void {
+    this.#port.drain();
   }
 
   /** One record of the program; borrowed for the call. */

@@ -23,6 +23,8 @@ export interface RequestTarget {
   readonly names: Names;
   /** The user that owns it, undefined when unknown [5 section 14]. */
   readonly owner: number | undefined;
+  /** What the program sent before the request that follows has been taken. */
+  settle?(): void;
   bind(address: ZtAddress, flags: number): number;
   listen(backlog: number): number;
   connect(address: ZtAddress): number;

@@ -463,10 +463,18 @@ export class PreloadView
     else answerError(request, failed('ENOTCONN'));
   }
 
-  /** Only the owner of a socket, root, or who knows the key may speak about it [5 section 14]. */
+  /**
+   * Only the owner of a socket, root, or who knows the key may speak about it [5 section 14]. What
+   * the program sent on the socket before comes first, and may end it.
+   */
   #carryOut(request: Request, socket: RequestTarget): void {
-    if (request.client.mayUse(socket.owner)) carryOut(request, socket, this);
-    else answerError(request, failed('EACCES'));
+    if (!request.client.mayUse(socket.owner)) {
+      answerError(request, failed('EACCES'));
+      return;
+    }
+    socket.settle?.();
+    if (this.#sockets.get(socket.token) === socket) carryOut(request, socket, this);
+    else answerError(request, failed('ENOTCONN'));
   }
 
   /** A request that overtook the HELLO of its token waits [5 section 5.6]. */

@@ -29,6 +29,13 @@ export class FakeRecordPort implements RecordPort {
   setReading(on: boolean): void {
     this.reading = on;
   }
+  /** What the program sent that the service has not read yet; given to its connection in order. */
+  readonly unread: Uint8Array[] = [];
+  connection: RecordConnection | undefined;
+  drain(): void {
+    if (!this.reading) return;
+    for (const record of this.unread.splice(0)) this.connection?.handleRecord(record);
+  }
   isHeld(): boolean {
     return this.held;
   }
@@ -57,6 +64,7 @@ export class ProgramDatagram {
     this.#world = world;
     this.token = options.token ?? world.newToken();
     this.connection = world.view.openRecords(this.port, caller);
+    this.port.connection = this.connection;
     const bytes = hello(HelloKind.datagram, this.token, family, '\0'.repeat(8), protocol);
     if (key !== undefined) {
       bytes[7] = 1;
@@ -73,6 +81,11 @@ export class ProgramDatagram {
   ): void {
     const bytes = typeof payload === 'string' ? Buffer.from(payload) : payload;
     this.raw(emitSending(to, bytes, fields));
+  }
+
+  /** Leaves a datagram in the kernel's queue: the service has not woken up for it. */
+  queue(to: Endpoint | undefined, payload: string): void {
+    this.port.unread.push(emitSending(to, Buffer.from(payload)));
   }
 
   raw(record: Uint8Array): void {

@@ -76,8 +76,22 @@ class StackLoop {
   }
 }
 
+/** Makes the door take `ms` for each message and event of a program: a service that is busy. */
+function stall(door: PreloadDoor, ms: number): void {
+  const guard = door.guard.bind(door);
+  const nobody = new Int32Array(new SharedArrayBuffer(4));
+  door.guard = (act) =>
+    guard(() => {
+      Atomics.wait(nobody, 0, 0, ms);
+      act();
+    });
+}
+
 /** Opens a door in a fresh folder; `stack` defaults to the in-process one. */
-export async function openHarness(stack: Stack = new FakeStack()): Promise<Harness> {
+export async function openHarness(
+  stack: Stack = new FakeStack(),
+  stallMs: number = 0,
+): Promise<Harness> {
   const home = fs.mkdtempSync(path.join(os.tmpdir(), 'netcon-preload-'));
   const network = path.join(home, `nc_${NWID.toString(16).padStart(16, '0')}`);
   stack.configure(now(), CONFIG);
@@ -91,6 +105,7 @@ export async function openHarness(stack: Stack = new FakeStack()): Promise<Harne
     now,
     log: (line) => console.error(line),
   });
+  if (stallMs > 0) stall(door, stallMs);
   await door.listen();
   return {
     network,

@@ -1,5 +1,7 @@
 /**
- * Tests of the preload library: `node build/test/preload/main.js [--only TEXT] [--stack fake]`.
+ * Tests of the preload library: `node build/test/preload/main.js [--only TEXT] [--stack fake]
+ * [--stall MS]`. With `--stall` the service takes MS for each message, and only what is compared
+ * with the kernel runs.
  *
  * Enters a network namespace of its own first, so that a library that failed to load talks to
  * nobody. Compares the conformance probes with the kernel's sockets, checks that the library is inert, fails
@@ -79,7 +81,12 @@ function hasDatagrams(context: Context): boolean {
   return fs.existsSync(`${context.harness.network}.dg`);
 }
 
+/** Longest that a probe may take, ms, and each of its cases by PROBE_LIMIT, s. */
+const USUAL = { ms: 60_000, env: {} };
+const STALLED = { ms: 1_200_000, env: { PROBE_LIMIT: '120' } };
+
 async function conformance(results: Results, context: Context): Promise<void> {
+  const limits = chosenStall() > 0 ? STALLED : USUAL;
   const known = readKnownDifferences(path.join(ROOT, 'test/preload/known-differences.md'));
   const built = new Map<Probe, string>();
   fs.writeFileSync(`${context.harness.network}.hosts`, HOSTS);
@@ -91,7 +98,9 @@ async function conformance(results: Results, context: Context): Promise<void> {
       built.set(probe, file);
       const [a, b] = await Promise.all([
         onKernel(file, {}),
-        run(file, [], context.env).then((done) => done.stdout),
+        run(file, [], { ...context.env, ...limits.env }, undefined, limits.ms).then(
+          (done) => done.stdout,
+        ),
       ]);
       kernel = byCase(a);
       preload = byCase(b);
@@ -304,6 +313,16 @@ function chosenStack(): Stack {
   return at > 0 && process.argv[at + 1] === 'fake' ? new FakeStack() : lwipStack();
 }
 
+/** Milliseconds that the service takes for each message, by `--stall`; 0 without. */
+function chosenStall(): number {
+  const at = process.argv.indexOf('--stall');
+  if (at < 0) return 0;
+  const ms = Number(process.argv[at + 1]);
+  if (Number.isInteger(ms) && ms > 0 && ms <= 1_000) return ms;
+  console.error('--stall takes milliseconds, 1 to 1000');
+  process.exit(2);
+}
+
 function contextFor(harness: Harness, folder: string): Context {
   const env = { LD_PRELOAD: LIBRARY, ZT_NC_NETWORK: harness.network };
   return { harness, env, folder, root: ROOT };
@@ -342,6 +361,16 @@ async function programs(results: Results, context: Context): Promise<void> {
   }
 }
 
+async function everything(results: Results, context: Context): Promise<void> {
+  await library(results);
+  await measured(results);
+  await environment(results, context);
+  await serviceDies(results);
+  await datagramsDie(results);
+  await conformance(results, context);
+  await programs(results, context);
+}
+
 async function main(): Promise<void> {
   enterNamespace(fileURLToPath(import.meta.url), 'preload: 0 passed, 1 failed, 0 skipped');
   const results = new Results();
@@ -352,15 +381,11 @@ async function main(): Promise<void> {
   }
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'netcon-preload-test-'));
   fs.chmodSync(folder, 0o755);
-  const harness = await openHarness(chosenStack());
+  const stallMs = chosenStall();
+  const harness = await openHarness(chosenStack(), stallMs);
   const context = contextFor(harness, folder);
-  await library(results);
-  await measured(results);
-  await environment(results, context);
-  await serviceDies(results);
-  await datagramsDie(results);
-  await conformance(results, context);
-  await programs(results, context);
+  if (stallMs > 0) await conformance(results, context);
+  else await everything(results, context);
   await results.test('no kernel socket was left open', async () => {
     expect(kernelSockets() === '', `${kernelSockets()} in use`);
   });

@@ -10,6 +10,7 @@ const ANY6 = new Uint8Array(16);
 const FAR = Uint8Array.of(8, 8, 8, 8);
 const GROUP = Uint8Array.of(239, 1, 2, 3);
 const EINVAL = -22;
+const ENOTCONN = -107;
 const EADDRINUSE = -98;
 
 /** A bound socket and its control connection. */
@@ -45,6 +46,34 @@ function idle(world: World): Record<string, number> {
   const all = { ...held, datagramsQueued, datagramBytesQueued };
   return Object.fromEntries(Object.entries(all).filter(([, n]) => n !== 0));
 }
+
+test('what was sent before a request is taken before it', (t) => {
+  const world = new World();
+  const server = bound(world, 53);
+  const client = new ProgramDatagram(world);
+  client.queue({ ip: OWN, port: 53 }, 'first');
+  t.true(namesOf(server.control, client).local.port >= 49152, 'its port is known');
+  client.queue({ ip: OWN, port: 53 }, 'second');
+  t.is(setInt(server.control, client, 0, 2, 17), 0);
+  client.send({ ip: OWN, port: 53 }, 'third');
+  t.deepEqual(
+    server.socket.take().map((r) => [Buffer.from(r.payload).toString(), r.ttl === 17]),
+    [
+      ['first', false],
+      ['second', false],
+      ['third', true],
+    ],
+  );
+});
+
+test('a request about a socket that ends with what was sent before it', (t) => {
+  const world = new World();
+  const control = world.control();
+  const socket = new ProgramDatagram(world);
+  socket.port.drain = () => socket.connection.handleReset();
+  t.is(control.result(Op.bind, socket.token, address(ANY, 70)), ENOTCONN);
+  t.deepEqual(idle(world), {});
+});
 
 test('an unconnected socket gets a port at its first send; the answer finds it', (t) => {
   const world = new World();
