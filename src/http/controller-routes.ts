@@ -47,9 +47,7 @@ function create(s: Service, r: ApiRequest): ApiResponse {
   const request = bodyRecord(r.body);
   const nwid = s.controller.newNetworkId();
   return json(
-    s.loop.run((node, at) =>
-      node.run(at, () => s.controller.postNetwork(at, nwid, networkIdText(nwid), request)),
-    ),
+    s.loop.run((node, at) => node.run(at, () => s.controller.postNetwork(at, nwid, request))),
   );
 }
 
@@ -67,9 +65,7 @@ function network(s: Service, r: ApiRequest, id: string): ApiResponse {
       if (nwid === 0n) return NOT_FOUND;
       const request = bodyRecord(r.body);
       return json(
-        s.loop.run((node, at) =>
-          node.run(at, () => s.controller.postNetwork(at, nwid, id, request)),
-        ),
+        s.loop.run((node, at) => node.run(at, () => s.controller.postNetwork(at, nwid, request))),
       );
     }
     case 'DELETE':

@@ -5,6 +5,7 @@
  * length is answered at once. Where a request can not be parsed the connection ends with the answer,
  * since nobody knows where the next one would begin.
  */
+import { isUtf8 } from 'node:buffer';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -38,6 +39,12 @@ function refuse(socket: Duplex): void {
   else socket.destroy();
 }
 
+/** A body as text; one that is not UTF-8 holds half surrogate pairs then, and so is no JSON. */
+function bodyText(bytes: Buffer): string {
+  const text = bytes.toString('utf8');
+  return isUtf8(bytes) ? text : text.replaceAll('\ufffd', '\udfff');
+}
+
 /** A body, or the status for a request whose body never came whole (400) or is too long (413). */
 function readBody(req: IncomingMessage): Promise<string | number> {
   return new Promise((resolve) => {
@@ -54,7 +61,7 @@ function readBody(req: IncomingMessage): Promise<string | number> {
       if (len > MAX_BODY_LEN) finish(413);
       else chunks.push(chunk);
     });
-    req.on('end', () => finish(Buffer.concat(chunks).toString('utf8')));
+    req.on('end', () => finish(bodyText(Buffer.concat(chunks))));
     req.on('error', () => finish(400));
     req.on('close', () => finish(400));
   });

@@ -46,6 +46,8 @@ class Parser {
   }
 
   parse(): JsonValue {
+    // The mark that editors on Windows put before UTF-8.
+    if (this.#s.startsWith('\ufeff')) this.#i = 1;
     const v = this.#value(0);
     this.#space();
     if (this.#i < this.#s.length) this.#fail('text after the value');
@@ -101,11 +103,19 @@ class Parser {
       this.#i += c === '\\' ? 2 : 1;
     }
     this.#i++;
+    const text = this.#textOf(this.#s.slice(start, this.#i));
+    if (text !== undefined) return text;
+    this.#i = start;
+    return this.#fail('malformed text');
+  }
+
+  /** Undefined also for half a surrogate pair: no UTF-8 file can hold it, and the reference refuses it. */
+  #textOf(literal: string): string | undefined {
     try {
-      return JSON.parse(this.#s.slice(start, this.#i)) as string;
+      const text = JSON.parse(literal) as string;
+      return /\p{Surrogate}/u.test(text) ? undefined : text;
     } catch {
-      this.#i = start;
-      return this.#fail('malformed text');
+      return undefined;
     }
   }
 
@@ -272,16 +282,21 @@ export function jsonInt(json: JsonValue | undefined, fallback: bigint): bigint {
   if (typeof v === 'number' || typeof v === 'bigint') return asU64(v);
   if (typeof v === 'boolean') return v ? 1n : 0n;
   if (typeof v !== 'string') return fallback;
-  const digits = BigInt(/^\s*\+?([0-9]+)/.exec(v)?.[1] ?? '0');
-  return digits > U64 ? U64 : digits;
+  const [, sign, digits] = /^\s*([+-]?)([0-9]+)/.exec(v) ?? [];
+  return u64OfText(sign, BigInt(digits ?? '0'));
+}
+
+/** Text is read as by C's strtoull: beyond 64 bits the greatest, negative numbers from the top down. */
+function u64OfText(sign: string | undefined, n: bigint): bigint {
+  if (n > U64) return U64;
+  return sign === '-' ? BigInt.asUintN(64, -n) : n;
 }
 
 /** HEX: as INT, but text is hexadecimal. */
 export function jsonHex(v: JsonValue | undefined, fallback: bigint): bigint {
   if (typeof v !== 'string') return jsonInt(v, fallback);
-  const digits = /^\s*(?:0[xX])?([0-9a-fA-F]+)/.exec(v)?.[1] ?? '0';
-  const n = BigInt(`0x${digits}`);
-  return n > U64 ? U64 : n;
+  const [, sign, digits] = /^\s*([+-]?)(?:0[xX])?([0-9a-fA-F]+)/.exec(v) ?? [];
+  return u64OfText(sign, BigInt(`0x${digits ?? '0'}`));
 }
 
 export function jsonBool(json: JsonValue | undefined, fallback: boolean): boolean {

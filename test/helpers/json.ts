@@ -63,7 +63,7 @@ const TEXTS = [
   'ACTION_TEE',
   'INTEGER_RANGE',
   'x'.repeat(70),
-  '\ud800',
+  '\u{1f600}',
 ];
 
 export function randomJson(d: Dice, depth: number): JsonValue {

@@ -30,7 +30,7 @@ async function api(): Promise<{ port: number; close: () => Promise<void> }> {
 }
 
 /** Sends bytes and collects what comes until the server closes. */
-function converse(port: number, bytes: string): Promise<string> {
+function converse(port: number, bytes: string | Buffer): Promise<string> {
   const socket = connect(port, '127.0.0.1', () => socket.write(bytes));
   let text = '';
   return new Promise((resolve, reject) => {
@@ -135,4 +135,18 @@ test('moving to another address frees the old one', async (t) => {
   await converseAt('127.0.0.2', port);
   await http.move(['127.0.0.1'], port);
   await t.throwsAsync(converseAt('127.0.0.2', port), { code: 'ECONNREFUSED' });
+});
+
+test('a body that is not UTF-8 reaches the handler as no JSON', async (t) => {
+  const { port, close } = await api();
+  const head = `POST / HTTP/1.1\r\n${AUTH}Connection: close\r\nContent-Length: 3\r\n\r\n`;
+  const bodies: [number[], string][] = [
+    [[0x22, 0xff, 0x22], '"\\"\\udfff\\""'],
+    [[0xef, 0xbf, 0xbd], '"\ufffd"'],
+  ];
+  for (const [bytes, body] of bodies) {
+    const answer = await converse(port, Buffer.concat([Buffer.from(head), Buffer.from(bytes)]));
+    t.true(Buffer.from(answer, 'latin1').toString().includes(`"body":${body}`), answer);
+  }
+  await close();
 });

@@ -4,6 +4,8 @@ import {
   emitJsonPretty,
   isRecord,
   JsonFloat,
+  jsonHex,
+  jsonInt,
   jsonText,
   parseJson,
 } from '#src/lib/json.js';
@@ -45,6 +47,33 @@ test('a float is no record and reads as a number', (t) => {
 
 test('numbers beyond a double are refused', (t) => {
   t.throws(() => parseJson('1e999'), { code: 'ERR_JSON_SYNTAX' });
+});
+
+test('half of a surrogate pair is refused, a byte order mark passed over', (t) => {
+  for (const text of ['"\\ud83d"', '"\\ude00\\ud83d"', '"\ud83d"', '{"\\udc00":1}', '\udfff'])
+    t.throws(() => parseJson(text), { code: 'ERR_JSON_SYNTAX' }, JSON.stringify(text));
+  t.is(parseJson('"\\ud83d\\ude00"'), '\u{1f600}');
+  t.deepEqual(parseJson('\ufeff{"a":1}'), { a: 1 });
+  t.throws(() => parseJson(' \ufeff1'), { code: 'ERR_JSON_SYNTAX' });
+});
+
+test('text is an integer as strtoull reads it', (t) => {
+  const top = 2n ** 64n;
+  const cases: [string, bigint, bigint][] = [
+    ['12', 12n, 0x12n],
+    ['-1', top - 1n, top - 1n],
+    [' +5x', 5n, 5n],
+    ['-0x10', 0n, top - 16n],
+    ['99999999999999999999', top - 1n, top - 1n],
+    ['-99999999999999999999', top - 1n, top - 1n],
+    ['- 1', 0n, 0n],
+    ['0xg', 0n, 0n],
+    ['', 0n, 0n],
+  ];
+  for (const [text, int, hex] of cases) {
+    t.is(jsonInt(text, 7n), int, text);
+    t.is(jsonHex(text, 7n), hex, text);
+  }
 });
 
 test('keys come in the order of their bytes', (t) => {
