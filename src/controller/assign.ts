@@ -8,7 +8,7 @@ import {
 } from '../wire/address.js';
 import { type InetAddress, inetAddress, ipInPrefix, ipText } from '../wire/inetaddress.js';
 import { MAX_ASSIGNED } from '../wire/netconf.js';
-import { lenientAddress } from './records.js';
+import { lenientAddress } from './lenient.js';
 
 const MAX_TRIES = 1_000;
 /** An IPv6 pool whose low half spans this much gets addresses made from the member's. */

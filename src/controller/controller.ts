@@ -20,6 +20,7 @@ import {
   jsonBool,
   jsonInt,
   parseJson,
+  shrink,
 } from '../lib/json.js';
 import { type Moment, NEVER } from '../lib/time.js';
 import type { ControllerPort } from '../vl2/context.js';
@@ -243,8 +244,8 @@ export class Controller implements ControllerPort {
   }
 
   /** Creates or changes a network. @throws RecordTypeError, RuleTypeError with nothing changed. */
-  postNetwork(at: Moment, nwid: NetworkId, idText: string, request: JsonRecord): JsonRecord {
-    const defaults = defaultNetwork(idText, at.wall);
+  postNetwork(at: Moment, nwid: NetworkId, request: JsonRecord): JsonRecord {
+    const defaults = defaultNetwork(networkIdText(nwid), at.wall);
     const old = this.networkRecord(nwid);
     const next = updateNetwork(withDefaults(old ?? {}, defaults), request);
     const net = this.#state(nwid);
@@ -258,7 +259,7 @@ export class Controller implements ControllerPort {
   /** @returns whether anything but the revision changed. */
   #saveNetwork(net: NetworkState, next: JsonRecord): boolean {
     if (net.exists && sameButRevision(net.record, next)) return false;
-    net.record = { ...next, revision: Number(jsonInt(net.record['revision'], 0n)) + 1 };
+    net.record = { ...next, revision: nextRevision(net.record) };
     this.#out.store(this.#networkFile(net.nwid), emitJson(net.record));
     return true;
   }
@@ -302,7 +303,7 @@ export class Controller implements ControllerPort {
   #saveMember(net: NetworkState, address: NodeAddress, next: JsonRecord): boolean {
     const old = net.members.get(address);
     if (old !== undefined && sameButRevision(old, next)) return false;
-    const saved = { ...next, revision: Number(jsonInt(old?.['revision'], 0n)) + 1 };
+    const saved = { ...next, revision: nextRevision(old) };
     net.setMember(address, saved);
     this.#out.store(this.#memberFile(net.nwid, address), emitJson(saved));
     return true;
@@ -737,6 +738,10 @@ export class Controller implements ControllerPort {
 function needsSignOn(at: Moment, network: JsonRecord, member: JsonRecord): boolean {
   if (!jsonBool(network['ssoEnabled'], false) || jsonBool(member['ssoExempt'], false)) return false;
   return jsonInt(member['authenticationExpiryTime'], 0n) <= BigInt(at.wall);
+}
+
+function nextRevision(old: JsonRecord | undefined): JsonValue {
+  return shrink(BigInt.asUintN(64, jsonInt(old?.['revision'], 0n) + 1n));
 }
 
 function sameButRevision(a: JsonRecord, b: JsonRecord): boolean {

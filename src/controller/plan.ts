@@ -24,7 +24,7 @@ import {
 } from '../wire/netconf.js';
 import { MAX_RULES, type Rule } from '../wire/rules.js';
 import { type AssignPlan, assignPlan } from './assign.js';
-import { lenientAddress } from './records.js';
+import { lenientAddress } from './lenient.js';
 import { rulesFromJson } from './rules-json.js';
 
 // [3 section 12.1] ms

@@ -11,13 +11,9 @@ import {
   jsonText,
   shrink,
 } from '../lib/json.js';
-import {
-  type InetAddress,
-  inetAddressText,
-  ipText,
-  parseInetAddress,
-} from '../wire/inetaddress.js';
+import { inetAddressText, ipText } from '../wire/inetaddress.js';
 import { clampMtu } from '../wire/netconf.js';
+import { lenientAddress } from './lenient.js';
 import { normalizeRules } from './rules-json.js';
 
 /** Entries beyond this are cut off every array. */
@@ -86,9 +82,13 @@ export function defaultMember(address: string, nwid: string, now: number): JsonR
   };
 }
 
-/** Fields that are missing get their defaults; what is there stays. */
+/** Fields that say whose record it is: a request's path decides, not what is stored. */
+const IDENTIFYING = ['id', 'address', 'nwid', 'objtype'];
+
+/** Fields that are missing get their defaults; what is there stays, but for whose record it is. */
 export function withDefaults(record: JsonRecord, defaults: JsonRecord): JsonRecord {
-  return { ...defaults, ...record };
+  const own = IDENTIFYING.filter((k) => defaults[k] !== undefined);
+  return { ...defaults, ...record, ...Object.fromEntries(own.map((k) => [k, defaults[k]])) };
 }
 
 type FieldRule = (v: JsonValue | undefined, old: JsonRecord) => JsonValue | undefined;
@@ -96,19 +96,9 @@ type FieldRule = (v: JsonValue | undefined, old: JsonRecord) => JsonValue | unde
 const array = (v: JsonValue | undefined): JsonValue[] | undefined =>
   Array.isArray(v) ? v.slice(0, MAX_ENTRIES) : undefined;
 
-/** An IP/bits text, lenient as the reference: a malformed IP is the zero address of its family. */
-export function lenientAddress(text: string): InetAddress | undefined {
-  const parsed = parseInetAddress(text);
-  if (parsed !== undefined) return parsed.family === 0 ? undefined : parsed;
-  if (text.length >= 64) return undefined;
-  const host = text.split('/')[0]!;
-  const port = Number(/^\/([0-9]+)/.exec(text.slice(host.length))?.[1] ?? '0') & 0xffff;
-  if (host.includes(':')) return { family: 6, ip: new Uint8Array(16), port };
-  return host.includes('.') ? { family: 4, ip: new Uint8Array(4), port } : undefined;
-}
-
 function traceTarget(v: JsonValue | undefined): JsonValue {
-  return typeof v === 'string' && v.length === 10 ? v : null;
+  const text = jsonText(v, '');
+  return text.length === 10 ? text : null;
 }
 
 function v4AssignMode(v: JsonValue | undefined): JsonValue {
@@ -193,7 +183,7 @@ function networkTags(v: JsonValue | undefined, old: JsonRecord): JsonValue | und
 function authTokens(v: JsonValue | undefined): JsonValue {
   if (!isRecord(v)) return [null];
   const kept = Object.entries(v).filter(
-    ([, x]) => (typeof x === 'number' || typeof x === 'bigint') && x >= 0,
+    ([, x]) => (typeof x === 'number' || typeof x === 'bigint') && x >= 0 && x < 2 ** 63,
   );
   return kept.length === 0 ? null : Object.fromEntries(kept);
 }

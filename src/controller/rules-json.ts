@@ -10,9 +10,10 @@ import {
 } from '../lib/json.js';
 import { Reader } from '../lib/reader.js';
 import { Writer } from '../lib/writer.js';
-import { addressText, macText, parseMac } from '../wire/address.js';
-import { ipText, parseInetAddress } from '../wire/inetaddress.js';
+import { addressText, macText } from '../wire/address.js';
+import { ipText } from '../wire/inetaddress.js';
 import { RULE, RULE_NOT, RULE_OR, RULE_TYPE_MASK, type Rule } from '../wire/rules.js';
+import { lenientMac, lenientNodeAddress, lenientPrefix } from './lenient.js';
 
 /** A value of the wrong kind where the reference answers 500. */
 export class RuleTypeError extends Error {
@@ -40,7 +41,7 @@ function copyAction(name: string, type: number, withLen: boolean): RuleForm {
     type,
     write: (w, j) =>
       void w
-        .u64(jsonHex(j['address'], 0n) & U40)
+        .u64(BigInt(lenientNodeAddress(j['address'])))
         .u32(num(j['flags'], 32))
         .u16(withLen ? num(j['length'], 16) : 0),
     read: (r) => {
@@ -56,7 +57,7 @@ function ztAddress(name: string, type: number): RuleForm {
   return {
     name,
     type,
-    write: (w, j) => void w.u40(Number(jsonHex(j['zt'], 0n) & U40)),
+    write: (w, j) => void w.u40(lenientNodeAddress(j['zt'])),
     read: (r) => ({ zt: addressText(r.u40()) }),
   };
 }
@@ -83,10 +84,7 @@ function mac(name: string, type: number): RuleForm {
   return {
     name,
     type,
-    write: (w, j) => {
-      const text = typeof j['mac'] === 'string' ? j['mac'] : '0';
-      w.put(parseMac(text.padStart(12, '0')) ?? new Uint8Array(6));
-    },
+    write: (w, j) => void w.put(lenientMac(j['mac'])),
     read: (r) => ({ mac: macText(r.take(6)) }),
   };
 }
@@ -96,10 +94,8 @@ function ip(name: string, type: number, len: 4 | 16): RuleForm {
     name,
     type,
     write: (w, j) => {
-      const a = parseInetAddress(typeof j['ip'] === 'string' ? j['ip'] : '');
-      const fits = a !== undefined && a.ip.length === len;
-      w.put(fits ? a.ip : new Uint8Array(len));
-      w.u8(Math.min(fits ? a.port & 0xff : 0, len * 8));
+      const prefix = lenientPrefix(j['ip'], len);
+      w.put(prefix.ip).u8(prefix.bits);
     },
     read: (r) => {
       const bytes = r.take(len);

@@ -219,7 +219,7 @@ export class Attack {
     ];
     this.target.input((at) =>
       this.target.node.run(at, () =>
-        this.target.controller.postNetwork(at, this.own, networkIdText(this.own), {
+        this.target.controller.postNetwork(at, this.own, {
           private: false,
           v4AssignMode: { zt: true },
           routes: [{ target: '10.5.0.0/16', via: null }],

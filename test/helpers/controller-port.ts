@@ -79,8 +79,8 @@ export class LoneController {
     return this.sent.splice(0);
   }
 
-  network(settings: Parameters<Controller['postNetwork']>[3] = {}): void {
-    this.controller.postNetwork(this.at(), this.nwid, networkIdText(this.nwid), settings);
+  network(settings: Parameters<Controller['postNetwork']>[2] = {}): void {
+    this.controller.postNetwork(this.at(), this.nwid, settings);
   }
 
   member(who: Identity, settings: Parameters<Controller['postMember']>[4]): void {

@@ -152,7 +152,7 @@ test('POST bodies change a record or throw a documented error and change nothing
   const run = (act: (at: ReturnType<Target['moment']>) => unknown): void => {
     target.input((at) => target.node.run(at, () => act(at)));
   };
-  run((at) => controller.postNetwork(at, nwid, id, { private: false }));
+  run((at) => controller.postNetwork(at, nwid, { private: false }));
   let refused = 0;
   for (let i = 0; i < 1_500 * RUNS; i++) {
     const request = parseJson(emitJson(randomRecord(d, 4)));
@@ -163,7 +163,7 @@ test('POST bodies change a record or throw a documented error and change nothing
     ]);
     const texts = { nwid: id, address: member.address.toString(16).padStart(10, '0') };
     try {
-      if (d.chance(0.5)) run((at) => controller.postNetwork(at, nwid, id, request as JsonRecord));
+      if (d.chance(0.5)) run((at) => controller.postNetwork(at, nwid, request as JsonRecord));
       else
         run((at) => controller.postMember(at, nwid, member.address, texts, request as JsonRecord));
     } catch (e) {

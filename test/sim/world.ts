@@ -319,7 +319,7 @@ export function createNetwork(
   const nwid = (BigInt(controller.address) << 24n) | 0xa1n;
   controller.run((node, at) =>
     node.run(at, () =>
-      controller.controller.postNetwork(at, nwid, nwid.toString(16).padStart(16, '0'), {
+      controller.controller.postNetwork(at, nwid, {
         ...settings,
         v4AssignMode: { zt: true },
         routes: [{ target: '10.91.0.0/16', via: null }],

@@ -244,9 +244,7 @@ function controllerOf(): Attacked {
     const nwid = networkOf(posted.self);
     const target = posted;
     target.input((at) =>
-      target.node.run(at, () =>
-        target.controller.postNetwork(at, nwid, networkIdText(nwid), { private: false }),
-      ),
+      target.node.run(at, () => target.controller.postNetwork(at, nwid, { private: false })),
     );
   }
   return posted;
@@ -286,7 +284,7 @@ const records: Target = {
     const who = poolIdentity(3).address;
     const texts = { nwid: id, address: who.toString(16).padStart(10, '0') };
     for (const post of [
-      (at: ReturnType<Attacked['moment']>) => controller.postNetwork(at, nwid, id, body),
+      (at: ReturnType<Attacked['moment']>) => controller.postNetwork(at, nwid, body),
       (at: ReturnType<Attacked['moment']>) => controller.postMember(at, nwid, who, texts, body),
     ]) {
       try {

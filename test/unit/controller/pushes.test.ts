@@ -104,9 +104,7 @@ test('the acknowledgement of a member on the wire ends the pushing', (t) => {
   target.meet(peer);
   const nwid = networkOf(target.self);
   const change = (name: string) =>
-    target.input((at) =>
-      target.controller.postNetwork(at, nwid, networkIdText(nwid), { private: false, name }),
-    );
+    target.input((at) => target.controller.postNetwork(at, nwid, { private: false, name }));
   const pushes = (out: readonly NodeOutput[]) =>
     target.opened(peer, out).filter((p) => p.verb === VERB.NETWORK_CONFIG);
   change('first');

@@ -4,7 +4,7 @@ import { type NetworkId, networkIdText } from '#src/wire/address.js';
 import { createNetwork, type SimNode, World } from '../../sim/world.js';
 
 const SEED = 20_261_125;
-type Settings = Parameters<SimNode['controller']['postNetwork']>[3];
+type Settings = Parameters<SimNode['controller']['postNetwork']>[2];
 
 const addressTextOf = (n: SimNode): string => n.address.toString(16).padStart(10, '0');
 /** An IPv4 packet of one member, with its own source unless told otherwise. */
@@ -16,9 +16,7 @@ function packet(source: Uint8Array, n: number): Uint8Array {
 
 function change(world: World, nwid: NetworkId, settings: Settings): void {
   const root = world.nodes[0]!;
-  root.run((node, at) =>
-    node.run(at, () => root.controller.postNetwork(at, nwid, networkIdText(nwid), settings)),
-  );
+  root.run((node, at) => node.run(at, () => root.controller.postNetwork(at, nwid, settings)));
 }
 
 function member(world: World, nwid: NetworkId, who: SimNode, settings: Settings): void {

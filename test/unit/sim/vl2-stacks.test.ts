@@ -8,13 +8,11 @@ import { createNetwork, type SimNode, World } from '../../sim/world.js';
 import type { Peer } from '../stack/world.js';
 
 const SEED = 20_261_125;
-type Settings = Parameters<SimNode['controller']['postNetwork']>[3];
+type Settings = Parameters<SimNode['controller']['postNetwork']>[2];
 
 function change(world: World, nwid: NetworkId, settings: Settings): void {
   const root = world.nodes[0]!;
-  root.run((node, at) =>
-    node.run(at, () => root.controller.postNetwork(at, nwid, networkIdText(nwid), settings)),
-  );
+  root.run((node, at) => node.run(at, () => root.controller.postNetwork(at, nwid, settings)));
 }
 
 function changeMember(world: World, nwid: NetworkId, who: SimNode, settings: Settings): void {
@@ -224,7 +222,7 @@ test('a program uses two networks of one node at once', (t) => {
   const m = networks.map((nwid, i) => {
     root.run((node, at) =>
       node.run(at, () =>
-        root.controller.postNetwork(at, nwid, networkIdText(nwid), {
+        root.controller.postNetwork(at, nwid, {
           private: false,
           v4AssignMode: { zt: true },
           routes: [{ target: `10.${91 + i}.0.0/16`, via: null }],
