@@ -92,3 +92,13 @@ test('a revision counts on from whatever is stored', (t) => {
     t.is(c.controller.postNetwork(c.at(), c.nwid, { name: 'n' })['revision'], next, stored);
   }
 });
+
+test('an array of a record has at most 16,384 entries', (t) => {
+  const routes = Array.from({ length: 16_385 }, (_, i) => ({
+    target: `10.${i >> 8}.${i & 255}.0/24`,
+  }));
+  const kept = (list: JsonValue[]): number =>
+    (updateNetwork({}, { routes: list })['routes'] as JsonValue[]).length;
+  t.is(kept(routes.slice(1)), 16_384);
+  t.is(kept(routes), 16_384);
+});

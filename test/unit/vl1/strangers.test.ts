@@ -6,6 +6,7 @@ import {
   IDENTITY_GATE_MS,
   MAX_HELLO_COPIES,
   MAX_VALIDATIONS,
+  STRANGERS_PER_SEC,
   VALIDATIONS_AT_ONCE,
 } from '#src/vl1/constants.js';
 import type { Path } from '#src/vl1/path.js';
@@ -134,6 +135,20 @@ test('strangers of one prefix: 32 in 2 s, then those of the next 2 s', (t) => {
   root.now += 1;
   hello(root, forged(103), at(1));
   t.is(gated(), 2);
+});
+
+test('strangers of all prefixes: 1,000 in a second', (t) => {
+  const root = new Target(1, true);
+  const gated = (): number => root.node.vl1.state.counters.get('helloGated');
+  const one = forged(1);
+  const come = (i: number): unknown => hello(root, { ...one, address: one.address + i }, at(i));
+  for (let i = 0; i < STRANGERS_PER_SEC; i++) come(i);
+  t.is(gated(), 0);
+  come(STRANGERS_PER_SEC);
+  t.is(gated(), 1);
+  root.now += 1_000;
+  come(STRANGERS_PER_SEC + 1);
+  t.is(gated(), 1);
 });
 
 test('every copy of a stranger’s HELLO is answered, up to eight', (t) => {

@@ -25,7 +25,7 @@ import {
   writeLike,
   writeMulticastFrame,
 } from '#src/wire/vl2-messages.js';
-import { networkOf, payload, Target } from '../../sim/attack.js';
+import { endpoint, networkOf, payload, Target } from '../../sim/attack.js';
 import { poolIdentity } from '../../sim/world.js';
 
 const controller = poolIdentity(2);
@@ -155,6 +155,39 @@ test('controller and anchors are asked for members of a group, once each', (t) =
     [],
     'an empty group is asked for once a second',
   );
+});
+
+/** Addresses whose identity was asked for: each stands for a packet that waits for it. */
+const wanted = (target: Target, out: readonly NodeOutput[]): number =>
+  target.opened(poolIdentity(0), out).filter((p) => p.verb === VERB.WHOIS).length;
+
+/** Members of a role, whose identities nobody knows. */
+const unknown = (count: number, bits: bigint): bigint[] =>
+  Array.from({ length: count }, (_, i) => BigInt(0x70_0000_0000 + i) | bits);
+
+test('members of a group are asked for at sixteen nodes', (t) => {
+  const target = joined(unknown(20, SPECIALIST.ANCHOR));
+  target.meet(poolIdentity(0), endpoint(0));
+  const out = fromStack(target);
+  const known = [poolIdentity(0), controller].filter((who) =>
+    target.opened(who, out).some((p) => p.verb === VERB.MULTICAST_GATHER),
+  ).length;
+  t.is(known, 2);
+  t.is(known + wanted(target, out), 16);
+});
+
+test('a frame for an unknown MAC goes to 32 bridges', (t) => {
+  for (const [bridges, sent] of [
+    [32, 32],
+    [33, 32],
+  ] as const) {
+    const target = joined(unknown(bridges, SPECIALIST.ACTIVE_BRIDGE));
+    target.meet(poolIdentity(0), endpoint(0));
+    const own = memberMac(target.self.address, nwid);
+    const to = Uint8Array.of(0x02, 1, 2, 3, 4, 5);
+    const out = target.input((at) => target.node.handleFrame(at, nwid, own, to, 0x0800, frame));
+    t.is(wanted(target, out), sent);
+  }
 });
 
 test('a gather is answered in one datagram, with as many members as it takes', (t) => {
