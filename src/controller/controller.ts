@@ -3,7 +3,8 @@
  * pushes and revocations. Sans-IO: storage goes out as `store` requests in the reference's
  * `controller.d` layout, time and messages come in; `deadline()` says when postponed work is due.
  *
- * Contents: storage; the API's view; requests; pushes; revocations; time.
+ * Contents: storage; the API's view; requests; pushes; time. Who may: authorisation.ts; what is void:
+ * revocations.ts.
  *
  * Owns all records in memory. A request costs one configuration (config.ts), well below 1 ms; requests
  * of one member are gated to one a second. What goes to many members at once is spread over turns, so
@@ -13,14 +14,11 @@
 import { Counters } from '../lib/counters.js';
 import {
   emitJson,
-  equalJson,
   isRecord,
   type JsonRecord,
   type JsonValue,
   jsonBool,
-  jsonInt,
   parseJson,
-  shrink,
 } from '../lib/json.js';
 import { type Moment, NEVER } from '../lib/time.js';
 import type { ControllerPort } from '../vl2/context.js';
@@ -34,13 +32,7 @@ import {
   parseAddress,
   parseNetworkId,
 } from '../wire/address.js';
-import {
-  CREDENTIAL,
-  REVOCATION_FAST_PROPAGATE,
-  type Revocation,
-  revocationSignedBytes,
-} from '../wire/credentials.js';
-import { DictionaryBuilder } from '../wire/dictionary.js';
+import type { Revocation } from '../wire/credentials.js';
 import {
   emitIdentityText,
   equalIdentities,
@@ -49,21 +41,24 @@ import {
 } from '../wire/identity.js';
 import { emitConfigChunks, type Metadata, parseMetadata } from '../wire/netconf.js';
 import { ERROR_CODE, VERB } from '../wire/packet.js';
+import { authenticationData, authorise, needsSignOn } from './authorisation.js';
 import { makeConfig, type Signer } from './config.js';
 import {
   defaultMember,
   defaultNetwork,
+  nextRevision,
+  sameButRevision,
   updateMember,
   updateNetwork,
   withDefaults,
 } from './records.js';
-import { Revoker, writeRevocations } from './revoker.js';
+import { REVOKED_PER_TURN, Revocations } from './revocations.js';
+import { writeRevocations } from './revoker.js';
 import { RuleTypeError } from './rules-json.js';
-import { NetworkState, type Session } from './state.js';
+import { isOnline, NetworkState, type Session } from './state.js';
 
 // [3 section 13], ms
 const REQUEST_GATE_MS = 1_000;
-const ONLINE_MS = 120_000;
 const SERVED_MS = 180_000;
 /** [3 section 12.4] */
 const SSO_CHECK_MS = 500;
@@ -74,24 +69,13 @@ export const MAX_MEMBERS_PER_NETWORK = 100_000;
 /** Ours: as many may be remembered as online. */
 export const MAX_SESSIONS_PER_NETWORK = 100_000;
 /**
- * Ours: after these times a revocation is told again, since nobody acknowledges it and a member that
- * missed it lets the removed one in until its certificate ends, half an hour later. With one packet of
- * ten lost, one member of a thousand misses all three.
- */
-const REVOCATION_REPEAT_MS: readonly number[] = [2_000, 8_000];
-/** Ours: revocations that wait to be told again; the oldest gives way, and is counted. */
-export const MAX_REPEATS = 1_024;
-/**
  * Ours: a pushed configuration that was not acknowledged for so long is pushed again, so often. The
  * reference leaves losses to the member's next request, up to 60 s later [3 section 5.1].
  */
 export const PUSH_AGAIN_MS = 2_000;
 export const MAX_PUSH_ROUNDS = 2;
-/** Ours: configurations (at some 0.5 ms) and revocation packets (at some 20 us) of one turn. */
+/** Ours: configurations of one turn, at some 0.5 ms. */
 export const PUSHES_PER_TURN = 16;
-export const REVOCATIONS_PER_TURN = 128;
-/** Ours: ended sign-ons, and revocations told again, of a turn; each is queued for every online member. */
-export const REVOKED_PER_TURN = 16;
 
 export type ControllerCounter =
   | 'controllerRequestGated'
@@ -114,18 +98,6 @@ type Answer =
   | { readonly config: Uint8Array }
   | { readonly error: number; readonly data?: Uint8Array };
 
-/** What ERROR 9 carries: version 0 with an empty login address [3 section 2.9]. */
-function authenticationData(): Uint8Array {
-  const d = new DictionaryBuilder(64);
-  d.u64('aV', 0n);
-  d.text('aU', '');
-  const text = d.build();
-  const out = new Uint8Array(2 + text.length);
-  out[1] = text.length;
-  out.set(text, 2);
-  return out;
-}
-
 interface Unacknowledged {
   readonly net: NetworkState;
   readonly address: NodeAddress;
@@ -135,27 +107,21 @@ interface Unacknowledged {
   readonly round: number;
 }
 
-interface Repeat {
-  readonly net: NetworkState;
-  readonly revocation: Revocation;
-  readonly round: number;
-  /** Monotonic ms. */
-  readonly dueAt: number;
-}
-
 export class Controller implements ControllerPort {
   readonly #networks = new Map<NetworkId, NetworkState>();
   #port!: Vl1Port;
   #out!: ControllerOut;
   readonly counters = new Counters<ControllerCounter>();
-  readonly #revoker = new Revoker({
+  readonly #revocations = new Revocations({
+    self: () => this.#port.self.address,
+    random64: () => this.#random64(),
+    sign: (bytes) => this.#sign(bytes),
     send: (to, list) => this.#sendRevocations(to, list),
-    dropped: (n) => this.counters.add('controllerRevocationDropped', n),
+    isServed: (net) => this.#networks.get(net.nwid) === net,
+    count: (name, by) => this.counters.add(name, by),
   });
   /** The last push to a session whose acknowledgement is awaited, by time. */
   readonly #unacknowledged = new Map<Session, Unacknowledged>();
-  /** Revocations that will be told once more, in no order; at most MAX_REPEATS. */
-  #repeats: Repeat[] = [];
   /** Members whose configuration is to be pushed; each is built from what holds when its turn comes. */
   readonly #pushes = new Map<NetworkState, Map<NodeAddress, number>>();
   #ssoCheckedAt = Number.NEGATIVE_INFINITY;
@@ -270,7 +236,7 @@ export class Controller implements ControllerPort {
     if (record === undefined || net === undefined) return undefined;
     this.#networks.delete(nwid);
     this.#pushes.delete(net);
-    this.#revokeAll(at, net);
+    this.#revocations.revokeAll(at, net);
     this.#work(at);
     // Members first: an end in between leaves nobody authorised on a network made anew with this id.
     this.#out.store(`network/${networkIdText(nwid)}`, undefined);
@@ -293,7 +259,8 @@ export class Controller implements ControllerPort {
     const next = updateMember(base, request, at.wall);
     const wasAuthorized = jsonBool(old?.['authorized'], false);
     if (this.#saveMember(net, address, next)) {
-      if (wasAuthorized && !jsonBool(next['authorized'], false)) this.#revoke(at, net, address);
+      if (wasAuthorized && !jsonBool(next['authorized'], false))
+        this.#revocations.revoke(at, net, address);
       this.#queuePush(net, address);
       this.#work(at);
     }
@@ -313,7 +280,7 @@ export class Controller implements ControllerPort {
     const net = this.#networks.get(nwid);
     const record = net?.members.get(address);
     if (net === undefined || record === undefined) return undefined;
-    if (jsonBool(record['authorized'], false)) this.#revoke(at, net, address);
+    if (jsonBool(record['authorized'], false)) this.#revocations.revoke(at, net, address);
     net.deleteMember(address);
     this.#work(at);
     this.#out.store(this.#memberFile(nwid, address), undefined);
@@ -420,7 +387,7 @@ export class Controller implements ControllerPort {
     if (known !== undefined && !equalIdentities(known, identity))
       return { error: ERROR_CODE.NETWORK_ACCESS_DENIED };
     member['identity'] = emitIdentityText(identity, false);
-    const isAuthorised = this.#authorise(at, net, member, metadata);
+    const isAuthorised = authorise(at, net, member, metadata);
     if (needsSignOn(at, net.record, member)) {
       this.#saveMember(net, address, member);
       return { error: ERROR_CODE.NETWORK_AUTHENTICATION_REQUIRED, data: authenticationData() };
@@ -441,31 +408,6 @@ export class Controller implements ControllerPort {
     const config = makeConfig(this.#signer, net, member, to, at.wall);
     this.#saveMember(net, address, member);
     return { config };
-  }
-
-  #authorise(at: Moment, net: NetworkState, member: JsonRecord, metadata: Metadata): boolean {
-    if (jsonBool(member['authorized'], false)) return true;
-    const credential = this.#credential(at, net, metadata);
-    if (credential === undefined) return false;
-    member['authorized'] = true;
-    member['lastAuthorizedTime'] = at.wall;
-    member['lastAuthorizedCredentialType'] = credential.type;
-    member['lastAuthorizedCredential'] = credential.value;
-    return true;
-  }
-
-  #credential(
-    at: Moment,
-    net: NetworkState,
-    metadata: Metadata,
-  ): { type: string; value: string | null } | undefined {
-    if (!jsonBool(net.record['private'], true)) return { type: 'public', value: null };
-    const token = /^token:(.+)$/s.exec(metadata.auth)?.[1];
-    const tokens = net.record['authTokens'];
-    if (token === undefined || !isRecord(tokens)) return undefined;
-    const expires = Object.hasOwn(tokens, token) ? tokens[token] : undefined;
-    if (typeof expires !== 'number' || (expires !== 0 && expires <= at.wall)) return undefined;
-    return { type: 'token', value: token };
   }
 
   get #signer(): Signer {
@@ -498,10 +440,6 @@ export class Controller implements ControllerPort {
 
   // ---- pushes [3 section 12.4] ----
 
-  #isOnline(at: Moment, s: Session | undefined): boolean {
-    return s !== undefined && at.mono - s.requestedAt < ONLINE_MS;
-  }
-
   #queuePush(net: NetworkState, address: NodeAddress, round = 0): void {
     const waiting = this.#pushes.get(net);
     if (waiting === undefined) this.#pushes.set(net, new Map([[address, round]]));
@@ -510,7 +448,7 @@ export class Controller implements ControllerPort {
 
   /** One turn of what waits for members. */
   #work(at: Moment): void {
-    this.#revoker.run(at.mono, REVOCATIONS_PER_TURN);
+    this.#revocations.run(at.mono);
     let left = PUSHES_PER_TURN;
     for (const [net, waiting] of this.#pushes) {
       for (const [address, round] of waiting) {
@@ -525,8 +463,7 @@ export class Controller implements ControllerPort {
   /** Builds and sends the configuration anew, if the member is online and was served before. */
   #pushMember(at: Moment, net: NetworkState, address: NodeAddress, round: number): boolean {
     const s = net.sessions.get(address);
-    if (s?.metadata === undefined || s.identity === undefined || !this.#isOnline(at, s))
-      return false;
+    if (s?.metadata === undefined || s.identity === undefined || !isOnline(at, s)) return false;
     if (!this.#refresh(at, net, s.identity, s.metadata)) return false;
     s.servedAt = at.mono;
     const updateId = s.pushed;
@@ -565,7 +502,7 @@ export class Controller implements ControllerPort {
     const old = net.members.get(to.address);
     if (old === undefined) return false;
     const member = { ...old };
-    if (!this.#authorise(at, net, member, metadata) || needsSignOn(at, net.record, member)) {
+    if (!authorise(at, net, member, metadata) || needsSignOn(at, net.record, member)) {
       return false;
     }
     const text = this.#configOrNone(at, net, member, to, metadata);
@@ -603,77 +540,6 @@ export class Controller implements ControllerPort {
     }
   }
 
-  // ---- revocations [3 section 12.4] ----
-
-  #online(at: Moment, net: NetworkState): NodeAddress[] {
-    const self = this.#port.self.address;
-    return [...net.sessions]
-      .filter(([address, s]) => address !== self && this.#isOnline(at, s))
-      .map(([address]) => address);
-  }
-
-  /** Voids a member's certificate at every online member, itself first. */
-  #revoke(at: Moment, net: NetworkState, target: NodeAddress): void {
-    const online = this.#online(at, net);
-    if (online.length === 0) return;
-    const revocation = this.#revocation(at, net.nwid, target);
-    this.#tell(net, revocation, online);
-    this.#repeats.push({ net, revocation, round: 0, dueAt: at.mono + REVOCATION_REPEAT_MS[0]! });
-    if (this.#repeats.length > MAX_REPEATS) {
-      this.#repeats.shift();
-      this.counters.add('controllerRepeatDropped');
-    }
-  }
-
-  /** Queues a revocation for members, its target first. */
-  #tell(net: NetworkState, r: Revocation, online: readonly NodeAddress[]): void {
-    const others = online.filter((a) => a !== r.target);
-    const first = online.length > others.length ? [r.target] : [];
-    this.#revoker.add(networkIdText(net.nwid), r, [...first, ...others]);
-  }
-
-  /** Nobody acknowledges a revocation: each is told again to those who are online then. */
-  #repeatRevocations(at: Moment): void {
-    const due = this.#repeats.filter((x) => at.mono >= x.dueAt).slice(0, REVOKED_PER_TURN);
-    if (due.length === 0) return;
-    const taken = new Set(due);
-    this.#repeats = this.#repeats.filter((x) => !taken.has(x));
-    for (const { net, revocation, round } of due) {
-      const member = net.members.get(revocation.target);
-      const isBack = member !== undefined && jsonBool(member['authorized'], false);
-      if (isBack || this.#networks.get(net.nwid) !== net) continue;
-      this.#tell(net, revocation, this.#online(at, net));
-      const wait = REVOCATION_REPEAT_MS[round + 1];
-      if (wait !== undefined)
-        this.#repeats.push({ net, revocation, round: round + 1, dueAt: at.mono + wait });
-    }
-  }
-
-  /** Voids the certificates of all members of a network that is no more. */
-  #revokeAll(at: Moment, net: NetworkState): void {
-    const targets = [...net.members]
-      .filter(([, m]) => jsonBool(m['authorized'], false))
-      .map(([address]) => address);
-    this.#revoker.addAll(targets, this.#online(at, net), (target) =>
-      this.#revocation(at, net.nwid, target),
-    );
-  }
-
-  #revocation(at: Moment, nwid: NetworkId, target: NodeAddress): Revocation {
-    const unsigned: Revocation = {
-      id: Number(this.#random64() & 0xffff_ffffn),
-      nwid,
-      credentialId: 0,
-      threshold: BigInt(at.wall),
-      flags: REVOCATION_FAST_PROPAGATE,
-      target,
-      signer: this.#port.self.address,
-      type: CREDENTIAL.COM,
-      signature: new Uint8Array(0),
-    };
-    return { ...unsigned, signature: this.#sign(revocationSignedBytes(unsigned)) };
-  }
-
   #sendRevocations(to: NodeAddress, list: readonly Revocation[]): void {
     writeRevocations(this.#port.begin(to, VERB.NETWORK_CREDENTIALS), list);
     this.#port.send(to, false);
@@ -685,25 +551,18 @@ export class Controller implements ControllerPort {
   handleTimeout(at: Moment): void {
     if (at.mono - this.#ssoCheckedAt >= SSO_CHECK_MS) this.#checkSignOns(at);
     if (at.mono - this.#sweptAt >= SWEEP_MS) this.#sweep(at);
-    this.#repeatRevocations(at);
+    this.#revocations.repeat(at);
     this.#pushAgain(at);
     this.#work(at);
   }
 
   /** Monotonic ms of the next thing to do; long past when it is to be done at once. */
   deadline(): number {
-    if (this.#networks.size === 0 && this.#revoker.deadline === NEVER) return NEVER;
-    const work = this.#pushes.size > 0 ? Number.NEGATIVE_INFINITY : this.#revoker.deadline;
-    const repeat = this.#repeats.reduce((soonest, x) => Math.min(soonest, x.dueAt), NEVER);
+    if (this.#networks.size === 0 && this.#revocations.deadline === NEVER) return NEVER;
+    const work = this.#pushes.size > 0 ? Number.NEGATIVE_INFINITY : this.#revocations.deadline;
     const [first] = this.#unacknowledged.values();
     const again = first?.dueAt ?? NEVER;
-    return Math.min(
-      work,
-      repeat,
-      again,
-      this.#ssoCheckedAt + SSO_CHECK_MS,
-      this.#sweptAt + SWEEP_MS,
-    );
+    return Math.min(work, again, this.#ssoCheckedAt + SSO_CHECK_MS, this.#sweptAt + SWEEP_MS);
   }
 
   /** Sign-ons of many members may end together: those beyond a turn's number come in the next. */
@@ -712,7 +571,7 @@ export class Controller implements ControllerPort {
     for (const net of this.#networks.values()) {
       if (!jsonBool(net.record['ssoEnabled'], false)) continue;
       const expired = net.takeExpired(at.wall, left);
-      for (const address of expired) this.#revoke(at, net, address);
+      for (const address of expired) this.#revocations.revoke(at, net, address);
       left -= expired.length;
       if (left <= 0) return;
     }
@@ -732,18 +591,4 @@ export class Controller implements ControllerPort {
   isOurs(nwid: NetworkId): boolean {
     return controllerOf(nwid) === this.#port.self.address;
   }
-}
-
-/** Single sign-on is on, and this member's authentication is missing or has expired. */
-function needsSignOn(at: Moment, network: JsonRecord, member: JsonRecord): boolean {
-  if (!jsonBool(network['ssoEnabled'], false) || jsonBool(member['ssoExempt'], false)) return false;
-  return jsonInt(member['authenticationExpiryTime'], 0n) <= BigInt(at.wall);
-}
-
-function nextRevision(old: JsonRecord | undefined): JsonValue {
-  return shrink(BigInt.asUintN(64, jsonInt(old?.['revision'], 0n) + 1n));
-}
-
-function sameButRevision(a: JsonRecord, b: JsonRecord): boolean {
-  return equalJson({ ...a, revision: 0 }, { ...b, revision: 0 });
 }

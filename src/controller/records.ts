@@ -3,6 +3,7 @@
  * Pure: a record and a request in, a new record out; nothing is changed in place.
  */
 import {
+  equalJson,
   isRecord,
   type JsonRecord,
   type JsonValue,
@@ -295,4 +296,14 @@ export function updateMember(record: JsonRecord, request: JsonRecord, now: numbe
     out['lastAuthorizedCredential'] = null;
   } else out['lastDeauthorizedTime'] = now;
   return out;
+}
+
+/** One more than what is stored, whatever that is, in 64 bits. */
+export function nextRevision(old: JsonRecord | undefined): JsonValue {
+  return shrink(BigInt.asUintN(64, jsonInt(old?.['revision'], 0n) + 1n));
+}
+
+/** Such a save writes nothing [4 section 8.3]. */
+export function sameButRevision(a: JsonRecord, b: JsonRecord): boolean {
+  return equalJson({ ...a, revision: 0 }, { ...b, revision: 0 });
 }

@@ -4,6 +4,7 @@
  * expiries) and keeps them equal to what a scan of the records would give.
  */
 import { type JsonRecord, type JsonValue, jsonBool, jsonInt } from '../lib/json.js';
+import type { Moment } from '../lib/time.js';
 import type { NetworkId, NodeAddress } from '../wire/address.js';
 import type { Identity } from '../wire/identity.js';
 import type { Metadata } from '../wire/netconf.js';
@@ -17,6 +18,13 @@ export interface Session {
   identity: Identity | undefined;
   /** Update id of the last pushed configuration until the member acknowledges it. */
   pushed: bigint | undefined;
+}
+
+/** [3 section 13] a member counts as online for so long after its request, ms. */
+const ONLINE_MS = 120_000;
+
+export function isOnline(at: Moment, s: Session | undefined): boolean {
+  return s !== undefined && at.mono - s.requestedAt < ONLINE_MS;
 }
 
 export class NetworkState {

@@ -3,13 +3,15 @@ import test from 'ava';
 import {
   MAX_MEMBERS_PER_NETWORK,
   MAX_PUSH_ROUNDS,
-  MAX_REPEATS,
   MAX_SESSIONS_PER_NETWORK,
   PUSH_AGAIN_MS,
   PUSHES_PER_TURN,
+} from '#src/controller/controller.js';
+import {
+  MAX_REPEATS,
   REVOCATIONS_PER_TURN,
   REVOKED_PER_TURN,
-} from '#src/controller/controller.js';
+} from '#src/controller/revocations.js';
 import { MAX_IN_PACKET, SPACING_MS } from '#src/controller/revoker.js';
 import type { NodeOutput } from '#src/node/outputs.js';
 import { addressText, networkIdText } from '#src/wire/address.js';
