@@ -43,6 +43,9 @@ void port_heap_mark(void);
 /* Whether data from the host (tx) or the network (rx) may still be taken in. */
 int port_heap_tx_ok(void);
 int port_heap_rx_ok(void);
+/* Bytes that one connection may have waiting to be sent; bytes that all may still add. */
+u32_t port_heap_tx_share(void);
+u32_t port_heap_tx_left(void);
 
 /* --- port_ring.c --- */
 struct source {

@@ -37,7 +37,8 @@
 #define TIME_WAIT_MAX 4096u /* ours: bounds memory; the oldest goes first */
 #define IDLE_TICKS    10    /* of 100 ms without a segment: parked */
 #define FRAGMENT_MS   20000 /* longer than reassembly takes: the rest comes without a port number */
-#define KEEP_EARLY_MS 2000  /* listed again before the first keep-alive is due */
+#define WAKE_BYTES    8192 /* ours: what a woken writer is expected to take, two segments and more */
+#define KEEP_EARLY_MS 2000 /* listed again before the first keep-alive is due */
 
 struct conn conns[PORT_CONNS_MAX];
 
@@ -47,6 +48,7 @@ static u32_t fresh = 1; /* records from here on were never used; index 0 is no h
 static u32_t used;
 static u32_t parked;
 static u32_t starved;
+static u32_t wake_at; /* the last one woken */
 static u16_t buckets[BUCKETS];
 static u32_t secret;
 static u16_t wait_first;
@@ -527,18 +529,24 @@ void conn_starve(struct conn *c)
 	starved++;
 }
 
-/* Tells those that were refused memory that there is some again. */
+/*
+ * Tells those that were refused memory that there is some again: in turns, as many at once as there
+ * is room for, so that nobody finds it taken each time by those before.
+ */
 void port_tcp_wake(void)
 {
-	if (starved == 0 || !port_heap_tx_ok())
-		return;
-	for (u32_t i = 1; i < fresh && starved > 0; i++) {
-		struct conn *c = &conns[i];
+	u32_t turns = (port_heap_tx_left() + WAKE_BYTES - 1) / WAKE_BYTES;
 
+	for (u32_t i = 1; i < fresh && starved > 0 && turns > 0; i++) {
+		struct conn *c;
+
+		wake_at = wake_at + 1 < fresh ? wake_at + 1 : 1;
+		c = &conns[wake_at];
 		if ((c->flags & F_STARVED) == 0)
 			continue;
 		c->flags = (u16_t)((c->flags & ~F_STARVED) | F_WAKE);
 		starved--;
+		turns--;
 		port_ring_push(&c->src);
 	}
 }

@@ -7,8 +7,10 @@
  * large. Allocation and release are O(1) but for taking or giving back a chunk.
  *
  * Bounds: HEAP_CHUNKS in total. Data from the host stops at TX_LIMIT and from the network at
- * RX_LIMIT, so acknowledgements and control blocks always find room. A release of something that
- * is not an allocated block traps.
+ * RX_LIMIT, so acknowledgements and control blocks always find room. One connection's share of
+ * what waits to be sent is the unused part of TX_SHARED over TX_SHARES: it shrinks as memory fills
+ * up, so peers that do not read never take all of it. A release of something that is not an
+ * allocated block traps.
  */
 #include "port.h"
 
@@ -20,6 +22,8 @@
 #define HEAP_BYTES  (HEAP_CHUNKS * CHUNK_SIZE)
 #define TX_LIMIT    (HEAP_BYTES / 8 * 5)
 #define RX_LIMIT    (HEAP_BYTES / 8 * 7)
+#define TX_SHARED   (HEAP_BYTES / 8 * 4) /* from here to TX_LIMIT: two segments for everybody */
+#define TX_SHARES   96			 /* alone, a connection gets more than TCP_SND_BUF */
 #define GRAIN	    16
 #define SMALL_MAX   16384
 #define NO_CHUNK    0xffffu
@@ -299,6 +303,16 @@ void port_heap_mark(void)
 int port_heap_tx_ok(void)
 {
 	return bytes_used < TX_LIMIT;
+}
+
+u32_t port_heap_tx_share(void)
+{
+	return bytes_used < TX_SHARED ? (TX_SHARED - bytes_used) / TX_SHARES : 0;
+}
+
+u32_t port_heap_tx_left(void)
+{
+	return bytes_used < TX_LIMIT ? TX_LIMIT - bytes_used : 0;
 }
 
 int port_heap_rx_ok(void)

@@ -10,7 +10,8 @@
  * Data that arrives after the host closed is answered with RST, as Linux does.
  *
  * The receive window opens only by port_tcp_credit(). What the host writes is copied; a write that
- * the heap refuses is remembered (starved) and the host hears SENT 0 when there is room again.
+ * the heap refuses is remembered (starved) and the host hears SENT 0 when there is room again. A
+ * write above the connection's share is not: what it has under way tells when to go on.
  */
 #include "port_conn.h"
 #include "port_hooks.h"
@@ -21,6 +22,7 @@
 #define FIN_WAIT_MS	  60000	 /* as Linux; lwIP's 20 s is too short [5 section 6.1] */
 #define ORPHAN_MS	  120000 /* ours: a closed connection whose peer takes nothing */
 #define FIRST_WINDOW	  10	 /* segments */
+#define SHARE_MIN	  2	 /* segments that every connection may have under way */
 #define CLOSED_WINDOW_RTX 6	 /* back-off of a FIN into a closed window: some 20 s */
 #define SYN_RTO_MAX	  640	 /* ticks of 100 ms */
 #define POLL_TICKS	  5	 /* of 100 ms */
@@ -531,11 +533,25 @@ static int may_write(const struct conn *c)
 	       (c->pcb->state == ESTABLISHED || c->pcb->state == CLOSE_WAIT);
 }
 
+/*
+ * Room in the connection's send buffer and in its share of the heap. A connection above its share
+ * takes nothing until acknowledgements have brought it a segment below: no small pieces.
+ */
+static u32_t send_room(const struct tcp_pcb *pcb)
+{
+	u32_t held = TCP_SND_BUF - pcb->snd_buf;
+	u32_t share = LWIP_MAX(port_heap_tx_share(), SHARE_MIN * (u32_t)pcb->mss);
+
+	if (share >= TCP_SND_BUF)
+		return pcb->snd_buf;
+	return held + pcb->mss > share ? 0 : LWIP_MIN(share - held, pcb->snd_buf);
+}
+
 uint32_t PORT_EXPORT(port_tcp_write)(double now, uint32_t handle, uint32_t len, uint32_t more)
 {
 	struct conn *c;
 	u8_t flags = (u8_t)(TCP_WRITE_FLAG_COPY | (more ? TCP_WRITE_FLAG_MORE : 0));
-	u32_t n;
+	u32_t n, room;
 
 	port_enter(now);
 	c = conn_live(handle);
@@ -545,11 +561,12 @@ uint32_t PORT_EXPORT(port_tcp_write)(double now, uint32_t handle, uint32_t len, 
 		conn_starve(c);
 		return 0;
 	}
-	n = LWIP_MIN(LWIP_MIN(len, 0xffff), c->pcb->snd_buf);
+	room = send_room(c->pcb);
+	n = LWIP_MIN(LWIP_MIN(len, 0xffff), room);
 	/* A full queue of tiny segments, or no memory: try less, then wait. */
 	while (n > 0 && tcp_write(c->pcb, io.data, (u16_t)n, flags) != ERR_OK)
 		n /= 2;
-	if (n == 0 && c->pcb->snd_buf > 0 && len > 0)
+	if (n == 0 && room > 0 && len > 0)
 		conn_starve(c);
 	/* With more to come a partial segment waits, but full ones go. */
 	if (!more || (c->pcb->unsent != NULL && c->pcb->unsent->next != NULL))
@@ -569,7 +586,7 @@ uint32_t PORT_EXPORT(port_tcp_room)(double now, uint32_t handle)
 		conn_starve(c);
 		return 0;
 	}
-	return c->pcb->snd_buf;
+	return send_room(c->pcb);
 }
 
 void PORT_EXPORT(port_tcp_credit)(double now, uint32_t handle, uint32_t count)

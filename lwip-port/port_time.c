@@ -5,6 +5,8 @@
  * connection or a TIME_WAIT exists, the second timer (neighbours, reassembly) always. The host asks
  * port_delay() and sleeps exactly so long; nothing polls. After a long sleep of the host the missed
  * ticks are made up only to CATCH_UP_MS, so that waking up does not time everything out at once.
+ * They wait while the transmit ring is half full: lwIP counts a window probe that found no room as
+ * one without an answer, and twelve ticks in a row would end a connection whose peer does not read.
  */
 #include "port.h"
 
@@ -15,6 +17,7 @@
 
 #define SECOND_MS   1000
 #define CATCH_UP_MS 2000
+#define RING_BUSY   (PORT_FRAMES_MAX / 2)
 
 struct port_io io;
 u32_t port_stats[PORT_COUNTERS_MAX];
@@ -77,7 +80,7 @@ static void run_tcp(void)
 {
 	if (clock_ms - tcp_due > CATCH_UP_MS)
 		tcp_due = clock_ms - CATCH_UP_MS;
-	while (tcp_running && is_due(tcp_due)) {
+	while (tcp_running && is_due(tcp_due) && port_ring_frames() < RING_BUSY) {
 		tcp_due += TCP_TMR_INTERVAL;
 		tcp_tmr();
 		port_tcp_settle();

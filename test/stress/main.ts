@@ -85,14 +85,14 @@ const rssMiB = (m: Member): number =>
     /VmRSS:\s+(\d+)/.exec(fs.readFileSync(`/proc/${m.service.child.pid}/status`, 'utf8'))![1],
   ) / 1024;
 
-/** A program of echo.mjs whose lines can be waited for; not limited in time. */
+/** A program, by default echo.mjs, whose lines can be waited for; not limited in time. */
 class Lines {
   readonly child;
   readonly #lines: string[] = [];
   #errors = '';
 
-  constructor(on: Member, args: readonly string[]) {
-    this.child = spawn(process.execPath, [ECHO, ...args], {
+  constructor(on: Member, args: readonly string[], program = [process.execPath, ECHO]) {
+    this.child = spawn(program[0]!, [...program.slice(1), ...args], {
       stdio: ['pipe', 'pipe', 'pipe'],
       env: { ...process.env, ...on.env },
     });
@@ -102,11 +102,12 @@ class Lines {
     createInterface({ input: this.child.stdout }).on('line', (l) => this.#lines.push(l));
   }
 
-  async says(text: string, ms: number): Promise<void> {
-    await within(`"${text}" of echo.mjs`, ms, () => {
+  /** The first line with `text`. */
+  async says(text: string, ms: number): Promise<string> {
+    return within(`a line with "${text}"`, ms, () => {
       if (this.child.exitCode !== null && this.child.exitCode !== 0)
-        throw new Error(`echo.mjs ended: ${this.#errors.slice(-1_000)}`);
-      return this.#lines.some((l) => l.includes(text)) ? true : undefined;
+        throw new Error(`the program ended: ${this.#errors.slice(-1_000)}`);
+      return this.#lines.find((l) => l.includes(text));
     });
   }
 
@@ -178,6 +179,42 @@ async function manyShort(world: World): Promise<void> {
     figures['short connections in a row'] =
       `${count}, ${perSecond.toFixed(0)} a second; memory of the services after the first tenth and at the end: ${memoryA.toFixed(0)} -> ${rssMiB(a).toFixed(0)} and ${memoryB.toFixed(0)} -> ${rssMiB(b).toFixed(0)} MiB`;
   });
+  await settled(a, before[0]);
+  await settled(b, before[1]);
+}
+
+/** Each kind of a connection that nobody reads; with a megabyte each they would take all memory. */
+const SILENT = 200;
+/** Bytes of an active connection; four times what it has under way. */
+const CROWD_BYTES = 65_536;
+/** When all have CROWD_BYTES on average, nobody may have less than this part of it. */
+const LEAST_PART = 16;
+
+async function crowd(world: World): Promise<void> {
+  const { a, b } = world;
+  const program = [await compile(world.place('crowd'), 'crowd')];
+  const [active, silent] = [scaled(5_000), scaled(SILENT)];
+  const before = [await levels(a), await levels(b)] as const;
+  const server = new Lines(a, ['serve', String(PORT)], program);
+  try {
+    await server.says('serving', 20_000);
+    const args = [a.ip, PORT, active, silent, CROWD_BYTES].map(String);
+    const client = new Lines(b, ['run', ...args], program);
+    try {
+      const line = await client.says(`complete ${active}`, 1_800_000);
+      const [least, jain, questions, longest] = ['least', 'jain', 'questions', 'longest'].map((k) =>
+        Number(new RegExp(`${k} ([\\d.]+)`).exec(line)?.[1]),
+      );
+      if (!(least! >= CROWD_BYTES / LEAST_PART) || !(questions! > 0))
+        throw new Error(`somebody starved: ${line}`);
+      figures['connections that all transfer'] =
+        `${active}, and ${2 * silent} that nobody reads; when each had ${CROWD_BYTES / 1024} KiB on average, the last had ${(least! / 1024).toFixed(0)}, Jain's index ${jain}; ${questions} questions of 64 bytes answered meanwhile, the slowest in ${longest} ms; all complete, every byte compared`;
+    } finally {
+      await client.end();
+    }
+  } finally {
+    await server.end();
+  }
   await settled(a, before[0]);
   await settled(b, before[1]);
 }
@@ -259,6 +296,7 @@ async function killedService(world: World): Promise<void> {
 
 const CHECKS: readonly (readonly [string, (w: World) => Promise<void>])[] = [
   ['connections held through one listener', manyHeld],
+  ['connections that all transfer', crowd],
   ['short connections in a row', manyShort],
   ['programs killed at random system calls', killedPrograms],
   ['service killed while programs run', killedService],

@@ -196,6 +196,15 @@ export class World {
     this.#now = Math.max(this.#now, end);
   }
 
+  /** The host of both stacks does nothing for so long, then everything that is due. */
+  stall(ms: number): void {
+    this.#now += ms;
+    for (const stack of [this.a, this.b]) {
+      stack.handleTimeout(this.at);
+      this.drain(stack);
+    }
+  }
+
   /** Drains both sides: for calls made by the test itself. */
   flush(): void {
     this.drain(this.a);
