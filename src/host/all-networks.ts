@@ -197,8 +197,7 @@ export class AllNetworks {
 
   /** What programs hold here, and what is open on the networks. */
   counters(): Readonly<Record<string, number>> {
-    const { hostDatagrams, view } = this.#door;
-    return { ...view.counters(), hostDatagrams, ...this.#multi.counters() };
+    return { ...this.#door.counters(), ...this.#multi.counters() };
   }
 
   async close(): Promise<void> {

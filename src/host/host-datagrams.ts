@@ -2,14 +2,15 @@
  * Datagram sockets that the service opens on the host's network for programs of a view [5 section 12].
  *
  * One node:dgram socket each, on a port that the host chooses. What waits to be sent is bounded, and
- * so are the sockets of one view. Callbacks come from the event loop, never from inside a call.
+ * so are the sockets of one user. Callbacks come from the event loop, never from inside a call.
  */
 import * as dgram from 'node:dgram';
 import type { HostDatagramSink, HostDatagrams } from '../preload/fallthrough.js';
+import { Quota } from '../preload/quota.js';
 import type { Endpoint, StackErrno } from '../stack/stack.js';
 import { ipText, parseIp } from '../wire/inetaddress.js';
 
-/** Ours: sockets of one view on the host; each costs a descriptor of the service. */
+/** Ours: sockets of one user of a view on the host; each costs a descriptor of the service. */
 const SOCKETS_MAX = 1024;
 /** [5 section 6.4] bytes of one socket that wait to be sent. */
 const QUEUE_BYTES = 256 * 1024;
@@ -21,6 +22,9 @@ export type ErrnoOf = (e: NodeJS.ErrnoException) => StackErrno;
 
 export class HostUdp {
   readonly #open = new Set<HostUdpSocket>();
+  readonly #quota = new Quota(SOCKETS_MAX);
+  /** Sockets that were refused: their user has as many as it may. */
+  dropped = 0;
   readonly #enter: Enter;
   readonly #errnoOf: ErrnoOf;
 
@@ -36,12 +40,17 @@ export class HostUdp {
   open(
     family: 4 | 6,
     peer: Endpoint | undefined,
+    user: number | undefined,
     sink: HostDatagramSink,
   ): HostDatagrams | StackErrno {
-    if (this.#open.size >= SOCKETS_MAX) return 'ENOBUFS';
-    const socket = new HostUdpSocket(family, peer, sink, this.#enter, this.#errnoOf, () =>
-      this.#open.delete(socket),
-    );
+    if (!this.#quota.take(user)) {
+      this.dropped++;
+      return 'ENOBUFS';
+    }
+    const socket = new HostUdpSocket(family, peer, sink, this.#enter, this.#errnoOf, () => {
+      this.#open.delete(socket);
+      this.#quota.give(user);
+    });
     this.#open.add(socket);
     return socket;
   }

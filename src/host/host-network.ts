@@ -15,7 +15,7 @@ import type {
 import type { Endpoint, StackErrno, TcpHandle, TcpOptions, TcpSink } from '../stack/stack.js';
 import { ipText, parseIp } from '../wire/inetaddress.js';
 import { HostUdp } from './host-datagrams.js';
-import { type HostAnswer, HostNames } from './host-names.js';
+import { hostsText, nameServers } from './host-names.js';
 
 /** [5 section 13] bytes that wait for the program, or for the host's socket. */
 const WINDOW_LEN = 256 * 1024;
@@ -205,7 +205,6 @@ export class DoorHostNetwork implements HostNetwork {
   readonly tcp: HostTcp;
   readonly grant: () => Grant;
   readonly #udp: HostUdp;
-  readonly #names = new HostNames();
   readonly #enter: Enter;
 
   constructor(guard: Enter, touched: () => void, grant: () => Grant) {
@@ -218,21 +217,26 @@ export class DoorHostNetwork implements HostNetwork {
     this.grant = grant;
   }
 
-  /** Datagram sockets that are open on the host. */
-  get datagramSockets(): number {
-    return this.#udp.size;
+  /** Datagram sockets that are open on the host, and how many were refused. */
+  counters(): { readonly hostDatagrams: number; readonly dropHostDatagrams: number } {
+    return { hostDatagrams: this.#udp.size, dropHostDatagrams: this.#udp.dropped };
   }
 
   openDatagrams(
     family: 4 | 6,
     peer: Endpoint | undefined,
+    user: number | undefined,
     sink: HostDatagramSink,
   ): HostDatagrams | StackErrno {
-    return this.#udp.open(family, peer, sink);
+    return this.#udp.open(family, peer, user, sink);
   }
 
-  resolve(name: string, family: number, done: (answer: HostAnswer) => void): () => void {
-    return this.#names.resolve(name, family, (answer) => this.#enter(() => done(answer)));
+  hosts(): string {
+    return hostsText();
+  }
+
+  nameServers(): readonly Endpoint[] {
+    return nameServers();
   }
 
   close(): void {

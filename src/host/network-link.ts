@@ -150,7 +150,7 @@ export class NetworkLink implements JoinedNetwork {
   /** What preloaded programs hold. */
   preloadCounters(): Readonly<Record<string, number>> {
     if (this.#closed) return {};
-    return { ...this.#door.view.counters(), hostDatagrams: this.#door.hostDatagrams };
+    return this.#door.counters();
   }
 
   /** Pools in use and drops of the stack by name; none while a failed stack waits to be remade. */

@@ -330,9 +330,9 @@ export class PreloadDoor {
     }
   }
 
-  /** Datagram sockets that programs of the view have on the host. */
-  get hostDatagrams(): number {
-    return this.#hostNetwork.datagramSockets;
+  /** What programs of the view have, in the view and on the host. */
+  counters(): Readonly<Record<string, number>> {
+    return { ...this.view.counters(), ...this.#hostNetwork.counters() };
   }
 
   /** Closes every connection and removes the files. */

@@ -18,8 +18,10 @@ import type {
 import { type Candidate, choose, matches, takesAddress } from './demux.js';
 import { failed } from './errno.js';
 import { ANY_INTERFACE, LOOPBACK_INDEX, type NetworksHost } from './networks.js';
-import { isBroadcast, isMulticast } from './policy.js';
+import { isBroadcast, isMulticast, Policy } from './policy.js';
 import { type PortHolder, PortTable } from './ports.js';
+import { Quota } from './quota.js';
+import type { Asker } from './resolver.js';
 import type { PreloadStack } from './socket-host.js';
 
 /** How a datagram is sent; `via` = by which interface, where the route shall not decide. */
@@ -41,6 +43,8 @@ export interface Arrival {
 export interface Member extends Candidate {
   /** The user that owns it: SO_REUSEPORT is shared with oneself only. */
   readonly owner: number | undefined;
+  /** Policy that its program asked for [5 section 5.4]. */
+  readonly policy: number;
   readonly reuseAddr: boolean;
   /** Whether a datagram to this group is wanted. */
   hears(group: IpBytes): boolean;
@@ -62,12 +66,17 @@ export interface PortServer {
   asked(
     payload: Uint8Array,
     from: Endpoint,
+    asker: Asker,
     answer: (to: Endpoint, reply: Uint8Array) => void,
   ): void;
 }
 
 /** Ours: ports tried for a socket that wants any. */
 const EPHEMERAL_TRIES = 64;
+/** Ours: UDP ports of one user; half of the sockets that a stack has, so that another finds some. */
+const PORTS_MAX = 2048;
+/** Who is not known: a port that nobody holds any more. */
+const NOBODY: Asker = { user: undefined, policy: Policy.none };
 /** Ours: hop limit of what a `PortServer` answers. */
 const SERVER_TTL = 64;
 
@@ -103,12 +112,15 @@ class OpenPort implements UdpSink {
   index = ANY_INTERFACE;
   server: PortServer | undefined;
   readonly #host: PortsHost;
+  readonly #askerAt: (from: Endpoint) => Asker;
 
   constructor(
     host: PortsHost,
     readonly number: number,
+    askerAt: (from: Endpoint) => Asker,
   ) {
     this.#host = host;
+    this.#askerAt = askerAt;
   }
 
   #isToMany(to: IpBytes): boolean {
@@ -132,7 +144,10 @@ class OpenPort implements UdpSink {
     if (!this.#isToMany(to)) {
       const member = choose(this.members, from, to, via);
       if (member !== undefined) member.deliver(arrival);
-      else this.server?.asked(payload, from, (peer, reply) => this.#answer(to, peer, reply));
+      else if (this.server !== undefined) {
+        const asker = this.#askerAt(from);
+        this.server.asked(payload, from, asker, (peer, reply) => this.#answer(to, peer, reply));
+      }
       return;
     }
     for (const m of [...this.members]) {
@@ -161,6 +176,9 @@ export class UdpPorts implements DatagramPorts {
   readonly #table: PortTable;
   readonly #open = new Map<number, OpenPort>();
   readonly #held = new Map<Member, Holding>();
+  readonly #quota = new Quota(PORTS_MAX);
+  /** Ports that were refused: their user has as many as it may. */
+  dropped = 0;
 
   /** @param random a 32-bit number per call. */
   constructor(host: PortsHost, random: () => number) {
@@ -188,7 +206,17 @@ export class UdpPorts implements DatagramPorts {
     this.#closeUnused(port);
   }
 
+  /** Whose datagram came from a port of loopback: of several that share it, the first. */
+  #askerAt(from: Endpoint): Asker {
+    const member = this.#open.get(from.port)?.members[0];
+    return member === undefined ? NOBODY : { user: member.owner, policy: member.policy };
+  }
+
   add(member: Member, ip: IpBytes, wanted: number): number {
+    if (!this.#quota.hasRoom(member.owner)) {
+      this.dropped++;
+      return failed('ENOBUFS');
+    }
     if (wanted !== 0) return this.#claim(member, ip, wanted);
     let result: number = failed('EADDRINUSE');
     /* A view of other networks may hold the port in one of the stacks. */
@@ -207,6 +235,7 @@ export class UdpPorts implements DatagramPorts {
     if (typeof port === 'string') return failed(port);
     const errno = this.#widen(port);
     if (errno !== undefined) return failed(errno);
+    this.#quota.take(member.owner);
     this.#table.add(holder);
     port.members.push(member);
     this.#held.set(member, { port, holder });
@@ -214,7 +243,7 @@ export class UdpPorts implements DatagramPorts {
   }
 
   #openPort(number: number, index: number): OpenPort | StackErrno {
-    const port = new OpenPort(this.#host, number);
+    const port = new OpenPort(this.#host, number, (from) => this.#askerAt(from));
     const errno = this.#openOn(port, index);
     if (errno !== undefined) return errno;
     this.#open.set(number, port);
@@ -257,6 +286,7 @@ export class UdpPorts implements DatagramPorts {
     const held = this.#held.get(member);
     if (held === undefined) return;
     this.#held.delete(member);
+    this.#quota.give(member.owner);
     this.#table.remove(held.holder);
     const { port } = held;
     port.members.splice(port.members.indexOf(member), 1);

@@ -101,11 +101,11 @@ export class DatagramSocket implements RequestTarget, Member, HostSideOwner {
   readonly token: Token;
   readonly family: 4 | 6;
   readonly owner: number | undefined;
+  readonly policy: number;
   readonly options = new DatagramOptions();
   readonly #host: DatagramHost;
   readonly #ports: DatagramPorts;
   readonly #port: RecordPort;
-  readonly #policy: number;
   #hostSide: HostSide | undefined;
   readonly #memberships: Memberships;
   #state: StateNumber = State.fresh;
@@ -139,7 +139,7 @@ export class DatagramSocket implements RequestTarget, Member, HostSideOwner {
     this.token = identity.token;
     this.family = identity.family;
     this.owner = identity.owner;
-    this.#policy = identity.policy;
+    this.policy = identity.policy;
     this.#boundIp = this.#wildcard();
     this.#memberships = new Memberships(host);
   }
@@ -456,7 +456,7 @@ export class DatagramSocket implements RequestTarget, Member, HostSideOwner {
     const { hostNetwork } = this.#host;
     if (hostNetwork === undefined) return false;
     const end = this.#resolved(to);
-    return datagramLeadsToHost(end, destination, this.#ports.hears(end), this.#policy, hostNetwork);
+    return datagramLeadsToHost(end, destination, this.#ports.hears(end), this.policy, hostNetwork);
   }
 
   #resolved({ ip, port }: Endpoint): Endpoint {
@@ -464,7 +464,7 @@ export class DatagramSocket implements RequestTarget, Member, HostSideOwner {
   }
 
   #onHost(): HostSide {
-    this.#hostSide ??= new HostSide(this.#host.hostNetwork!, this.#policy, this);
+    this.#hostSide ??= new HostSide(this.#host.hostNetwork!, this.policy, this);
     return this.#hostSide;
   }
 

@@ -7,16 +7,20 @@ import { equalBytes } from '../lib/bytes.js';
 import type { Endpoint, IpBytes } from '../stack/stack.js';
 import type { PortServer } from './datagram-ports.js';
 import { DnsRcode, emitReply, parseQuestion } from './dns-message.js';
-import type { Resolver, Withdraw } from './resolver.js';
+import { Quota } from './quota.js';
+import type { Asker, Resolver, Withdraw } from './resolver.js';
 
 export const DNS_PORT = 53;
 const ADDRESSES = [Uint8Array.of(127, 0, 0, 1), Uint8Array.of(127, 0, 0, 53)];
-/** Ours: questions that may be under way here; more are not answered. */
+/** Ours: questions of one user that may be under way here; more are not answered. */
 const QUESTIONS_MAX = 128;
 
 export class DnsAnswerer implements PortServer {
   readonly #resolver: Resolver;
   readonly #open = new Set<Withdraw>();
+  readonly #quota = new Quota(QUESTIONS_MAX);
+  /** Questions that were not answered for their user's limit. */
+  dropped = 0;
 
   constructor(resolver: Resolver) {
     this.#resolver = resolver;
@@ -29,26 +33,36 @@ export class DnsAnswerer implements PortServer {
   asked(
     payload: Uint8Array,
     from: Endpoint,
+    asker: Asker,
     answer: (to: Endpoint, reply: Uint8Array) => void,
   ): void {
-    if (this.#open.size >= QUESTIONS_MAX) return;
+    if (!this.#quota.take(asker.user)) {
+      this.dropped++;
+      return;
+    }
     const query = payload.slice();
     let open: Withdraw | undefined;
     let isOver = false;
-    const withdraw = this.#resolver.raw(query, (reply) => {
+    const end = (): void => {
       isOver = true;
+      this.#quota.give(asker.user);
       if (open !== undefined) this.#open.delete(open);
+    };
+    const withdraw = this.#resolver.raw(asker, query, (reply) => {
+      end();
       const message = reply ?? failureOf(query);
       if (message !== undefined) answer(from, message);
     });
     if (isOver) return;
-    open = withdraw;
-    this.#open.add(withdraw);
+    open = () => {
+      end();
+      withdraw();
+    };
+    this.#open.add(open);
   }
 
   close(): void {
-    for (const withdraw of this.#open) withdraw();
-    this.#open.clear();
+    for (const withdraw of [...this.#open]) withdraw();
   }
 }
 

@@ -11,14 +11,14 @@ import type { Endpoint, IpBytes, TcpHandle, TcpSink } from '../stack/stack.js';
 import type { Arrival, DatagramPorts, Member } from './datagram-ports.js';
 import { type DelayEntry, DelayQueue } from './delay-queue.js';
 import { type DnsQuestion, DnsRcode, parseQuestion } from './dns-message.js';
-import { ANY_INTERFACE, type NetworksHost } from './networks.js';
-import type { PreloadStack } from './socket-host.js';
+import type { TcpCarrier } from './fallthrough.js';
+import { ANY_INTERFACE } from './networks.js';
+import { Policy } from './policy.js';
+import type { Quota } from './quota.js';
 
 /** [5 section 11] tries per server, and time of one. */
 const TRIES = 2;
 const TRY_MS = 3000;
-/** Ours: questions of one view that may be under way. */
-const QUESTIONS_MAX = 256;
 /** Ours: hop limit of questions. */
 const TTL = 64;
 /** RFC 1035 section 4.2.2: a length of 16 bits before each message. */
@@ -29,8 +29,10 @@ export interface DnsServer extends Endpoint {
   readonly via?: number;
 }
 
-export interface DnsHost extends Pick<NetworksHost, 'stackOn'> {
-  readonly stack: PreloadStack;
+export interface DnsHost {
+  /** Of the interface `index`. */
+  readonly stackOn: (index: number) => TcpCarrier;
+  readonly stack: TcpCarrier;
   readonly udp: DatagramPorts;
   readonly wake: () => void;
   now(): Moment;
@@ -47,6 +49,7 @@ class UdpTry implements Member {
   readonly reuseAddr = false;
   readonly reusePort = false;
   readonly owner = undefined;
+  readonly policy = Policy.none;
   readonly localIp: IpBytes;
   readonly remote: DnsServer;
   readonly device: number;
@@ -249,11 +252,17 @@ class Question {
 
 export class DnsClient {
   readonly host: DnsHost;
+  /** Questions that were refused: their user has as many under way as it may. */
+  dropped = 0;
+  readonly #quota: Quota;
+  /** Questions under way, and whose they are. */
+  readonly #open = new Map<Question, number | undefined>();
   readonly #due: DelayQueue<Question>;
-  readonly #open = new Set<Question>();
 
-  constructor(host: DnsHost) {
+  /** @param quota questions of each user; may be shared with other clients. */
+  constructor(host: DnsHost, quota: Quota) {
     this.host = host;
+    this.#quota = quota;
     this.#due = new DelayQueue(TRY_MS, host.wake);
   }
 
@@ -265,9 +274,16 @@ export class DnsClient {
    * Asks `servers` what `message` asks. `done` is not called inside this call.
    * @returns withdraws the question; undefined when it can not be asked.
    */
-  ask(servers: readonly DnsServer[], message: Uint8Array, done: DnsDone): (() => void) | undefined {
+  ask(
+    servers: readonly DnsServer[],
+    message: Uint8Array,
+    user: number | undefined,
+    done: DnsDone,
+  ): (() => void) | undefined {
     const asked = parseQuestion(message);
-    if (asked === undefined || servers.length === 0 || this.#open.size >= QUESTIONS_MAX) {
+    if (asked === undefined || servers.length === 0) return undefined;
+    if (!this.#quota.take(user)) {
+      this.dropped++;
       return undefined;
     }
     let isInside = true;
@@ -276,7 +292,7 @@ export class DnsClient {
       if (isInside) isRefused = true;
       else done(answer);
     });
-    this.#open.add(question);
+    this.#open.set(question, user);
     question.next();
     isInside = false;
     return isRefused ? undefined : () => question.withdraw();
@@ -287,6 +303,7 @@ export class DnsClient {
   }
 
   forget(question: Question): void {
+    this.#quota.give(this.#open.get(question));
     this.#open.delete(question);
   }
 
@@ -299,6 +316,6 @@ export class DnsClient {
   }
 
   close(): void {
-    for (const question of [...this.#open]) question.withdraw();
+    for (const question of [...this.#open.keys()]) question.withdraw();
   }
 }

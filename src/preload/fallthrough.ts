@@ -67,14 +67,12 @@ export interface HostNetwork {
   openDatagrams(
     family: 4 | 6,
     peer: Endpoint | undefined,
+    user: number | undefined,
     sink: HostDatagramSink,
   ): HostDatagrams | StackErrno;
-  /** Addresses of a name of the host. @returns withdraws the question. */
-  resolve(
-    name: string,
-    family: number,
-    done: (answer: readonly IpBytes[] | 'notFound' | 'tryAgain') => void,
-  ): () => void;
+  /** Text of the host's hosts file, and its DNS servers; both as they are now. */
+  hosts(): string;
+  nameServers(): readonly Endpoint[];
   /** In force now. */
   grant(): Grant;
 }

@@ -10,6 +10,8 @@ import type { Endpoint, StackErrno } from '../stack/stack.js';
 import { type HostDatagrams, type HostNetwork, mayReachHost } from './fallthrough.js';
 
 export interface HostSideOwner {
+  /** Its user. */
+  readonly owner: number | undefined;
   readonly remote: Endpoint | undefined;
   /** @param local where it came, as far as it is known. */
   hostDatagram(payload: Uint8Array, from: Endpoint, local: Endpoint): void;
@@ -55,7 +57,7 @@ export class HostSide {
     if (known !== undefined && sameEnd(known.peer, peer)) return known.port;
     known?.port.close();
     this.#open.delete(family);
-    const port = this.#network.openDatagrams(family, peer, {
+    const port = this.#network.openDatagrams(family, peer, this.#owner.owner, {
       onDatagram: (payload, from) => this.#arrived(family, payload, from),
       onError: (errno) => {
         if (peer !== undefined) this.#owner.hostError(peer, errno);

@@ -21,7 +21,7 @@ import {
   ZTADDR_LEN,
   type ZtAddress,
 } from './protocol.js';
-import { NameError, type Resolver } from './resolver.js';
+import { type Asker, NameError, type Resolver } from './resolver.js';
 import type { SocketHost } from './socket-host.js';
 import type { RequestTarget } from './target.js';
 
@@ -223,7 +223,7 @@ type LateOp = (
   payload: Uint8Array,
   host: RequestHost,
   answered: (answer: Answer) => void,
-  policy: number,
+  asker: Asker,
 ) => () => void;
 
 function refuse(answered: (answer: Answer) => void): () => void {
@@ -235,14 +235,14 @@ function resolve(
   payload: Uint8Array,
   host: RequestHost,
   answered: (answer: Answer) => void,
-  policy: number,
+  asker: Asker,
 ): () => void {
   if (payload.length < 4) return refuse(answered);
   const len = payload[2]! | (payload[3]! << 8);
   if (payload.length < 4 + len) return refuse(answered);
   const name = new TextDecoder().decode(payload.subarray(4, 4 + len));
   const withCanonical = (payload[1]! & 1) !== 0;
-  return host.resolver.resolveFor(policy, name, payload[0]!, (found) => {
+  return host.resolver.resolve(asker, name, payload[0]!, (found) => {
     if (typeof found === 'number') answered({ result: found });
     else answered({ result: 0, payload: emitResolution(found, withCanonical) });
   });
@@ -252,10 +252,11 @@ function reverse(
   payload: Uint8Array,
   host: RequestHost,
   answered: (answer: Answer) => void,
+  asker: Asker,
 ): () => void {
   const address = parseAddress(payload, 0);
   if (address === undefined || address.family === 0) return refuse(answered);
-  return host.resolver.reverse(address.ip, (found) => {
+  return host.resolver.reverse(asker, address.ip, (found) => {
     if (typeof found === 'number') answered({ result: found });
     else answered({ result: 0, payload: emitName(found) });
   });
@@ -265,10 +266,11 @@ function dnsRaw(
   payload: Uint8Array,
   host: RequestHost,
   answered: (answer: Answer) => void,
+  asker: Asker,
 ): () => void {
   const len = payload.length < 2 ? 0 : payload[0]! | (payload[1]! << 8);
   if (len === 0 || payload.length < 2 + len) return refuse(answered);
-  return host.resolver.raw(payload.slice(2, 2 + len), (message) => {
+  return host.resolver.raw(asker, payload.slice(2, 2 + len), (message) => {
     if (message === undefined) {
       answered({ result: NameError.tryAgain });
       return;
@@ -288,7 +290,7 @@ const LATE_OPS: ReadonlyMap<number, LateOp> = new Map<number, LateOp>([
 
 /** Starts a late request, and forgets it when its client goes. */
 function startLate(op: LateOp, request: Request, host: RequestHost): void {
-  const { onClose } = request.client;
+  const { onClose, policy, uid: user } = request.client;
   let withdraw: (() => void) | undefined;
   let isOver = false;
   const answered = (result: Answer) => {
@@ -296,7 +298,7 @@ function startLate(op: LateOp, request: Request, host: RequestHost): void {
     if (withdraw !== undefined) onClose.delete(withdraw);
     answer(request, result);
   };
-  withdraw = op(request.payload, host, answered, request.client.policy);
+  withdraw = op(request.payload, host, answered, { user, policy });
   if (!isOver) onClose.add(withdraw);
 }
 

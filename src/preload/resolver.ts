@@ -1,9 +1,10 @@
 /**
  * Names of a view, first hit wins [5 section 11]: its hosts file, the own host name, members by
  * address, then the DNS servers that the network pushes: for every name if it pushed no domain,
- * else for names in that domain. Nothing is kept: every question is asked anew.
+ * else for names in that domain; then, for programs that may reach all of the host's network, the
+ * host's hosts file and servers. Nothing is kept: every question is asked anew.
  */
-import type { Endpoint, IpBytes } from '../stack/stack.js';
+import type { Endpoint, IpBytes, StackConfig } from '../stack/stack.js';
 import type { DnsClient, DnsServer } from './dns-client.js';
 import {
   addressOfReverse,
@@ -44,11 +45,20 @@ export interface DnsSettings {
   readonly servers: readonly Endpoint[];
 }
 
+/** The program that asks. */
+export interface Asker {
+  readonly user: number | undefined;
+  /** What it wants of the host. */
+  readonly policy: number;
+}
+
 export interface ResolverHost {
   readonly names: NameSources;
   networks(): readonly ViewNetwork[];
   readonly dns: DnsClient;
   readonly hostNetwork: HostNetwork | undefined;
+  /** Asks the host's servers; there where `hostNetwork` is. */
+  readonly hostDns: DnsClient | undefined;
   /** Whether the network has a way to `ip`. */
   isVirtual(ip: IpBytes): boolean;
 }
@@ -90,6 +100,44 @@ function addressesIn(answer: Uint8Array, name: string, type: number): Found {
     canonical = alias;
   }
   return { canonical, addresses: [] };
+}
+
+type Named = (r: Resolution | NameError) => void;
+type Answered = (answer: Uint8Array | undefined) => void;
+
+/** Who is asked, and by what. */
+interface Servers {
+  readonly dns: DnsClient;
+  readonly servers: readonly DnsServer[];
+}
+
+interface HostNames extends Servers {
+  readonly sources: NameSources;
+}
+
+/** The host's own name is known to the view already. */
+const NO_CONFIG: StackConfig = { mtu: 0, addresses: [], routes: [] };
+
+/**
+ * Asks `first`, and `second` where the answer is one to `goOn` from; `second` returns undefined when
+ * there is nobody to ask. `done` may be called inside this call.
+ */
+function inTurns<T>(
+  first: (next: (found: T) => void) => Withdraw,
+  second: (next: (found: T) => void) => Withdraw | undefined,
+  goOn: (found: T) => boolean,
+  done: (found: T) => void,
+): Withdraw {
+  let later = NOTHING;
+  const now = first((found) => {
+    const more = goOn(found) ? second(done) : undefined;
+    if (more === undefined) done(found);
+    else later = more;
+  });
+  return () => {
+    now();
+    later();
+  };
 }
 
 export class Resolver {
@@ -145,60 +193,61 @@ export class Resolver {
     return found;
   }
 
+  /** The host's names, where `asker` may reach all of the host's network. */
+  #hostNames(asker: Asker): HostNames | undefined {
+    const { hostNetwork, hostDns } = this.#host;
+    if (hostNetwork === undefined || hostDns === undefined) return undefined;
+    if (effectivePolicy(asker.policy, hostNetwork.grant()) !== Policy.full) return undefined;
+    const sources = { hosts: () => hostNetwork.hosts(), hostName: '', config: () => NO_CONFIG };
+    return { sources, dns: hostDns, servers: hostNetwork.nameServers() };
+  }
+
   /**
-   * RESOLVE for a program that wants `policy`: what the networks do not know, the host may, for those
-   * that may reach all of it.
+   * RESOLVE: what the networks do not know, the host may, for those that may reach all of it. `done`
+   * may be called inside this call.
    */
-  resolveFor(
-    policy: number,
+  resolve(
+    asker: Asker,
     name: string,
     family: number,
     done: (r: Resolution | NameError) => void,
   ): Withdraw {
-    const host = this.#host.hostNetwork;
-    if (host === undefined || effectivePolicy(policy, host.grant()) !== Policy.full)
-      return this.resolve(name, family, done);
-    let withdraw = NOTHING;
-    const first = this.resolve(name, family, (found) => {
-      if (found !== NameError.notFound) {
-        done(found);
-        return;
-      }
-      withdraw = host.resolve(name, family, (answer) => {
-        if (answer === 'notFound') done(NameError.notFound);
-        else if (answer === 'tryAgain') done(NameError.tryAgain);
-        else done({ canonical: plainName(name), addresses: answer.slice(0, ANSWERS_MAX) });
-      });
-    });
-    return () => {
-      first();
-      withdraw();
-    };
+    return inTurns(
+      (next) => this.#onNetworks(asker, name, family, next),
+      (next) => {
+        const host = this.#hostNames(asker);
+        if (host === undefined) return undefined;
+        return this.#onHost(host, asker, name, family, next);
+      },
+      (found) => found === NameError.notFound,
+      done,
+    );
   }
 
-  /** RESOLVE by the networks; `done` may be called inside this call. */
-  resolve(name: string, family: number, done: (r: Resolution | NameError) => void): Withdraw {
+  #onNetworks(asker: Asker, name: string, family: number, done: Named): Withdraw {
     const local = this.#local(name, family);
     if (local !== undefined) {
       done(local);
       return NOTHING;
     }
-    const servers = this.#serversFor(name);
-    if (servers.length === 0 || emitName(name) === undefined) {
+    const { dns } = this.#host;
+    return this.#askTypes({ dns, servers: this.#serversFor(name) }, asker, name, family, done);
+  }
+
+  #onHost(host: HostNames, asker: Asker, name: string, family: number, done: Named): Withdraw {
+    const known = name === '' ? undefined : resolveName(host.sources, name, family);
+    if (known === undefined) return this.#askTypes(host, asker, name, family, done);
+    done(known);
+    return NOTHING;
+  }
+
+  #askTypes(by: Servers, asker: Asker, name: string, family: number, done: Named): Withdraw {
+    if (by.servers.length === 0 || emitName(name) === undefined) {
       done(NameError.notFound);
       return NOTHING;
     }
     const types =
       family === 0 ? [DnsType.a, DnsType.aaaa] : [family === 4 ? DnsType.a : DnsType.aaaa];
-    return this.#askTypes(name, types, servers, done);
-  }
-
-  #askTypes(
-    name: string,
-    types: readonly number[],
-    servers: readonly DnsServer[],
-    done: (r: Resolution | NameError) => void,
-  ): Withdraw {
     const answers: (Uint8Array | undefined)[] = types.map(() => undefined);
     const open: (Withdraw | undefined)[] = [];
     let due = types.length;
@@ -208,7 +257,7 @@ export class Resolver {
     };
     types.forEach((type, i) => {
       const query = emitQuery(0, name, type)!;
-      const withdraw = this.#host.dns.ask(servers, query, (answer) => settle(i, answer));
+      const withdraw = by.dns.ask(by.servers, query, asker.user, (answer) => settle(i, answer));
       open.push(withdraw);
       if (withdraw === undefined) settle(i, undefined);
     });
@@ -240,20 +289,40 @@ export class Resolver {
     return { canonical, addresses: addresses.slice(0, ANSWERS_MAX) };
   }
 
-  /** REVERSE; `done` may be called inside this call. */
-  reverse(ip: IpBytes, done: (name: string | NameError) => void): Withdraw {
-    const local = reverseName(this.#host.names, ip);
+  /**
+   * REVERSE; `done` may be called inside this call. The host is not asked about addresses of the
+   * networks: their members are no business of its servers.
+   */
+  reverse(asker: Asker, ip: IpBytes, done: (name: string | NameError) => void): Withdraw {
+    return inTurns(
+      (next) => {
+        const local = reverseName(this.#host.names, ip);
+        const { dns } = this.#host;
+        return this.#pointer({ dns, servers: this.#serversForAddress(ip) }, asker, ip, local, next);
+      },
+      (next) => {
+        const host = this.#host.isVirtual(ip) ? undefined : this.#hostNames(asker);
+        if (host === undefined) return undefined;
+        return this.#pointer(host, asker, ip, reverseName(host.sources, ip), next);
+      },
+      (found) => found === NameError.notFound,
+      done,
+    );
+  }
+
+  #pointer(
+    by: Servers,
+    asker: Asker,
+    ip: IpBytes,
+    local: string | undefined,
+    done: (name: string | NameError) => void,
+  ): Withdraw {
+    if (local !== undefined || by.servers.length === 0) {
+      done(local ?? NameError.notFound);
+      return NOTHING;
+    }
     const query = emitQuery(0, reverseNameOf(ip), DnsType.ptr)!;
-    if (local !== undefined) {
-      done(local);
-      return NOTHING;
-    }
-    const servers = this.#serversForAddress(ip);
-    if (servers.length === 0) {
-      done(NameError.notFound);
-      return NOTHING;
-    }
-    const withdraw = this.#host.dns.ask(servers, query, (answer) => {
+    const withdraw = by.dns.ask(by.servers, query, asker.user, (answer) => {
       const pointer = (answer === undefined ? undefined : parseAnswers(answer))?.find(
         (r) => r.type === DnsType.ptr && r.target !== undefined && isHostName(r.target),
       );
@@ -264,7 +333,7 @@ export class Resolver {
   }
 
   /** DNSRAW; `done` gets undefined when no server answers, and may be called inside this call. */
-  raw(query: Uint8Array, done: (answer: Uint8Array | undefined) => void): Withdraw {
+  raw(asker: Asker, query: Uint8Array, done: (answer: Uint8Array | undefined) => void): Withdraw {
     const question = parseQuestion(query);
     if (question === undefined || question.isResponse) {
       done(undefined);
@@ -275,14 +344,33 @@ export class Resolver {
       done(own);
       return NOTHING;
     }
+    return inTurns(
+      (next) => this.#rawOnNetworks(asker, query, question, next),
+      (next) => {
+        const about = addressOfReverse(question.name);
+        const isVirtual = about !== undefined && this.#host.isVirtual(about);
+        const host = isVirtual ? undefined : this.#hostNames(asker);
+        return host === undefined || host.servers.length === 0
+          ? undefined
+          : this.#askRaw(host, asker, query, next);
+      },
+      (answer) => answer !== undefined && parseQuestion(answer)?.rcode === DnsRcode.noName,
+      done,
+    );
+  }
+
+  #rawOnNetworks(asker: Asker, query: Uint8Array, question: DnsQuestion, done: Answered): Withdraw {
     const about = addressOfReverse(question.name);
     const servers =
       about === undefined ? this.#serversFor(question.name) : this.#serversForAddress(about);
-    if (servers.length === 0) {
-      done(emitReply(query, question, DnsRcode.noName));
-      return NOTHING;
-    }
-    const withdraw = this.#host.dns.ask(servers, query, done);
+    if (servers.length > 0)
+      return this.#askRaw({ dns: this.#host.dns, servers }, asker, query, done);
+    done(emitReply(query, question, DnsRcode.noName));
+    return NOTHING;
+  }
+
+  #askRaw(by: Servers, asker: Asker, query: Uint8Array, done: Answered): Withdraw {
+    const withdraw = by.dns.ask(by.servers, query, asker.user, done);
     if (withdraw === undefined) done(undefined);
     return withdraw ?? NOTHING;
   }

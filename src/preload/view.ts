@@ -23,6 +23,7 @@ import { DNS_PORT, DnsAnswerer } from './dns-answerer.js';
 import { DnsClient } from './dns-client.js';
 import { failed } from './errno.js';
 import type { HostNetwork } from './fallthrough.js';
+import { dnsOnHost } from './host-dns.js';
 import { type ListenHost, ListenRegistry } from './listeners.js';
 import type { NameSources } from './names.js';
 import { FIRST_INTERFACE_INDEX, interfaceNameOf, type ViewNetwork } from './networks.js';
@@ -68,8 +69,9 @@ const MEMORY_MAX = 4096;
 const IPPROTO_ICMP = 1;
 const IPPROTO_UDP = 17;
 const IPPROTO_ICMPV6 = 58;
-// Ours: early requests of all clients together.
+// Ours: early requests, and DNS questions under way, each per user.
 const PARKED_MAX = 4096;
+const QUESTIONS_MAX = 256;
 
 /** What a view over several networks has instead of one of each. */
 export interface SeveralNetworks {
@@ -125,6 +127,10 @@ export interface PreloadCounters extends Readonly<DatagramCounters> {
   readonly datagramSockets: number;
   readonly udpPorts: number;
   readonly echoIds: number;
+  /** What was refused because its user had as much as it may. */
+  readonly dropParked: number;
+  readonly dropQuestions: number;
+  readonly dropUdpPorts: number;
 }
 
 const NO_DNS: DnsSettings = { domain: '', servers: [] };
@@ -163,6 +169,7 @@ export class PreloadView
   readonly hostNetwork: HostNetwork | undefined;
   readonly names: NameSources;
   readonly dns: DnsClient;
+  readonly hostDns: DnsClient | undefined;
   readonly resolver: Resolver;
   readonly #answerer: DnsAnswerer;
   readonly regroup: () => void;
@@ -192,7 +199,8 @@ export class PreloadView
   readonly #helloDue: DelayQueue<{ helloExpired(): void }>;
   readonly #unparkDue: DelayQueue<Request>;
   readonly #parked = new Map<Token, DelayEntry<Request>[]>();
-  #parkedCount = 0;
+  readonly #parkedQuota = new Quota(PARKED_MAX);
+  #dropParked = 0;
   /** Connections that are not a socket's stream: HELLO pending, or control. */
   readonly #clients = new Set<PreloadConnection>();
   /** Record connections whose HELLO is pending. */
@@ -222,7 +230,12 @@ export class PreloadView
     this.#listeners = new ListenRegistry(this);
     this.udp = new UdpPorts(this, () => this.random32());
     this.#echo = new EchoIds(this, () => this.random32());
-    this.dns = new DnsClient(this);
+    const questions = new Quota(QUESTIONS_MAX);
+    this.dns = new DnsClient(this, questions);
+    this.hostDns =
+      options.hostNetwork === undefined
+        ? undefined
+        : new DnsClient(dnsOnHost(options.hostNetwork, this), questions);
     this.resolver = new Resolver(this);
     this.#answerer = new DnsAnswerer(this.resolver);
     this.#random(this.key);
@@ -290,6 +303,7 @@ export class PreloadView
       this.#memory.deadline(),
       this.#heldDue.deadline(),
       this.dns.deadline(),
+      this.hostDns?.deadline() ?? Number.POSITIVE_INFINITY,
       this.timers.connecting.deadline(),
       this.timers.halfClosed.deadline(),
       this.timers.corked.deadline(),
@@ -308,12 +322,14 @@ export class PreloadView
     drainDue(this.timers.corked, now, (socket) => socket.uncork());
     this.#listeners.handleTimeout(now);
     this.dns.handleTimeout(now);
+    this.hostDns?.handleTimeout(now);
   }
 
   /** The network is left or the service stops: every connection is closed. */
   close(): void {
     this.#answerer.close();
     this.dns.close();
+    this.hostDns?.close();
     for (const client of [...this.#clients]) client.close();
     for (const client of [...this.#newRecords]) client.close();
     for (const socket of [...this.#sockets.values()]) socket.streamReset();
@@ -327,12 +343,15 @@ export class PreloadView
       listeners: this.listenerQuota.total,
       waiting: this.waitingQuota.total,
       controls: this.#controlQuota.total,
-      parked: this.#parkedCount,
+      parked: this.#parkedQuota.total,
       ports: this.ports.size,
       datagramSockets: this.#datagrams.size,
-      questions: this.dns.size,
+      questions: this.dns.size + (this.hostDns?.size ?? 0),
       udpPorts: this.udp.size,
       echoIds: this.#echo.size,
+      dropParked: this.#dropParked,
+      dropQuestions: this.dns.dropped + (this.hostDns?.dropped ?? 0) + this.#answerer.dropped,
+      dropUdpPorts: this.udp.dropped,
       ...this.datagramCounters,
     };
   }
@@ -446,7 +465,7 @@ export class PreloadView
       const request = entry.value;
       if (request === undefined) continue;
       entry.value = undefined;
-      this.#parkedCount--;
+      this.#parkedQuota.give(request.client.uid);
       this.#carryOut(request, socket);
     }
   }
@@ -479,11 +498,11 @@ export class PreloadView
 
   /** A request that overtook the HELLO of its token waits [5 section 5.6]. */
   #park(request: Request): void {
-    if (this.#parkedCount >= PARKED_MAX) {
+    if (!this.#parkedQuota.take(request.client.uid)) {
+      this.#dropParked++;
       answerError(request, failed('ENOBUFS'));
       return;
     }
-    this.#parkedCount++;
     const entry = this.#unparkDue.arm(this.now().mono, request);
     const waiting = this.#parked.get(request.header.token);
     if (waiting === undefined) this.#parked.set(request.header.token, [entry]);
@@ -491,7 +510,7 @@ export class PreloadView
   }
 
   #unparkExpired(request: Request): void {
-    this.#parkedCount--;
+    this.#parkedQuota.give(request.client.uid);
     const token = request.header.token;
     const left = this.#parked.get(token)?.filter((e) => e.value !== undefined) ?? [];
     if (left.length === 0) this.#parked.delete(token);

@@ -50,6 +50,8 @@ export interface ProgramDatagramOptions {
   readonly caller?: Caller;
   readonly key?: Uint8Array;
   readonly token?: Token;
+  /** Policy that the program asks for. */
+  readonly policy?: number;
 }
 
 export class ProgramDatagram {
@@ -66,6 +68,7 @@ export class ProgramDatagram {
     this.connection = world.view.openRecords(this.port, caller);
     this.port.connection = this.connection;
     const bytes = hello(HelloKind.datagram, this.token, family, '\0'.repeat(8), protocol);
+    bytes[39] = options.policy ?? 0;
     if (key !== undefined) {
       bytes[7] = 1;
       bytes.set(key, 40);

@@ -1,14 +1,26 @@
 /** Datagrams and names on the host's network, over real loopback. */
 import * as dgram from 'node:dgram';
 import { once } from 'node:events';
+import * as net from 'node:net';
 import test from 'ava';
-import { HostNames } from '#src/host/host-names.js';
+import { serverOf } from '#src/host/host-names.js';
 import { DoorHostNetwork } from '#src/host/host-network.js';
-import { DnsType, emitReply, parseQuestion } from '#src/preload/dns-message.js';
+import { DnsClient } from '#src/preload/dns-client.js';
+import {
+  DnsType,
+  emitQuery,
+  emitReply,
+  parseAnswers,
+  parseQuestion,
+} from '#src/preload/dns-message.js';
 import { type HostDatagrams, NOTHING_GRANTED } from '#src/preload/fallthrough.js';
+import { dnsOnHost } from '#src/preload/host-dns.js';
+import { Quota } from '#src/preload/quota.js';
 import type { Endpoint } from '#src/stack/stack.js';
 
 const LOOPBACK = Uint8Array.of(127, 0, 0, 1);
+/** Flag of a DNS message's third byte. */
+const TRUNCATED = 2;
 /** What one socket lets wait. */
 const QUEUE_BYTES = 256 * 1024;
 
@@ -35,7 +47,7 @@ function open(n: DoorHostNetwork, peer?: Endpoint) {
     new Promise<string>((r) => {
       told = r;
     });
-  const port = n.openDatagrams(4, peer, {
+  const port = n.openDatagrams(4, peer, undefined, {
     onDatagram: (payload, from) =>
       told(`${Buffer.from(payload)} ${from.ip.join('.')}:${from.port}`),
     onError: (errno) => told(errno),
@@ -57,7 +69,7 @@ test('an answer comes back with its true source, with and without a peer', async
     port.close();
     port.close();
   }
-  t.is(n.datagramSockets, 0);
+  t.is(n.counters().hostDatagrams, 0);
   s.close();
 });
 
@@ -71,7 +83,7 @@ test('a refusal is told to a socket with a peer', async (t) => {
   port.send(to, Buffer.from('x'));
   t.is(await told, 'ECONNREFUSED');
   n.close();
-  t.is(n.datagramSockets, 0);
+  t.is(n.counters().hostDatagrams, 0);
 });
 
 test('what waits to be sent is bounded, and so are the sockets', (t) => {
@@ -82,36 +94,67 @@ test('what waits to be sent is bounded, and so are the sockets', (t) => {
   t.is(port.send({ ip: LOOPBACK, port: 9 }, part), 'ENOBUFS');
   const sink = { onDatagram: () => undefined, onError: () => undefined };
   const more: (HostDatagrams | string)[] = [];
-  for (let i = 0; i < 1024; i++) more.push(n.openDatagrams(4, undefined, sink));
+  for (let i = 0; i < 1024; i++) more.push(n.openDatagrams(4, undefined, undefined, sink));
   t.is(more.pop(), 'ENOBUFS');
   t.true(more.every((p) => typeof p !== 'string'));
+  t.true(typeof n.openDatagrams(4, undefined, 7, sink) !== 'string', 'another user');
+  t.deepEqual(n.counters(), { hostDatagrams: 1025, dropHostDatagrams: 1 });
   n.close();
-  t.is(n.datagramSockets, 0);
+  t.is(n.counters().hostDatagrams, 0);
 });
 
-test('names: the hosts file of the host, then its servers, and no such name', async (t) => {
+test('names: the hosts file and the servers of the host', (t) => {
+  t.regex(network().hosts(), /localhost/);
+  t.true(
+    network()
+      .nameServers()
+      .every((s) => s.port > 0),
+  );
+  const shown = (text: string) => {
+    const s = serverOf(text);
+    return s && `${s.ip.join('.')} ${s.port}`;
+  };
+  t.is(shown('192.0.2.1'), '192.0.2.1 53');
+  t.is(shown('192.0.2.1:5300'), '192.0.2.1 5300');
+  t.is(shown('fe80::1%eth0'), shown('fe80::1'));
+  t.regex(shown('[2001:db8::1]:5300')!, /^32\.1\..*\.1 5300$/);
+  t.is(shown('nonsense'), undefined);
+});
+
+test('a question to a server of the host: an answer, a truncated one over TCP, and silence', async (t) => {
   const { s, to } = await server((m, from, socket) => {
     const question = parseQuestion(m)!;
-    const isKnown = question.name === 'known.test' && question.type === DnsType.a;
-    const reply = isKnown ? [Uint8Array.of(10, 9, 8, 7)] : [];
-    socket.send(
-      emitReply(m, question, question.name === 'known.test' ? 0 : 3, reply),
-      from.port,
-      from.address,
-    );
+    const reply = emitReply(m, question, 0, [Uint8Array.of(10, 9, 8, 7)]);
+    if (question.name === 'long.test') reply[2]! |= TRUNCATED;
+    socket.send(reply, from.port, from.address);
   });
-  const names = new HostNames([`127.0.0.1:${to.port}`]);
-  const ask = (name: string, family: number) =>
-    new Promise<string>((r) => {
-      names.resolve(name, family, (a) =>
-        r(typeof a === 'string' ? a : a.map((ip) => ip.join('.')).join()),
+  const tcp = net.createServer((c) => {
+    // The client resets: it has its answer.
+    c.on('error', () => c.destroy());
+    c.on('data', (m) => {
+      const question = parseQuestion(m.subarray(2))!;
+      const reply = emitReply(m.subarray(2), question, 0, [Uint8Array.of(10, 0, 0, 1)]);
+      c.write(Buffer.concat([Buffer.from([reply.length >> 8, reply.length & 0xff]), reply]));
+    });
+  });
+  tcp.listen(to.port, '127.0.0.1');
+  await once(tcp, 'listening');
+  const n = network();
+  const view = { wake: () => undefined, now: () => ({ mono: 0, wall: 0 }), random32: () => 77 };
+  const client = new DnsClient(dnsOnHost(n, view), new Quota(2));
+  const ask = (name: string) =>
+    new Promise<string | undefined>((r) => {
+      client.ask([to], emitQuery(5, name, DnsType.a)!, undefined, (answer) =>
+        r(answer && parseAnswers(answer)?.[0]?.data.join('.')),
       );
     });
-  t.is(await ask('known.test', 4), '10.9.8.7');
-  t.is(await ask('known.test', 0), '10.9.8.7');
-  t.is(await ask('unknown.test', 0), 'notFound');
-  t.is(await ask('localhost', 4), '127.0.0.1');
-  names.resolve('known.test', 4, () => t.fail())();
-  t.is(names.size, 0);
+  t.is(await ask('short.test'), '10.9.8.7');
+  t.is(await ask('long.test'), '10.0.0.1');
+  tcp.close();
   s.close();
+  await once(s, 'close');
+  t.is(await ask('nobody.test'), undefined, 'refused twice');
+  t.is(n.counters().hostDatagrams, 0);
+  t.is(client.size, 0);
+  n.close();
 });

@@ -1,6 +1,7 @@
 /** RESOLVE, REVERSE, DNSRAW and the own DNS server, with servers that are programs of the view. */
 import test from 'ava';
 import {
+  type DnsQuestion,
   DnsRcode,
   DnsType,
   emitName,
@@ -8,10 +9,12 @@ import {
   emitReply,
   parseAnswers,
   parseQuestion,
+  reverseNameOf,
 } from '#src/preload/dns-message.js';
-import type { HostNetwork } from '#src/preload/fallthrough.js';
+import type { HostDatagramSink, HostDatagrams, HostNetwork } from '#src/preload/fallthrough.js';
 import { Policy } from '#src/preload/policy.js';
 import { Op } from '#src/preload/protocol.js';
+import type { Endpoint } from '#src/stack/stack.js';
 import { address, Control, int32, OWN, SILENT, World } from '#test/helpers/preload-client.js';
 import { ProgramDatagram } from '#test/helpers/preload-datagram.js';
 
@@ -336,42 +339,181 @@ test('a client that goes away withdraws its questions', (t) => {
   t.is(world.view.counters().questions, 0);
 });
 
-test('at most 256 questions are under way', (t) => {
-  const { world, control } = withServer();
-  for (let i = 0; i < 256; i++)
-    control.post(Op.resolve, undefined, resolvePayload(`n${i}.example`));
+test('at most 256 questions of a user are under way, and another user has its own', (t) => {
+  const { world } = withServer();
+  const [one, two] = [1, 2].map((uid) => world.control(false, undefined, uid));
+  for (let i = 0; i < 256; i++) one!.post(Op.resolve, undefined, resolvePayload(`n${i}.example`));
   t.is(world.view.counters().questions, 256);
-  t.is(control.result(Op.resolve, undefined, resolvePayload('one.more')), -11);
+  t.is(one!.result(Op.resolve, undefined, resolvePayload('one.more')), -11);
+  t.is(one!.result(Op.dnsRaw, undefined, rawPayload(emitQuery(1, 'a.b', DnsType.a)!)), -11);
+  t.is(one!.result(Op.reverse, undefined, address(SILENT, 0)), -11);
+  t.is(world.view.counters().dropQuestions, 3);
+  two!.post(Op.resolve, undefined, resolvePayload('another.user'));
+  t.is(world.view.counters().questions, 257);
+  world.pass(6_001);
+  t.is(world.view.counters().questions, 0);
+  one!.post(Op.resolve, undefined, resolvePayload('one.more'));
+  t.is(world.view.counters().questions, 1);
 });
 
-test('what the network does not know the host is asked, for who has all of it', (t) => {
-  const asked: string[] = [];
-  let max: (typeof Policy)[keyof typeof Policy] = Policy.full;
-  const host: Pick<HostNetwork, 'grant' | 'resolve'> = {
-    grant: () => ({ max, allow: [], deny: [] }),
-    resolve: (name, _family, done) => {
-      asked.push(name);
-      if (name !== 'slow.test') done(name === 'host.test' ? [SILENT] : 'notFound');
-      return () => asked.push('withdrawn');
-    },
-  };
-  const world = new World({ hostNetwork: host as HostNetwork });
+test('at most 128 questions of a user are under way at the own server', (t) => {
+  const { world } = withServer();
+  const of = (uid: number) => new ProgramDatagram(world, { caller: { needsKey: false, uid } });
+  const [one, two] = [of(1), of(2)];
+  const ask = (p: ProgramDatagram, i: number) =>
+    p.send({ ip: STUB, port: 53 }, emitQuery(i, `n${i}.example`, DnsType.a)!);
+  for (let i = 0; i < 129; i++) ask(one, i);
+  t.is(world.view.counters().questions, 128);
+  t.is(world.view.counters().dropQuestions, 1);
+  ask(two, 0);
+  t.is(world.view.counters().questions, 129);
+  world.pass(6_001);
+  t.is(world.view.counters().questions, 0);
+  t.is(one.take().length, 128);
+  ask(one, 500);
+  t.is(world.view.counters().questions, 1, 'ended questions count no more');
+});
+
+const HOST_SERVER = { ip: Uint8Array.of(192, 0, 2, 53), port: 53 };
+
+/** A host whose server knows `host.test` and 192.0.2.7, and never answers about `slow.test`. */
+class FakeHost implements Pick<HostNetwork, 'grant' | 'openDatagrams' | 'hosts' | 'nameServers'> {
+  max: (typeof Policy)[keyof typeof Policy] = Policy.full;
+  readonly asked: string[] = [];
+  readonly users: (number | undefined)[] = [];
+  open = 0;
+  readonly grant = () => ({ max: this.max, allow: [], deny: [] });
+  readonly hosts = () => '192.0.2.1 filed.test\n';
+  readonly nameServers = () => [HOST_SERVER];
+
+  openDatagrams(
+    _family: 4 | 6,
+    peer: Endpoint | undefined,
+    user: number | undefined,
+    sink: HostDatagramSink,
+  ): HostDatagrams {
+    this.open++;
+    this.users.push(user);
+    return {
+      send: (_to, payload) => {
+        const question = parseQuestion(payload)!;
+        this.asked.push(question.name);
+        this.#pending.push(() => {
+          const reply = this.#answer(payload, question);
+          if (reply !== undefined) sink.onDatagram(reply, peer!);
+        });
+        return undefined;
+      },
+      local: () => HOST_SERVER,
+      close: () => {
+        this.open--;
+      },
+    };
+  }
+
+  readonly #pending: (() => void)[] = [];
+
+  #answer(payload: Uint8Array, question: DnsQuestion): Uint8Array | undefined {
+    if (question.name === 'slow.test') return undefined;
+    const records = new Map([
+      ['host.test', question.type === DnsType.a ? [SILENT] : []],
+      ['7.2.0.192.in-addr.arpa', [emitName('seven.test')!]],
+    ]).get(question.name);
+    const rcode = records === undefined ? DnsRcode.noName : DnsRcode.ok;
+    return emitReply(payload, question, rcode, records ?? []);
+  }
+
+  run(): void {
+    for (const act of this.#pending.splice(0)) act();
+  }
+}
+
+function onHost() {
+  const host = new FakeHost();
+  const world = new World({ hostNetwork: host as unknown as HostNetwork });
   world.hosts = `${OWN.join('.')} own.test\n`;
-  const resolve = (policy: number, name: string) => {
+  const ask = (policy: number, op: number, payload: Uint8Array) => {
     const control = new Control(world, false, undefined, undefined, policy);
-    const seq = control.post(Op.resolve, undefined, resolvePayload(name));
+    const seq = control.post(op, undefined, payload);
+    host.run();
     const reply = control.reply(seq);
     control.connection.handleReset();
+    return reply;
+  };
+  const resolve = (policy: number, name: string) => {
+    const reply = ask(policy, Op.resolve, resolvePayload(name));
     return reply === undefined || reply.result !== 0 ? reply?.result : addressesOf(reply.payload);
   };
+  return { host, world, ask, resolve };
+}
+
+test('what the network does not know the host is asked, for who has all of it', (t) => {
+  const { host, world, resolve } = onHost();
   t.deepEqual(resolve(Policy.full, 'own.test'), [OWN.join('.')]);
-  t.deepEqual(asked, []);
+  t.deepEqual(resolve(Policy.full, 'filed.test'), ['192.0.2.1']);
+  t.deepEqual(host.asked, []);
   t.deepEqual(resolve(Policy.full, 'host.test'), [SILENT.join('.')]);
   t.is(resolve(Policy.full, 'nowhere.test'), -2);
   t.is(resolve(Policy.full, 'slow.test'), undefined);
-  t.deepEqual(asked.splice(0), ['host.test', 'nowhere.test', 'slow.test', 'withdrawn']);
-  for (const wanted of [Policy.none, Policy.loopback]) t.is(resolve(wanted, 'host.test'), -2);
-  max = Policy.loopback;
+  t.deepEqual([...new Set(host.asked.splice(0))], ['host.test', 'nowhere.test', 'slow.test']);
+  t.is(host.open, 0, 'every question is over or withdrawn');
+  t.is(world.view.counters().questions, 0);
+  for (const wanted of [Policy.none, Policy.loopback]) {
+    t.is(resolve(wanted, 'host.test'), -2);
+    t.is(resolve(wanted, 'filed.test'), -2);
+  }
+  host.max = Policy.loopback;
   t.is(resolve(Policy.full, 'host.test'), -2, 'not granted');
-  t.deepEqual(asked, []);
+  t.deepEqual(host.asked, []);
+});
+
+test('a server of the host that does not answer is asked twice, then there is no answer', (t) => {
+  const { host, world } = onHost();
+  const control = new Control(world, false, undefined, undefined, Policy.full);
+  const seq = control.post(Op.resolve, undefined, resolvePayload('slow.test'));
+  world.pass(6_001);
+  t.is(control.reply(seq)?.result, -11);
+  t.is(host.asked.length, 2);
+  t.is(host.open, 0);
+});
+
+test('names of addresses: of the host, but not those of the network', (t) => {
+  const { host, ask } = onHost();
+  const reverse = (policy: number, ip: Uint8Array) => {
+    const reply = ask(policy, Op.reverse, address(ip, 0));
+    return reply?.result === 0 ? reply.payload.toString('latin1', 2) : reply?.result;
+  };
+  t.is(reverse(Policy.full, Uint8Array.of(192, 0, 2, 1)), 'filed.test');
+  t.deepEqual(host.asked, []);
+  t.is(reverse(Policy.full, Uint8Array.of(192, 0, 2, 7)), 'seven.test');
+  t.is(reverse(Policy.full, Uint8Array.of(192, 0, 2, 8)), -2);
+  t.is(host.asked.splice(0).length, 2);
+  t.is(reverse(Policy.full, SILENT), -2, 'a member');
+  t.is(reverse(Policy.loopback, Uint8Array.of(192, 0, 2, 7)), -2);
+  t.deepEqual(host.asked, []);
+});
+
+test('whole answers and the own DNS server: of the host too, by the policy of who asks', (t) => {
+  const { host, world, ask } = onHost();
+  const raw = (policy: number, name: string, type: number = DnsType.a) => {
+    const reply = ask(policy, Op.dnsRaw, rawPayload(emitQuery(9, name, type)!));
+    return parseQuestion(reply!.payload.subarray(2))!;
+  };
+  t.like(raw(Policy.full, 'host.test'), { id: 9, rcode: DnsRcode.ok });
+  t.is(raw(Policy.full, 'nowhere.test').rcode, DnsRcode.noName);
+  t.is(raw(Policy.full, '7.2.0.192.in-addr.arpa', DnsType.ptr).rcode, DnsRcode.ok);
+  t.is(host.asked.splice(0).length, 3);
+  const inside = reverseNameOf(SILENT);
+  t.is(raw(Policy.full, inside, DnsType.ptr).rcode, DnsRcode.noName);
+  t.is(raw(Policy.none, 'host.test').rcode, DnsRcode.noName);
+  t.deepEqual(host.asked, []);
+  for (const policy of [Policy.full, Policy.loopback]) {
+    const program = new ProgramDatagram(world, { policy });
+    program.send({ ip: STUB, port: 53 }, emitQuery(6, 'host.test', DnsType.a)!);
+    host.run();
+    world.drain();
+    const answer = parseQuestion(program.take()[0]!.payload)!;
+    t.is(answer.rcode, policy === Policy.full ? DnsRcode.ok : DnsRcode.noName);
+    program.close();
+  }
 });

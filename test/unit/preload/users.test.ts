@@ -33,6 +33,40 @@ test('a user with all the sockets it may have leaves room for another', (t) => {
   t.is(world.view.counters().sockets, 0);
 });
 
+test('a user has at most 2,048 UDP ports, and another finds some', (t) => {
+  const world = new World();
+  const root = world.control(false, undefined, 0);
+  const socketOf = (uid: number) =>
+    new ProgramDatagram(world, { caller: { needsKey: false, uid } });
+  const bind = (p: ProgramDatagram) => root.result(Op.bind, p.token, address(ANY, 0));
+  const held = Array.from({ length: 2048 }, () => socketOf(1));
+  t.true(held.every((p) => bind(p) === 0));
+  t.is(bind(socketOf(1)), -105);
+  t.is(world.view.counters().dropUdpPorts, 1);
+  t.is(bind(socketOf(2)), 0);
+  held[0]!.close();
+  t.is(bind(socketOf(1)), 0);
+  t.is(world.view.counters().udpPorts, 2049);
+  world.view.close();
+  t.is(world.view.counters().udpPorts, 0);
+});
+
+test('a user has at most 4,096 early requests, and another can wait too', (t) => {
+  const world = new World();
+  const [one, two] = [1, 2].map((uid) => world.control(false, undefined, uid));
+  for (let i = 0; i < 4096; i++) one!.post(Op.names, world.newToken());
+  t.is(world.view.counters().parked, 4096);
+  t.is(one!.result(Op.names, world.newToken()), -105);
+  t.is(world.view.counters().dropParked, 1);
+  const late = world.newToken();
+  two!.post(Op.names, late);
+  t.is(world.view.counters().parked, 4097);
+  world.pass(2_001);
+  t.is(world.view.counters().parked, 0);
+  one!.post(Op.names, late);
+  t.is(world.view.counters().parked, 1);
+});
+
 test('a connection is picked up by the user of its listener, root, or who knows the key', (t) => {
   const world = new World();
   const root = world.control(false, undefined, 0);
