@@ -9,6 +9,7 @@
 #include "zt.h"
 
 #include <netinet/in.h>
+#include <netinet/udp.h>
 #include <sys/time.h>
 
 #define MAPPED_AT 12 /* an IPv4 address begins here in its IPv6-mapped form */
@@ -126,6 +127,18 @@ static int parse_ipv6(int type, const uint8_t *data, size_t len, uint8_t *head)
 	}
 }
 
+static int parse_udp(int type, const uint8_t *data, size_t len, uint8_t *head)
+{
+	uint16_t size;
+
+	if (type != UDP_SEGMENT || len != sizeof(size))
+		return -EINVAL;
+	memcpy(&size, data, sizeof(size));
+	head[DGRAM_FLAGS] |= DGRAM_SET_SEGMENT;
+	put16(head + DGRAM_SEGMENT, size);
+	return 0;
+}
+
 static int parse_one(const struct cmsghdr *c, const uint8_t *data, const struct zt_token *t,
 		     uint8_t *head)
 {
@@ -144,7 +157,7 @@ static int parse_one(const struct cmsghdr *c, const uint8_t *data, const struct 
 	case IPPROTO_IPV6:
 		return t->family == '6' ? parse_ipv6(c->cmsg_type, data, len, head) : 0;
 	case IPPROTO_UDP:
-		return t->kind == 'd' ? -EINVAL : 0;
+		return t->kind == 'd' ? parse_udp(c->cmsg_type, data, len, head) : 0;
 	default:
 		return 0;
 	}

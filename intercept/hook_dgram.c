@@ -12,6 +12,8 @@
  * sent before a request about their socket first: each leaves with the options of its time, and the
  * name of a socket that has just sent is known.
  *
+ * The first send to an address asks whether a route leads there (reach.c).
+ *
  * An error that the network reported is a record too: the next receive takes it and fails once.
  *
  * Async-signal-safe, no allocation; lists of more than IOV_HERE buffers are mapped for the call.
@@ -186,6 +188,7 @@ ssize_t dgram_receive(int fd, const struct zt_token *t, struct msghdr *msg, int 
 	len = judge(fd, head, n, flags);
 	if (len < 0)
 		return len;
+	reach_note(t, head + DGRAM_ADDR);
 	msg->msg_flags = flags & MSG_CMSG_CLOEXEC;
 	r = describe(head, t, msg);
 	if (r < 0)
@@ -246,6 +249,7 @@ static void note_connected(int fd, const struct zt_token *t, const uint8_t *peer
 
 void dgram_bound(int fd, const struct zt_token *t, const uint8_t *local)
 {
+	reach_forget();
 	set_flags(fd, t, 0, if_mapped(t, local, INFO_BOUND4));
 }
 
@@ -373,6 +377,52 @@ static int echo_mistake(const struct zt_token *t, const struct msghdr *msg, size
 	return 0;
 }
 
+/** is_begun() - Parts of a datagram wait in the service: the next one needs no destination */
+static int is_begun(int fd, const struct zt_token *t)
+{
+	int begun = 0;
+	socklen_t len = sizeof(begun);
+
+	if (t->kind != 'd')
+		return 0;
+	return zt_getsockopt(fd, t, IPPROTO_UDP, OPT_BEGUN, &begun, &len) == 0 && begun != 0;
+}
+
+/** has_peer() - Whether a send without an address goes anywhere; a negative errno: nobody knows */
+static int has_peer(int fd, const struct zt_token *t)
+{
+	int r = is_connected(fd, t);
+
+	return r == 0 ? is_begun(fd, t) : r;
+}
+
+/**
+ * way_mistake() - Linux says at once that no route leads there, to an unconnected sender too
+ *
+ * Asked once in a while. If nobody can be asked the send itself meets the reason.
+ */
+static int way_mistake(int fd, const struct zt_token *t, const uint8_t *head)
+{
+	uint8_t request[12 + ZTADDR_LEN];
+	int r;
+
+	/* With a source of its own a datagram takes another way than the socket's others. */
+	if (rpc_sandboxed() || (head[DGRAM_FLAGS] & DGRAM_SET_SOURCE) != 0)
+		return 0;
+	if (reach_known(t, head + DGRAM_ADDR) || (raw_poll_one(fd, POLLRDHUP) & POLLHUP) != 0)
+		return 0;
+	if (rpc_attach(fd, t) != 0)
+		return 0;
+	put32(request, IPPROTO_UDP);
+	put32(request + 4, OPT_ROUTE);
+	put32(request + 8, ZTADDR_LEN);
+	memcpy(request + 12, head + DGRAM_ADDR, ZTADDR_LEN);
+	r = rpc_about(fd, t, OP_SETOPT, request, sizeof(request), NULL, 0);
+	if (r == 0)
+		reach_note(t, head + DGRAM_ADDR);
+	return r == -ENETUNREACH || r == -EACCES || r == -EINVAL ? r : 0;
+}
+
 /** header_of_send() - Check a send as Linux does and fill the record's header */
 static int header_of_send(int fd, const struct zt_token *t, const struct msghdr *msg, int flags,
 			  uint8_t head[DGRAM_LEN])
@@ -386,20 +436,24 @@ static int header_of_send(int fd, const struct zt_token *t, const struct msghdr 
 	put32(head + DGRAM_PAYLOAD, (uint32_t)len);
 	if (len > UINT16_MAX)
 		return -EMSGSIZE;
-	/* Two calls that make one datagram (MSG_MORE) are not supported, nor is urgent data. */
-	if ((flags & (MSG_OOB | MSG_MORE)) != 0)
+	if ((flags & MSG_OOB) != 0)
 		return -EOPNOTSUPP;
+	/* An echo request is one call in Linux too, whatever the flag. */
+	if ((flags & MSG_MORE) != 0 && t->kind == 'd')
+		head[DGRAM_FLAGS] |= DGRAM_MORE;
 	r = t->kind == 'e' ? echo_mistake(t, msg, len) : 0;
 	if (r == 0)
 		r = destination(fd, t, msg, head, &addressed);
 	if (r < 0)
 		return r;
 	if (!addressed) {
-		r = is_connected(fd, t);
+		r = has_peer(fd, t);
 		if (r <= 0)
 			return r < 0 ? r : -EDESTADDRREQ;
 	}
 	r = control_parse(msg, t, head);
+	if (r == 0 && addressed)
+		r = way_mistake(fd, t, head);
 	if (r < 0)
 		return r;
 	if (len > (t->family == '4' || head[DGRAM_ADDR] == 4 ? PAYLOAD_MAX4 : PAYLOAD_MAX6))
@@ -445,6 +499,7 @@ int dgram_connect(int fd, const struct zt_token *t, const struct sockaddr *addr,
 
 	if (r < 0)
 		return r;
+	reach_forget();
 	r = rpc_attach(fd, t);
 	if (r == 0)
 		r = call(fd, t, OP_CONNECT, request, sizeof(request));
@@ -457,6 +512,7 @@ int dgram_disconnect(int fd, const struct zt_token *t)
 {
 	int r = rpc_is_attached(fd) ? call(fd, t, OP_DISCONNECT, NULL, 0) : 0;
 
+	reach_forget();
 	set_flags(fd, t, INFO_CONNECTED | INFO_PEER4, 0);
 	return r < 0 ? errnomap_result(r, PLACE_CONNECT) : 0;
 }

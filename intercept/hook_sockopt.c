@@ -8,6 +8,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 
 #include "raw.h"
 #include "real.h"
@@ -16,7 +17,9 @@
 #define OPT_ZEROCOPY	     60
 #define OPT_FASTOPEN_CONNECT 30
 #define OPT_OUTQ	     0x5411 /* private: SIOCOUTQ through GETOPT */
-#define SOL_UDP_LEVEL	     17
+
+/* struct group_req: an interface and the address of a group of either family */
+#define GROUP_LEN ((unsigned)sizeof(struct group_req))
 
 /* Linux doubles what a program asks for; beyond this a pending connect could not be padded. */
 #define BUFFER_MAX (1 << 20)
@@ -123,6 +126,8 @@ static const struct option options[] = {
 	{IPPROTO_IP, IP_MULTICAST_LOOP, SET_SERVICE, GET_SERVICE, 1, 0, 0},
 	{IPPROTO_IP, IP_ADD_MEMBERSHIP, SET_SERVICE, GET_REFUSE, 8, 0, 0},
 	{IPPROTO_IP, IP_DROP_MEMBERSHIP, SET_SERVICE, GET_REFUSE, 8, 0, 0},
+	{IPPROTO_IP, MCAST_JOIN_GROUP, SET_SERVICE, GET_REFUSE, GROUP_LEN, 0, 0},
+	{IPPROTO_IP, MCAST_LEAVE_GROUP, SET_SERVICE, GET_REFUSE, GROUP_LEN, 0, 0},
 	{IPPROTO_IP, IP_RETOPTS, SET_IGNORE, GET_ZERO, 1, 0, 0},
 	{IPPROTO_IP, IP_HDRINCL, SET_DENY, GET_REFUSE, 0, 0, 0},
 	{IPPROTO_IP, IP_TRANSPARENT, SET_DENY, GET_REFUSE, 0, 0, 0},
@@ -135,6 +140,8 @@ static const struct option options[] = {
 	{IPPROTO_IPV6, IPV6_MULTICAST_LOOP, SET_SERVICE, GET_SERVICE, 4, 0, 0},
 	{IPPROTO_IPV6, IPV6_JOIN_GROUP, SET_SERVICE, GET_REFUSE, 20, 0, 0},
 	{IPPROTO_IPV6, IPV6_LEAVE_GROUP, SET_SERVICE, GET_REFUSE, 20, 0, 0},
+	{IPPROTO_IPV6, MCAST_JOIN_GROUP, SET_SERVICE, GET_REFUSE, GROUP_LEN, 0, 0},
+	{IPPROTO_IPV6, MCAST_LEAVE_GROUP, SET_SERVICE, GET_REFUSE, GROUP_LEN, 0, 0},
 	{IPPROTO_IPV6, IPV6_MTU_DISCOVER, SET_SERVICE, GET_SERVICE, 4, 0, 0},
 	{IPPROTO_IPV6, IPV6_MTU, SET_SERVICE, GET_SERVICE, 4, 0, 0},
 	{IPPROTO_IPV6, IPV6_RECVERR, SET_SERVICE, GET_SERVICE, 4, 0, 0},
@@ -142,12 +149,18 @@ static const struct option options[] = {
 	{IPPROTO_IPV6, IPV6_RECVHOPLIMIT, SET_SERVICE, GET_SERVICE, 4, 0, 0},
 	{IPPROTO_IPV6, IPV6_RECVTCLASS, SET_SERVICE, GET_SERVICE, 4, 0, 0},
 	{IPPROTO_IPV6, IPV6_TCLASS, SET_SERVICE, GET_SERVICE, 4, 0, 0},
+
+	{IPPROTO_UDP, UDP_CORK, SET_SERVICE, GET_SERVICE, 4, 0, 0},
+	{IPPROTO_UDP, UDP_SEGMENT, SET_SERVICE, GET_SERVICE, 4, 0, 0},
+	{IPPROTO_UDP, OPT_BEGUN, SET_REFUSE, GET_SERVICE, 4, 0, 0},
 };
 
 /** find_option() - The row of an option; NULL for those that nobody supports */
 static const struct option *find_option(const struct zt_token *t, int level, int name)
 {
 	if (level == IPPROTO_TCP && t->kind != 's')
+		return NULL;
+	if (level == IPPROTO_UDP && t->kind != 'd')
 		return NULL;
 	if (level == IPPROTO_IPV6 && t->family != '6')
 		return NULL;
@@ -194,6 +207,8 @@ static int set_in_service(int fd, const struct zt_token *t, const struct option 
 	put32(request + 8, len);
 	rpc.request_len = 12 + len;
 	r = rpc_attach(fd, t);
+	if (t->kind != 's')
+		reach_forget();
 	if (r == 0)
 		r = o->set == SET_QUIET ? rpc_notify(&rpc) : rpc_call(&rpc);
 	return errnomap_result(r, PLACE_OPTION);
@@ -338,7 +353,8 @@ int zt_getsockopt(int fd, const struct zt_token *t, int level, int name, void *v
 	if (len == NULL)
 		return -EFAULT;
 	/* Linux answers so for levels that do not apply to the socket. */
-	if ((level == IPPROTO_IPV6 && t->family != '6') || (level == IPPROTO_TCP && t->kind != 's'))
+	if ((level == IPPROTO_IPV6 && t->family != '6') ||
+	    (level == IPPROTO_TCP && t->kind != 's') || (level == IPPROTO_UDP && t->kind != 'd'))
 		return -EOPNOTSUPP;
 	if (o == NULL || o->get == GET_REFUSE)
 		return -ENOPROTOOPT;

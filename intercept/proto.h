@@ -79,6 +79,10 @@ enum proto_op {
 /* WAITCONN without padding of its own */
 #define PADDING_UNCHANGED 0xffffffffU
 
+/* Private options of UDP sockets: is a datagram begun, and would one to that ztaddr leave? */
+#define OPT_BEGUN 0x5412
+#define OPT_ROUTE 0x5413
+
 enum proto_state {
 	STATE_FRESH = 0,
 	STATE_BOUND = 1,
@@ -113,6 +117,7 @@ enum proto_state {
 #define DGRAM_IFACE   56
 #define DGRAM_TTL     60
 #define DGRAM_TOS     61
+#define DGRAM_SEGMENT 62
 
 #define DGRAM_DATA  1
 #define DGRAM_ERROR 2
@@ -123,9 +128,11 @@ enum proto_state {
 #define DGRAM_GIVE_TOS	   4
 #define DGRAM_GIVE_TIME	   8
 /* Flags to the service: which fields the program set. */
-#define DGRAM_SET_SOURCE 1
-#define DGRAM_SET_TTL	 2
-#define DGRAM_SET_TOS	 4
+#define DGRAM_SET_SOURCE  1
+#define DGRAM_SET_TTL	  2
+#define DGRAM_SET_TOS	  4
+#define DGRAM_MORE	  8  /* parts of the same datagram follow */
+#define DGRAM_SET_SEGMENT 16 /* cut into datagrams of that length */
 
 static inline void put16(uint8_t *p, unsigned v)
 {

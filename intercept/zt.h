@@ -286,6 +286,14 @@ int dgram_connect(int fd, const struct zt_token *t, const struct sockaddr *addr,
 int dgram_disconnect(int fd, const struct zt_token *t);
 int dgram_shutdown(int fd, const struct zt_token *t, int how);
 
+/* --------------------------------------------------------------- reach.c */
+
+/** reach_known() - Whether a route from the socket to the ztaddr @to was found a moment ago */
+bool reach_known(const struct zt_token *t, const uint8_t to[ZTADDR_LEN]);
+void reach_note(const struct zt_token *t, const uint8_t to[ZTADDR_LEN]);
+/** reach_forget() - Something was set that may change the way of datagrams */
+void reach_forget(void);
+
 /* -------------------------------------------------------- dgram_control.c */
 
 /** control_parse() - Control data of a send into the header of its record; 0 or negative errno */

@@ -44,7 +44,7 @@
 #define PROGRAM_MAX 128
 /* Flags that AF_UNIX treats differently from TCP and UDP. */
 #define ODD_RECEIVE (MSG_TRUNC | MSG_OOB | MSG_ERRQUEUE)
-#define ODD_SEND    (MSG_OOB | MSG_FASTOPEN | MSG_ZEROCOPY)
+#define ODD_SEND    (MSG_OOB | MSG_FASTOPEN | MSG_ZEROCOPY | MSG_MORE)
 #define SIOC_FIRST  0x8900
 #define SIOC_LAST   0x89ff
 

@@ -261,6 +261,9 @@ static long send_plain(int fd, const struct zt_token *t, const struct msghdr *ms
 
 	if (error != 0)
 		return -error;
+	/* What the library asks while it builds the record is about a socket that is known. */
+	if (!rpc_is_attached(fd))
+		rpc_attach(fd, t);
 	record = malloc(RECORD_MAX);
 	if (record == NULL)
 		return -ENOMEM;

@@ -12,10 +12,13 @@ import type { OptionAnswer } from './options.js';
 const SOL_SOCKET = 1;
 const SOL_IP = 0;
 const SOL_IPV6 = 41;
+const SOL_UDP = 17;
 /** The raw socket option of ICMP filters; stored only. */
 const SOL_RAW = 255;
 
 const SO_BINDTODEVICE = 25;
+export const UDP_CORK = 1;
+const UDP_SEGMENT = 103;
 const IP_MTU = 14;
 const IP_MULTICAST_IF = 32;
 const IPV6_MULTICAST_IF = 17;
@@ -89,6 +92,8 @@ const INTS: ReadonlyMap<number, IntOption> = new Map([
   [key(SOL_IPV6, 62), FLAG], // DONTFRAG
   [key(SOL_IPV6, 66), FLAG], // RECVTCLASS
   [key(SOL_IPV6, 67), { preset: 0, min: 0, max: 255, minusOne: 0 }], // TCLASS
+  [key(SOL_UDP, UDP_CORK), FLAG],
+  [key(SOL_UDP, UDP_SEGMENT), { preset: 0, min: 0, max: 65_535 }],
   [key(SOL_RAW, 1), { preset: 0 }], // ICMP_FILTER
 ]);
 
@@ -141,6 +146,14 @@ export class DatagramOptions {
   }
   get v6Only(): boolean {
     return this.#int(SOL_IPV6, IPV6_V6ONLY) !== 0;
+  }
+  /** What is sent is held until this is cleared (UDP_CORK). */
+  get isCorked(): boolean {
+    return this.#int(SOL_UDP, UDP_CORK) !== 0;
+  }
+  /** Length of the datagrams that a send is cut into, 0 = one datagram. */
+  get segment(): number {
+    return this.#int(SOL_UDP, UDP_SEGMENT);
   }
   get freeBind(): boolean {
     return this.#int(SOL_IP, 15) !== 0;

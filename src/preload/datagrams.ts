@@ -10,9 +10,10 @@
 import { equalBytes } from '../lib/bytes.js';
 import type { Moment } from '../lib/time.js';
 import type { Endpoint, InterfaceAddress, IpBytes, StackErrno } from '../stack/stack.js';
-import { type DatagramOptionContext, DatagramOptions } from './datagram-options.js';
+import { Cork, type Outgoing, segments } from './cork.js';
+import { type DatagramOptionContext, DatagramOptions, UDP_CORK } from './datagram-options.js';
 import type { Arrival, DatagramPorts, Member } from './datagram-ports.js';
-import { errnoNumber, failed } from './errno.js';
+import { errnoNumber, failed, type SendErrno } from './errno.js';
 import { datagramLeadsToHost, type HostNetwork } from './fallthrough.js';
 import { HostSide, type HostSideOwner } from './host-datagrams.js';
 import { type MembershipHost, Memberships } from './memberships.js';
@@ -29,21 +30,28 @@ import {
   mayBind,
   resolveUnspecified,
   type VirtualDestination,
+  type Way,
 } from './policy.js';
-import { BindFlag, State, type StateNumber, type Token, type ZtAddress } from './protocol.js';
+import {
+  BindFlag,
+  parseAddress,
+  State,
+  type StateNumber,
+  type Token,
+  type ZtAddress,
+} from './protocol.js';
+import { QUEUE_BYTES_ALL, type QueueCounters, RecordQueue } from './record-queue.js';
 import { DeliverFlag, emitDelivery, emitError, parseSending, type Sending } from './records.js';
 import type { PreloadStack } from './socket-host.js';
 import type { Names, RequestTarget } from './target.js';
 
-/** [5 section 6.4] what waits for one program. */
-const QUEUE_BYTES = 256 * 1024;
-const QUEUE_COUNT = 512;
-/** Ours: what waits for all programs of a view: sockets are many, and each could hold the above. */
-export const QUEUE_BYTES_ALL = 64 * 1024 * 1024;
-export const QUEUE_COUNT_ALL = 65_536;
-
 /** Told of datagrams that the host received: node:dgram does not say. */
 const HOST_TTL = 64;
+
+const SOL_UDP = 17;
+/** Private options of the library: is a datagram begun, and would one to an address leave? */
+const OPT_BEGUN = 0x5412;
+const OPT_ROUTE = 0x5413;
 
 const SHUT_RD = 0;
 const SHUT_WR = 1;
@@ -61,13 +69,8 @@ export interface RecordPort {
 }
 
 /** Counts of all datagram sockets of a view. */
-export interface DatagramCounters {
-  /** Datagrams and errors that wait for programs. */
-  datagramsQueued: number;
-  datagramBytesQueued: number;
+export interface DatagramCounters extends QueueCounters {
   memberships: number;
-  /** Received datagrams dropped because the program does not read. */
-  dropDatagramQueue: number;
   /** Records of programs that break the format. */
   dropDatagramRecord: number;
   /** Datagrams of programs that could not be sent. */
@@ -123,8 +126,8 @@ export class DatagramSocket implements RequestTarget, Member, HostSideOwner {
   #isOnHost = false;
   #rxShut = false;
   #txShut = false;
-  #queue: Uint8Array[] = [];
-  #queueLen = 0;
+  readonly #cork: Cork;
+  readonly #queue: RecordQueue;
   #closed = false;
 
   constructor(
@@ -142,6 +145,8 @@ export class DatagramSocket implements RequestTarget, Member, HostSideOwner {
     this.policy = identity.policy;
     this.#boundIp = this.#wildcard();
     this.#memberships = new Memberships(host);
+    this.#queue = new RecordQueue(port, host.datagramCounters);
+    this.#cork = new Cork(host.datagramCounters, QUEUE_BYTES_ALL);
   }
 
   #wildcard(): IpBytes {
@@ -190,7 +195,7 @@ export class DatagramSocket implements RequestTarget, Member, HostSideOwner {
       (options.wantsTimestamp ? DeliverFlag.timestamp : 0);
     const interfaceIndex = isLoopback(to) ? LOOPBACK_INDEX : (via ?? this.#onlyInterface());
     const wall = this.#host.now().wall;
-    this.#push(emitDelivery({ flags, from, to, interfaceIndex, ttl, tos, wall }, payload));
+    this.#queue.push(emitDelivery({ flags, from, to, interfaceIndex, ttl, tos, wall }, payload));
   }
 
   #onlyInterface(): number {
@@ -209,47 +214,15 @@ export class DatagramSocket implements RequestTarget, Member, HostSideOwner {
     if (isHard || this.options.wantsAllErrors(to.ip.length === 16)) this.#fail(errno, to);
   }
 
-  #fail(errno: StackErrno | 'EAFNOSUPPORT', about: Endpoint): void {
-    if (!this.#rxShut) this.#push(emitError(errnoNumber(errno), about));
-  }
-
-  /** To the program, or behind what already waits for it; the newest is dropped when full. */
-  #push(record: Uint8Array): void {
-    if (this.#closed) return;
-    if (this.#queue.length === 0 && this.#port.send(record)) return;
-    const counters = this.#host.datagramCounters;
-    const isFull =
-      this.#queue.length >= QUEUE_COUNT ||
-      this.#queueLen + record.length > QUEUE_BYTES ||
-      counters.datagramsQueued >= QUEUE_COUNT_ALL ||
-      counters.datagramBytesQueued + record.length > QUEUE_BYTES_ALL;
-    if (isFull) {
-      counters.dropDatagramQueue++;
-      return;
-    }
-    this.#queue.push(record);
-    this.#queueLen += record.length;
-    counters.datagramsQueued++;
-    counters.datagramBytesQueued += record.length;
+  #fail(errno: SendErrno, about: Endpoint): void {
+    if (!this.#rxShut) this.#queue.push(emitError(errnoNumber(errno), about));
   }
 
   // ------------------------------------------------------ record stream
 
   /** The kernel takes records again. */
   writable(): void {
-    let sent = 0;
-    while (!this.#closed && sent < this.#queue.length && this.#port.send(this.#queue[sent]!)) {
-      sent++;
-    }
-    this.#unqueue(sent);
-  }
-
-  #unqueue(count: number): void {
-    const gone = this.#queue.splice(0, count);
-    const len = gone.reduce((n, r) => n + r.length, 0);
-    this.#queueLen -= len;
-    this.#host.datagramCounters.datagramsQueued -= gone.length;
-    this.#host.datagramCounters.datagramBytesQueued -= len;
+    this.#queue.writable();
   }
 
   settle(): void {
@@ -264,42 +237,82 @@ export class DatagramSocket implements RequestTarget, Member, HostSideOwner {
       return;
     }
     if (this.#txShut) return;
-    const to = this.#destination(sending);
-    const errno = to === undefined ? 'EDESTADDRREQ' : this.#send(sending, to);
+    const to = this.#cork.to ?? this.#destination(sending);
+    if (to === undefined) this.#host.datagramCounters.dropDatagramSend++;
+    else this.#told(this.#part({ sending, to }), to);
+  }
+
+  /** Counts what could not be sent, and tells a connected program. */
+  #told(errno: SendErrno | undefined, to: Endpoint): void {
     if (errno === undefined) return;
     this.#host.datagramCounters.dropDatagramSend++;
     /* A connected program hears of it; ENOBUFS is a lost packet, as on any network. */
-    if (to !== undefined && this.#remote !== undefined && errno !== 'ENOBUFS') {
-      this.#fail(errno, to);
+    if (this.#remote !== undefined && errno !== 'ENOBUFS') this.#fail(errno, to);
+  }
+
+  /** A whole datagram or a part of one; the last part sends it, in one or cut into several. */
+  #part(part: Outgoing): SendErrno | undefined {
+    const whole = this.#cork.add(part, part.sending.more || this.options.isCorked);
+    return typeof whole === 'object' ? this.#cut(whole) : whole;
+  }
+
+  #cut({ sending, to }: Outgoing): SendErrno | undefined {
+    const parts = segments(sending.payload, sending.segment ?? this.options.segment);
+    if (parts === undefined) return 'EINVAL';
+    for (const payload of parts) {
+      const errno = this.#send({ ...sending, payload }, to);
+      if (errno !== undefined) return errno;
     }
+    return undefined;
   }
 
   #destination({ to }: Sending): Endpoint | undefined {
     return to.family === 0 ? this.#remote : { ip: to.ip, port: to.port };
   }
 
-  #send(sending: Sending, wanted: Endpoint): StackErrno | 'EAFNOSUPPORT' | undefined {
-    if (!this.#speaks(wanted.ip)) return this.family === 4 ? 'EAFNOSUPPORT' : 'ENETUNREACH';
-    if (this.#state === State.fresh && this.#reserve(this.#boundIp, 0) !== 0) return 'ENOBUFS';
-    const toMany = isBroadcast(this.#host.addresses(), wanted.ip);
-    if (toMany && !this.options.mayBroadcast) return 'EACCES';
-    const isGroup = isMulticast(wanted.ip);
+  #send(sending: Sending, wanted: Endpoint): SendErrno | undefined {
+    if (this.#state === State.fresh && this.#speaks(wanted.ip)) {
+      if (this.#reserve(this.#boundIp, 0) !== 0) return 'ENOBUFS';
+    }
+    const way = this.#way(sending, wanted);
+    if (typeof way === 'string') return way;
+    if (way === undefined) return this.#onHost().send(this.#resolved(wanted), sending.payload);
     const isV6 = wanted.ip.length === 16;
-    const via = this.#interfaceFor(wanted.ip, sending.interfaceIndex);
-    const destination = classifyDestination(this.#host.stackOn(via), wanted.ip);
-    if (!toMany && this.#leadsToHost(wanted, destination))
-      return this.#onHost().send(this.#resolved(wanted), sending.payload);
-    if (destination.kind !== 'virtual') return 'ENETUNREACH';
-    const source = this.#source(sending, destination);
-    if (source === undefined) return 'EINVAL';
-    if (!hasWayFrom(this.#host.stack, source)) return 'ENETUNREACH';
-    return this.#ports.send(this, { ip: destination.ip, port: wanted.port }, sending.payload, {
-      source,
-      via,
+    const isGroup = isMulticast(wanted.ip);
+    return this.#ports.send(this, { ip: way.ip, port: wanted.port }, sending.payload, {
+      source: way.source,
+      via: way.via,
       ttl: sending.ttl ?? this.options.ttl(isV6, isGroup),
       tos: sending.tos ?? this.options.tos(isV6),
-      loop: toMany || (isGroup && this.options.loopsMulticast(isV6)),
+      loop: way.toMany || (isGroup && this.options.loopsMulticast(isV6)),
     });
+  }
+
+  /** How a datagram gets there: through the network, by the host (undefined), or not at all. */
+  #way(
+    asked: Pick<Sending, 'source' | 'interfaceIndex'>,
+    wanted: Endpoint,
+  ): SendErrno | Way | undefined {
+    if (!this.#speaks(wanted.ip)) return this.family === 4 ? 'EAFNOSUPPORT' : 'ENETUNREACH';
+    const toMany = isBroadcast(this.#host.addresses(), wanted.ip);
+    if (toMany && !this.options.mayBroadcast) return 'EACCES';
+    const via = this.#interfaceFor(wanted.ip, asked.interfaceIndex);
+    const destination = classifyDestination(this.#host.stackOn(via), wanted.ip);
+    if (!toMany && this.#leadsToHost(wanted, destination)) return undefined;
+    if (destination.kind !== 'virtual') return 'ENETUNREACH';
+    const source = this.#source(asked, destination);
+    if (source === undefined) return 'EINVAL';
+    if (!hasWayFrom(this.#host.stack, source)) return 'ENETUNREACH';
+    return { ip: destination.ip, source, via, toMany };
+  }
+
+  /** Private option: whether a datagram to that address would leave; 0 while one is begun. */
+  #routeTo(value: Uint8Array): number {
+    const to = parseAddress(value, 0);
+    if (to === undefined || to.family === 0) return failed('EINVAL');
+    if (this.#cork.to !== undefined) return 0;
+    const way = this.#way({ source: undefined, interfaceIndex: ANY_INTERFACE }, to);
+    return typeof way === 'string' ? failed(way) : 0;
   }
 
   /** Interface of the socket, of the datagram, of multicast; 0 = what the route says. */
@@ -318,7 +331,7 @@ export class DatagramSocket implements RequestTarget, Member, HostSideOwner {
   }
 
   /** Source address: of this datagram, as bound, of the multicast interface, of the route. */
-  #source(sending: Sending, to: VirtualDestination): IpBytes | undefined {
+  #source(sending: Pick<Sending, 'source'>, to: VirtualDestination): IpBytes | undefined {
     if (sending.source !== undefined && !isUnspecified(sending.source)) {
       return this.#maySend(sending.source) ? sending.source : undefined;
     }
@@ -361,7 +374,8 @@ export class DatagramSocket implements RequestTarget, Member, HostSideOwner {
     this.#countMemberships(0);
     this.#ports.remove(this);
     this.#hostSide?.close();
-    this.#unqueue(this.#queue.length);
+    this.#queue.close();
+    this.#cork.take();
     this.#port.destroy();
     this.#host.datagramGone(this);
   }
@@ -539,12 +553,24 @@ export class DatagramSocket implements RequestTarget, Member, HostSideOwner {
       this.#countMemberships(this.#memberships.size);
       return aboutGroup;
     }
+    if (level === SOL_UDP && name === OPT_ROUTE) return this.#routeTo(value);
     const result = this.options.set(level, name, value, this.#optionContext());
+    if (result === 0 && level === SOL_UDP && name === UDP_CORK) this.#uncorked();
     if (result === 0 && this.#state !== State.fresh) this.#ports.update(this);
     return result;
   }
 
+  /** UDP_CORK was set, or cleared: then what was begun leaves, with whatever result. */
+  #uncorked(): void {
+    const whole = this.options.isCorked ? undefined : this.#cork.take();
+    if (whole !== undefined && this.#cut(whole) !== undefined) {
+      this.#host.datagramCounters.dropDatagramSend++;
+    }
+  }
+
   getOption(level: number, name: number): OptionAnswer {
+    if (level === SOL_UDP && name === OPT_BEGUN)
+      return Uint8Array.of(Number(this.#cork.to !== undefined), 0, 0, 0);
     return this.options.get(level, name, this.#optionContext());
   }
 

@@ -15,6 +15,9 @@ export type Errno =
   | 'EPERM'
   | 'EPIPE';
 
+/** What a datagram may fail with. */
+export type SendErrno = StackErrno | 'EAFNOSUPPORT';
+
 const NUMBERS: Readonly<Record<Errno, number>> = {
   EPERM: 1,
   ENOENT: 2,

@@ -69,12 +69,15 @@ function parseGroupReq(join: boolean, value: Uint8Array): Wish | undefined {
   return undefined;
 }
 
-/** Whether an option is about memberships; undefined value = malformed. */
+/**
+ * Whether an option is about memberships; undefined wish = malformed, and `otherFamily` the kind of
+ * mistake that Linux answers with an errno of its own.
+ */
 function parse(
   level: number,
   name: number,
   value: Uint8Array,
-): { readonly wish: Wish | undefined } | undefined {
+): { readonly wish: Wish | undefined; readonly otherFamily?: boolean } | undefined {
   if (level === SOL_IP && (name === IP_ADD_MEMBERSHIP || name === IP_DROP_MEMBERSHIP)) {
     return { wish: parse4(name === IP_ADD_MEMBERSHIP, value) };
   }
@@ -84,7 +87,9 @@ function parse(
   const isGeneric = level === SOL_IP || level === SOL_IPV6;
   if (isGeneric && (name === MCAST_JOIN_GROUP || name === MCAST_LEAVE_GROUP)) {
     const wish = parseGroupReq(name === MCAST_JOIN_GROUP, value);
-    return { wish: wish?.group.length === (level === SOL_IP ? 4 : 16) ? wish : undefined };
+    if (wish === undefined) return { wish };
+    if (wish.group.length === (level === SOL_IP ? 4 : 16)) return { wish };
+    return { wish: undefined, otherFamily: level === SOL_IPV6 };
   }
   return undefined;
 }
@@ -116,6 +121,7 @@ export class Memberships {
     const parsed = parse(level, name, value);
     if (parsed === undefined) return undefined;
     const { wish } = parsed;
+    if (parsed.otherFamily === true) return failed('EADDRNOTAVAIL');
     if (wish === undefined || !isMulticast(wish.group)) return failed('EINVAL');
     const { group, join } = wish;
     const index = networkFor(this.#host, wish.index, wish.address)?.index;

@@ -14,6 +14,14 @@ export interface VirtualDestination {
   readonly source: IpBytes;
 }
 
+/** The way of one datagram through the network. */
+export interface Way {
+  readonly ip: IpBytes;
+  readonly source: IpBytes;
+  readonly via: number;
+  readonly toMany: boolean;
+}
+
 export type Destination = VirtualDestination | { readonly kind: 'unreachable' };
 
 const UNREACHABLE: Destination = { kind: 'unreachable' };

@@ -19,7 +19,7 @@ export const RecordKind = { data: 1, error: 2 } as const;
 export const DeliverFlag = { packetInfo: 1, ttl: 2, tos: 4, timestamp: 8 } as const;
 
 /** Flags from a program: which fields are set. */
-export const SendFlag = { source: 1, ttl: 2, tos: 4 } as const;
+export const SendFlag = { source: 1, ttl: 2, tos: 4, more: 8, segment: 16 } as const;
 
 const OFF_ERRNO = 2;
 const OFF_LENGTH = 4;
@@ -29,6 +29,7 @@ const OFF_LOCAL = 40;
 const OFF_INTERFACE = 56;
 const OFF_TTL = 60;
 const OFF_TOS = 61;
+const OFF_SEGMENT = 62;
 
 export interface Delivery {
   /** Bits of `DeliverFlag`. */
@@ -80,6 +81,10 @@ export interface Sending {
   readonly tos: number | undefined;
   /** 0 = not asked for. */
   readonly interfaceIndex: number;
+  /** More parts of the same datagram follow (MSG_MORE). */
+  readonly more: boolean;
+  /** Length of the datagrams that the payload is cut into (UDP_SEGMENT), 0 = it is one. */
+  readonly segment: number | undefined;
   /** View of the record. */
   readonly payload: Uint8Array;
 }
@@ -104,6 +109,8 @@ export function parseSending(record: Uint8Array, family: 4 | 6): Sending | undef
     ttl: (flags & SendFlag.ttl) === 0 ? undefined : v.getUint8(OFF_TTL),
     tos: (flags & SendFlag.tos) === 0 ? undefined : v.getUint8(OFF_TOS),
     interfaceIndex: v.getUint32(OFF_INTERFACE, true),
+    more: (flags & SendFlag.more) !== 0,
+    segment: (flags & SendFlag.segment) === 0 ? undefined : v.getUint16(OFF_SEGMENT, true),
     payload,
   };
 }
@@ -112,7 +119,14 @@ export function parseSending(record: Uint8Array, family: 4 | 6): Sending | undef
 export function emitSending(
   to: Endpoint | undefined,
   payload: Uint8Array,
-  fields: { source?: IpBytes; ttl?: number; tos?: number; interfaceIndex?: number } = {},
+  fields: {
+    source?: IpBytes;
+    ttl?: number;
+    tos?: number;
+    interfaceIndex?: number;
+    more?: boolean;
+    segment?: number;
+  } = {},
 ): Uint8Array {
   const out = new Uint8Array(RECORD_HEADER_LEN + payload.length);
   const v = new DataView(out.buffer);
@@ -132,6 +146,11 @@ export function emitSending(
     flags |= SendFlag.tos;
     v.setUint8(OFF_TOS, fields.tos);
   }
+  if (fields.segment !== undefined) {
+    flags |= SendFlag.segment;
+    v.setUint16(OFF_SEGMENT, fields.segment, true);
+  }
+  if (fields.more === true) flags |= SendFlag.more;
   v.setUint8(1, flags);
   v.setUint32(OFF_INTERFACE, fields.interfaceIndex ?? 0, true);
   out.set(payload, RECORD_HEADER_LEN);

@@ -73,8 +73,15 @@ export const PROBES: readonly Probe[] = [
     name: 'udp_group',
     with: ['probe.c', 'udp_util.c'],
     datagrams: true,
-    cases: 5,
-    inert: ['G-join', 'G-join6'],
+    cases: 6,
+    inert: ['G-join', 'G-join6', 'G-generic'],
+  },
+  {
+    name: 'udp_send',
+    with: ['probe.c', 'udp_util.c'],
+    datagrams: true,
+    cases: 4,
+    inert: ['S-more', 'S-cork', 'S-segment', 'S-nowhere'],
   },
   {
     name: 'echo',

@@ -194,9 +194,65 @@ static void g_bound(void)
 	say("name %s", ip_of(&group));
 }
 
+/** request() - What the calls that name interface and group alike for both families take */
+static struct group_req request(unsigned index, int family, const char *group)
+{
+	struct group_req r = {.gr_interface = index};
+
+	if (family == AF_INET)
+		memcpy(&r.gr_group, &(struct sockaddr_in[]){to(group, 0)},
+		       sizeof(struct sockaddr_in));
+	else
+		memcpy(&r.gr_group, &(struct sockaddr_in6[]){to6(group, 0)},
+		       sizeof(struct sockaddr_in6));
+	return r;
+}
+
+static int generic(int fd, int level, int name, struct group_req r)
+{
+	return setsockopt(fd, level, name, &r, sizeof(r));
+}
+
+static void g_generic(void)
+{
+	unsigned index = own_index();
+	struct group_req four = request(index, AF_INET, GROUP);
+	struct group_req six = request(index, AF_INET6, GROUP6);
+	int s = bound_any(AF_INET), c = bound(AF_INET);
+	int s6 = bound_any(AF_INET6), c6 = bound(AF_INET6);
+	struct in_addr iface;
+
+	inet_pton(AF_INET, OWN, &iface);
+	setsockopt(c, IPPROTO_IP, IP_MULTICAST_IF, &iface, sizeof(iface));
+	set_option(c6, IPPROTO_IPV6, IPV6_MULTICAST_IF, (int)index);
+	say("join %s", err(generic(s, IPPROTO_IP, MCAST_JOIN_GROUP, four)));
+	say("twice %s", err(generic(s, IPPROTO_IP, MCAST_JOIN_GROUP, four)));
+	shout(c, GROUP, "four", port_of(s));
+	say("hears %s", got(s));
+	say("leave %s", err(generic(s, IPPROTO_IP, MCAST_LEAVE_GROUP, four)));
+	say("again %s", err(generic(s, IPPROTO_IP, MCAST_LEAVE_GROUP, four)));
+	shout(c, GROUP, "late", port_of(s));
+	say("left %s", not_got(s));
+	say("join6 %s", err(generic(s6, IPPROTO_IPV6, MCAST_JOIN_GROUP, six)));
+	say("twice %s", err(generic(s6, IPPROTO_IPV6, MCAST_JOIN_GROUP, six)));
+	shout6(c6, GROUP6, "six", port_of(s6));
+	say("hears %s", got(s6));
+	say("leave %s", err(generic(s6, IPPROTO_IPV6, MCAST_LEAVE_GROUP, six)));
+	say("again %s", err(generic(s6, IPPROTO_IPV6, MCAST_LEAVE_GROUP, six)));
+	say("family %s", err(generic(s, IPPROTO_IP, MCAST_JOIN_GROUP, six)));
+	say("family6 %s", err(generic(s6, IPPROTO_IPV6, MCAST_JOIN_GROUP, four)));
+	say("level %s", err(generic(s, IPPROTO_IPV6, MCAST_JOIN_GROUP, six)));
+	say("no group %s",
+	    err(generic(s, IPPROTO_IP, MCAST_JOIN_GROUP, request(index, AF_INET, FOREIGN))));
+	say("no interface %s",
+	    err(generic(s, IPPROTO_IP, MCAST_JOIN_GROUP, request(9999, AF_INET, GROUP))));
+	say("short %s", err(setsockopt(s, IPPROTO_IP, MCAST_JOIN_GROUP, &four, 100)));
+	say("get %d", int_option(s, IPPROTO_IP, MCAST_JOIN_GROUP));
+}
+
 static const struct probe_case cases[] = {
 	{"G-broadcast", g_broadcast}, {"G-join", g_join},   {"G-shared", g_shared},
-	{"G-join6", g_join6},	      {"G-bound", g_bound},
+	{"G-join6", g_join6},	      {"G-bound", g_bound}, {"G-generic", g_generic},
 };
 
 PROBE_MAIN(cases)

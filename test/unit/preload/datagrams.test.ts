@@ -1,6 +1,6 @@
 import test from 'ava';
-import { QUEUE_COUNT_ALL } from '#src/preload/datagrams.js';
 import { BindFlag, Op, State } from '#src/preload/protocol.js';
+import { QUEUE_COUNT_ALL } from '#src/preload/record-queue.js';
 import { emitSending } from '#src/preload/records.js';
 import { address, type Control, int32, OWN, SILENT, World } from '#test/helpers/preload-client.js';
 import { ProgramDatagram } from '#test/helpers/preload-datagram.js';

@@ -1,0 +1,91 @@
+/**
+ * One datagram that a program makes with several calls (MSG_MORE, UDP_CORK), and several that it
+ * makes with one (UDP_SEGMENT). As in Linux the first part says where to and how, and what the
+ * others say about that counts for nothing.
+ *
+ * Holds at most one datagram of the longest payload; what all sockets hold counts as waiting, and
+ * is bounded with what waits for programs.
+ */
+import type { Endpoint, StackErrno } from '../stack/stack.js';
+import type { Sending } from './records.js';
+
+/** Longest payload of UDP over IPv4 and IPv6, without jumbograms. */
+const PAYLOAD_MAX4 = 65_507;
+const PAYLOAD_MAX6 = 65_527;
+/** Linux: datagrams that one send may be cut into (UDP_MAX_SEGMENTS). */
+const SEGMENTS_MAX = 128;
+
+/** A datagram and where it goes. */
+export interface Outgoing {
+  readonly sending: Sending;
+  readonly to: Endpoint;
+}
+
+/** The bytes that all sockets of a view hold. */
+export interface Held {
+  datagramBytesQueued: number;
+}
+
+export class Cork {
+  readonly #held: Held;
+  readonly #heldMax: number;
+  #first: Outgoing | undefined;
+  #parts: Uint8Array[] = [];
+  #length = 0;
+
+  constructor(held: Held, heldMax: number) {
+    this.#held = held;
+    this.#heldMax = heldMax;
+  }
+
+  /** Where the begun datagram goes, undefined = none is begun. */
+  get to(): Endpoint | undefined {
+    return this.#first?.to;
+  }
+
+  /**
+   * Takes a datagram or a part of one; copies what it holds.
+   * @returns the whole datagram, or undefined while `holds`. A part too many loses all of them.
+   */
+  add(part: Outgoing, holds: boolean): Outgoing | StackErrno | undefined {
+    if (this.#first === undefined && !holds) return part;
+    const first = this.#first ?? part;
+    const { payload } = part.sending;
+    const most = first.to.ip.length === 4 ? PAYLOAD_MAX4 : PAYLOAD_MAX6;
+    const isTooLong = this.#length + payload.length > most;
+    if (isTooLong || this.#held.datagramBytesQueued + payload.length > this.#heldMax) {
+      this.take();
+      return isTooLong ? 'EMSGSIZE' : 'ENOBUFS';
+    }
+    this.#first = first;
+    this.#parts.push(payload.slice());
+    this.#length += payload.length;
+    this.#held.datagramBytesQueued += payload.length;
+    return holds ? undefined : this.take();
+  }
+
+  /** What was begun; nothing is afterwards. */
+  take(): Outgoing | undefined {
+    const first = this.#first;
+    const payload = new Uint8Array(this.#length);
+    let at = 0;
+    for (const part of this.#parts) {
+      payload.set(part, at);
+      at += part.length;
+    }
+    this.#held.datagramBytesQueued -= this.#length;
+    this.#first = undefined;
+    this.#parts = [];
+    this.#length = 0;
+    return first && { sending: { ...first.sending, payload }, to: first.to };
+  }
+}
+
+/** The datagrams of `size` bytes (0 = one) that a payload is cut into; undefined = too many. */
+export function segments(payload: Uint8Array, size: number): readonly Uint8Array[] | undefined {
+  if (size === 0 || payload.length <= size) return [payload];
+  if (payload.length > size * SEGMENTS_MAX) return undefined;
+  const parts: Uint8Array[] = [];
+  for (let at = 0; at < payload.length; at += size) parts.push(payload.subarray(at, at + size));
+  return parts;
+}
