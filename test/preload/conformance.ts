@@ -204,6 +204,12 @@ export function readKnownDifferences(file: string): KnownDifferences {
   return known;
 }
 
+/** Cases that may differ behind a busy service, and why. */
+export function readStalledCases(file: string): ReadonlyMap<string, string> {
+  const rows = fs.readFileSync(file, 'utf8').matchAll(/^\| `([^`]+)` \| ([^|]+) \|$/gm);
+  return new Map([...rows].map((m) => [m[1]!, m[2]!]));
+}
+
 /** Differences of one case that are not known; empty when there are none. */
 export function compareCase(
   kernel: readonly string[],
