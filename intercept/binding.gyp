@@ -3,7 +3,7 @@
 {
   'variables': {
     'intercept_sources': [
-      'env.c', 'log.c', 'token.c', 'addr.c', 'fdtab.c', 'door.c', 'rpc.c', 'fork.c', 'errnomap.c', 'real.c',
+      'env.c', 'log.c', 'token.c', 'addr.c', 'fdtab.c', 'door.c', 'rpc.c', 'fork.c', 'errnomap.c', 'real.c', 'real_names.c',
       'hook_socket.c', 'carrier.c', 'stream.c', 'hook_sockopt.c', 'hook_io.c', 'hook_dgram.c', 'dgram_control.c', 'reach.c', 'hook_fd.c',
       'hook_name.c', 'hook_dns.c', 'hook_iface.c',
     ],
@@ -48,6 +48,18 @@
       'product_name': 'ztintercept',
       'sources': ['<@(intercept_sources)'],
       'defines': ['_GNU_SOURCE', 'ZT_STATIC'],
+      'defines!': ['_LARGEFILE_SOURCE', '_FILE_OFFSET_BITS=64'],
+      'cflags': ['<@(intercept_flags)'],
+      'cflags!': ['-Wno-unused-parameter', '-fno-omit-frame-pointer', '-O3'],
+    },
+    {
+      'target_name': 'ztintercept_static_archive',
+      'type': 'static_library',
+      'standalone_static_library': 1,
+      'product_prefix': 'lib',
+      'product_name': 'ztintercept-static',
+      'sources': ['<@(intercept_sources)'],
+      'defines': ['_GNU_SOURCE', 'ZT_STATIC', 'ZT_WRAP'],
       'defines!': ['_LARGEFILE_SOURCE', '_FILE_OFFSET_BITS=64'],
       'cflags': ['<@(intercept_flags)'],
       'cflags!': ['-Wno-unused-parameter', '-fno-omit-frame-pointer', '-O3'],

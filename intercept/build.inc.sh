@@ -1,15 +1,27 @@
 # shellcheck shell=bash
 # Sourced by build.sh from the project's root: builds the preload library.
 #
-#   build_intercept   dist/native/libztintercept.so and .a
+#   build_intercept   dist/native/libztintercept.so and .a, libztintercept-static.a and its flags
 
 # What apt must have installed for build_intercept.
 # shellcheck disable=SC2034 # read by build.sh
-INTERCEPT_DEBIAN_PACKAGES=(gcc g++ libc6-dev make python3)
+INTERCEPT_DEBIAN_PACKAGES=(binutils gcc g++ libc6-dev make python3)
 
 # Prints the prefix of the running node, whose headers node-gyp uses instead of downloading any.
 intercept_nodedir() {
 	dirname "$(dirname "$(readlink -f "$(command -v node)")")"
+}
+
+# The archive for fully static programs. libc's members that hold name functions define several, so
+# that ours would clash with them: there they are reached by the linker's --wrap [5 section 16].
+build_static_archive() {
+	awk '/^[^#_]/ && $2 ~ /^hook_(name|dns|iface)\.c$/ { print $1 }' intercept/hooks.list \
+		>build/intercept/wrapped
+	sed 's/.*/& __wrap_&/' build/intercept/wrapped >build/intercept/renames
+	objcopy --redefine-syms=build/intercept/renames \
+		build/intercept/build/Release/libztintercept-static.a \
+		dist/native/libztintercept-static.a
+	sed 's/^/-Wl,--wrap=/' build/intercept/wrapped >dist/native/ztintercept-static.flags
 }
 
 build_intercept() {
@@ -31,4 +43,5 @@ build_intercept() {
 	fi
 	install -m 755 build/intercept/build/Release/libztintercept.so dist/native/
 	install -m 644 build/intercept/build/Release/libztintercept.a dist/native/
+	build_static_archive
 }

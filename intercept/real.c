@@ -1,19 +1,18 @@
 /**
- * real.c - Lazy resolution of libc's versions; the only file that reaches them
+ * real.c - Lazy resolution of libc's versions; with real_names.c the only file that reaches them
  *
  * Symbols are resolved one by one at first use, since resolving all of them early upsets
  * debuggers and valgrind; only those that POSIX allows in signal handlers are looked up when the
  * library starts. A thread-local guard sends calls that dlsym() itself makes to the kernel.
  *
- * With ZT_STATIC (the objects of libztintercept.a) there is no dynamic loader to ask: socket
- * calls are system calls, and name functions are found through the linker's --wrap or, in a
- * dynamic program, through dlsym().
+ * With ZT_STATIC (the objects of the archives) there may be no dynamic loader to ask: socket calls
+ * are system calls.
  */
 #include "real.h"
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <netdb.h>
+#include <link.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -35,21 +34,43 @@ static long raw_ret(long r)
 #define RESOLVE_SOCKET(slot, name) NULL
 #pragma weak dlsym
 #else
-#define RESOLVE_SOCKET(slot, name) resolve(slot, name)
+#define RESOLVE_SOCKET(slot, name) real_resolve(slot, name)
 #endif
 
-/** resolve() - The next definition of @name, cached in @slot; NULL while that is being found */
-static void *resolve(void *_Atomic *slot, const char *name)
+#ifdef ZT_STATIC
+static int has_interpreter(struct dl_phdr_info *program, size_t size, void *found)
+{
+	(void)size;
+	for (int i = 0; i < program->dlpi_phnum; i++)
+		if (program->dlpi_phdr[i].p_type == PT_INTERP)
+			*(bool *)found = true;
+	return 1; /* the program itself comes first, and no other counts */
+}
+
+/** can_resolve() - A static program may contain dlsym() too, but nothing that it could find */
+static bool can_resolve(void)
+{
+	bool found = false;
+
+	if (dlsym == NULL)
+		return false;
+	dl_iterate_phdr(has_interpreter, &found);
+	return found;
+}
+#else
+static bool can_resolve(void)
+{
+	return true;
+}
+#endif
+
+void *real_resolve(void *_Atomic *slot, const char *name)
 {
 	void *p = atomic_load_explicit(slot, memory_order_acquire);
 	int saved;
 
-	if (p != NULL || resolving)
+	if (p != NULL || resolving || !can_resolve())
 		return p;
-#ifdef ZT_STATIC
-	if (dlsym == NULL)
-		return NULL;
-#endif
 	resolving = true;
 	saved = errno;
 	p = dlsym(RTLD_NEXT, name);
@@ -175,76 +196,6 @@ long real_syscall(long number, long a, long b, long c, long d, long e, long f)
 {
 	return raw_ret(raw6(number, a, b, c, d, e, f));
 }
-
-/*
- * NAMED() - Define real_<name> for a function that is no system call: --wrap's original when the
- * program was linked so, else the next definition, else @absent.
- */
-#ifdef ZT_STATIC
-#define WRAPPED(type, name, params) type __real_##name params __attribute__((weak));
-#define WRAPPED_CALL(name, args)                                                                   \
-	if (__real_##name != NULL)                                                                 \
-		return __real_##name args;
-#else
-#define WRAPPED(type, name, params)
-#define WRAPPED_CALL(name, args)
-#endif
-
-#define NAMED(type, name, params, args, absent)                                                    \
-	WRAPPED(type, name, params)                                                                \
-	type real_##name params                                                                    \
-	{                                                                                          \
-		static void *_Atomic slot;                                                         \
-		type(*fn) params;                                                                  \
-		void *p;                                                                           \
-                                                                                                   \
-		WRAPPED_CALL(name, args)                                                           \
-		p = resolve(&slot, #name);                                                         \
-		if (p == NULL)                                                                     \
-			return absent;                                                             \
-		memcpy(&fn, &p, sizeof(fn));                                                       \
-		return fn args;                                                                    \
-	}
-
-NAMED(int, getaddrinfo,
-      (const char *node, const char *service, const struct addrinfo *hints,
-       struct addrinfo **result),
-      (node, service, hints, result), EAI_SYSTEM)
-NAMED(int, getnameinfo,
-      (const struct sockaddr *addr, socklen_t len, char *host, socklen_t host_len, char *service,
-       socklen_t service_len, int flags),
-      (addr, len, host, host_len, service, service_len, flags), EAI_SYSTEM)
-NAMED(struct hostent *, gethostbyname, (const char *name), (name), NULL)
-NAMED(struct hostent *, gethostbyname2, (const char *name, int family), (name, family), NULL)
-NAMED(int, gethostbyname_r,
-      (const char *name, struct hostent *entry, char *buf, size_t len, struct hostent **result,
-       int *error),
-      (name, entry, buf, len, result, error), ENOSYS)
-NAMED(int, gethostbyname2_r,
-      (const char *name, int family, struct hostent *entry, char *buf, size_t len,
-       struct hostent **result, int *error),
-      (name, family, entry, buf, len, result, error), ENOSYS)
-NAMED(struct hostent *, gethostbyaddr, (const void *addr, socklen_t len, int family),
-      (addr, len, family), NULL)
-NAMED(int, gethostbyaddr_r,
-      (const void *addr, socklen_t len, int family, struct hostent *entry, char *buf,
-       size_t buf_len, struct hostent **result, int *error),
-      (addr, len, family, entry, buf, buf_len, result, error), ENOSYS)
-NAMED(int, getifaddrs, (struct ifaddrs * *list), (list), -1)
-NAMED(struct if_nameindex *, if_nameindex, (void), (), NULL)
-NAMED(unsigned, if_nametoindex, (const char *name), (name), 0)
-NAMED(char *, if_indextoname, (unsigned index, char *name), (index, name), NULL)
-NAMED(int, bindresvport, (int fd, void *sin), (fd, sin), -1)
-NAMED(int, res_query, (const char *name, int class, int type, unsigned char *answer, int len),
-      (name, class, type, answer, len), -1)
-NAMED(int, res_search, (const char *name, int class, int type, unsigned char *answer, int len),
-      (name, class, type, answer, len), -1)
-NAMED(int, res_nquery,
-      (void *state, const char *name, int class, int type, unsigned char *answer, int len),
-      (state, name, class, type, answer, len), -1)
-NAMED(int, res_nsearch,
-      (void *state, const char *name, int class, int type, unsigned char *answer, int len),
-      (state, name, class, type, answer, len), -1)
 
 void real_start(void)
 {

@@ -1,8 +1,8 @@
 /**
  * real.h - libc's own versions of the functions this library wraps
  *
- * real.c is the only file that refers to them. Before libc's symbol is known (or while it is
- * being looked up) the system call is made directly.
+ * real.c and real_names.c are the only files that refer to them. Before libc's symbol is known (or
+ * while it is being looked up) the system call is made directly.
  */
 #ifndef ZT_REAL_H
 #define ZT_REAL_H
@@ -51,6 +51,10 @@ int real_fcntl(int fd, int command, long argument);
 int real_ioctl(int fd, unsigned long request, void *argument);
 int real_prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d);
 long real_syscall(long number, long a, long b, long c, long d, long e, long f);
+
+/** real_resolve() - The next definition of @name, cached in @slot; NULL while that is being found
+ */
+void *real_resolve(void *_Atomic *slot, const char *name);
 
 int real_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
 		     struct addrinfo **result);

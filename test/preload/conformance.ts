@@ -144,6 +144,7 @@ export async function buildProbe(
   probe: Probe,
   folder: string,
   more: readonly string[] = [],
+  libraries: readonly string[] = [],
 ): Promise<string> {
   const gcc = await which('gcc');
   if (gcc === undefined) throw new Skip('gcc is not installed');
@@ -152,7 +153,7 @@ export async function buildProbe(
   );
   const program = path.join(folder, probe.name);
   const flags = ['-std=gnu11', '-O1', '-Wall', '-Wextra', '-Werror', '-pthread', ...more];
-  const done = await run(gcc, [...flags, '-o', program, ...sources]);
+  const done = await run(gcc, [...flags, '-o', program, ...sources, ...libraries]);
   expect(done.code === 0, done.stderr);
   return program;
 }
@@ -204,8 +205,8 @@ export function readKnownDifferences(file: string): KnownDifferences {
   return known;
 }
 
-/** Cases that may differ behind a busy service, and why. */
-export function readStalledCases(file: string): ReadonlyMap<string, string> {
+/** Cases that a page excuses in the run that it is about, and why. */
+export function readExcusedCases(file: string): ReadonlyMap<string, string> {
   const rows = fs.readFileSync(file, 'utf8').matchAll(/^\| `([^`]+)` \| ([^|]+) \|$/gm);
   return new Map([...rows].map((m) => [m[1]!, m[2]!]));
 }

@@ -8,23 +8,37 @@ import { OWN_ADDRESS } from './harness.js';
 import { type Context, need, type ProgramTest } from './programs.js';
 import { expect, run, Skip, start, until } from './run.js';
 
-interface Method {
+export interface Method {
+  /** Its name for `--linked`. */
+  readonly kind: 'dynamic' | 'static';
   readonly name: string;
-  flags(archive: string): readonly string[];
+  /** What follows the sources; `folder` holds what the build made. */
+  flags(folder: string): readonly string[];
 }
 
-const METHODS: readonly Method[] = [
+export const METHODS: readonly Method[] = [
   {
+    kind: 'dynamic',
     name: 'the whole archive in a dynamic program',
-    flags: (archive) => [
+    flags: (folder) => [
       '-Wl,--whole-archive',
-      archive,
+      path.join(folder, 'libztintercept.a'),
       '-Wl,--no-whole-archive',
       '-ldl',
       '-pthread',
     ],
   },
-  { name: 'the archive in a fully static program', flags: (archive) => ['-static', archive] },
+  {
+    kind: 'static',
+    name: 'the archive in a fully static program',
+    flags: (folder) => [
+      '-static',
+      // libc warns that its name functions load libraries, which is so without ours too.
+      '-Wl,--no-warnings',
+      path.join(folder, 'libztintercept-static.a'),
+      `@${path.join(folder, 'ztintercept-static.flags')}`,
+    ],
+  },
 ];
 
 /** Environment of a linked program: no library is loaded, only the network is named. */
@@ -34,11 +48,11 @@ function linkedEnv(context: Context): NodeJS.ProcessEnv {
 
 async function link(context: Context, example: string, method: Method): Promise<string> {
   const gcc = await need('gcc');
-  const archive = path.join(context.root, 'dist/native/libztintercept.a');
+  const built = path.join(context.root, 'dist/native');
   const program = path.join(context.folder, example);
   const source = path.join(context.root, `examples/${example}.c`);
   const flags = ['-Wall', '-Wextra', '-Werror', '-o', program, source];
-  const done = await run(gcc, [...flags, ...method.flags(archive)]);
+  const done = await run(gcc, [...flags, ...method.flags(built)]);
   expect(done.code === 0, done.stderr);
   return program;
 }

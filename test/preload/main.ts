@@ -1,7 +1,8 @@
 /**
  * Tests of the preload library: `node build/test/preload/main.js [--only TEXT] [--stack fake]
- * [--stall MS]`. With `--stall` the service takes MS for each message, and only what is compared
- * with the kernel runs.
+ * [--stall MS] [--linked dynamic|static]`. With `--stall` the service takes MS for each message, with
+ * `--linked` the probes carry the library in them instead of being preloaded; either runs only what is
+ * compared with the kernel.
  * `--no-addon` runs it as where the addon is not built: what needs datagrams is skipped.
  *
  * Enters a network namespace of its own first, so that a library that failed to load talks to
@@ -24,13 +25,13 @@ import {
   onKernel,
   PROBES,
   type Probe,
+  readExcusedCases,
   readKnownDifferences,
-  readStalledCases,
 } from './conformance.js';
 import { DATAGRAM_PROGRAMS } from './datagram-programs.js';
 import { FOREIGN_PROGRAMS } from './foreign.js';
 import { type Harness, OWN_ADDRESS, openHarness } from './harness.js';
-import { LINKED_PROGRAMS } from './linking.js';
+import { LINKED_PROGRAMS, METHODS, type Method } from './linking.js';
 import { enterNamespace, lwipStack } from './namespace.js';
 import { type Context, PROGRAMS } from './programs.js';
 import { expect, run, Skip, start, until, which } from './run.js';
@@ -86,29 +87,64 @@ function hasDatagrams(context: Context): boolean {
   return fs.existsSync(`${context.harness.network}.dg`);
 }
 
-const NONE: ReadonlyMap<string, string> = new Map();
 /** Longest that a probe may take, ms, and each of its cases by PROBE_LIMIT, s. */
 const USUAL = { ms: 60_000, env: {} };
 const STALLED = { ms: 1_200_000, env: { PROBE_LIMIT: '120' } };
 
+/** Cases that may differ in the chosen run, and why. */
+function readExcuses(): ReadonlyMap<string, string> {
+  if (chosenStall() > 0) return readExcusedCases(path.join(ROOT, 'test/preload/stalled.md'));
+  if (chosenMethod() === undefined) return new Map();
+  return readExcusedCases(path.join(ROOT, 'test/preload/linked.md'));
+}
+
+/** What is compared with the kernel. */
+interface Subject {
+  /** The probe as it runs on the kernel's sockets. */
+  readonly plain: string;
+  /** The probe with the library. */
+  readonly file: string;
+  /** What brings the library in; without ZT_NC_NETWORK. */
+  readonly env: NodeJS.ProcessEnv;
+}
+
+/** The way of linking that `--linked` names, undefined without. */
+function chosenMethod(): Method | undefined {
+  const at = process.argv.indexOf('--linked');
+  if (at < 0) return undefined;
+  const method = METHODS.find((m) => m.kind === process.argv[at + 1]);
+  if (method !== undefined) return method;
+  console.error(`--linked takes ${METHODS.map((m) => m.kind).join(' or ')}`);
+  process.exit(2);
+}
+
+async function subjectOf(probe: Probe, plain: string, context: Context): Promise<Subject> {
+  const method = chosenMethod();
+  if (method === undefined) return { plain, file: plain, env: { LD_PRELOAD: LIBRARY } };
+  const folder = path.join(context.folder, 'linked');
+  fs.mkdirSync(folder, { recursive: true });
+  const define = method.kind === 'static' ? ['-DPROBE_STATIC'] : [];
+  const libraries = method.flags(path.join(ROOT, 'dist/native'));
+  return { plain, file: await buildProbe(ROOT, probe, folder, define, libraries), env: {} };
+}
+
 async function conformance(results: Results, context: Context): Promise<void> {
-  const isStalled = chosenStall() > 0;
-  const limits = isStalled ? STALLED : USUAL;
-  const excused = isStalled ? readStalledCases(path.join(ROOT, 'test/preload/stalled.md')) : NONE;
+  const limits = chosenStall() > 0 ? STALLED : USUAL;
+  const excused = readExcuses();
   const known = readKnownDifferences(path.join(ROOT, 'test/preload/known-differences.md'));
-  const built = new Map<Probe, string>();
+  const built = new Map<Probe, Subject>();
   fs.writeFileSync(`${context.harness.network}.hosts`, HOSTS);
   for (const probe of PROBES) {
     let kernel = new Map<string, string[]>();
     let preload = new Map<string, string[]>();
     await results.test(`conformance: ${probe.name} runs on both`, async () => {
-      const file = await buildProbe(ROOT, probe, context.folder);
-      built.set(probe, file);
+      const plain = await buildProbe(ROOT, probe, context.folder);
+      const subject = await subjectOf(probe, plain, context);
+      built.set(probe, subject);
+      const env = { ...subject.env, ZT_NC_NETWORK: context.harness.network, ...limits.env };
       const [a, b] = await Promise.all([
-        onKernel(file, {}),
-        run(file, [], { ...context.env, ...limits.env }, undefined, limits.ms).then(
-          (done) => done.stdout,
-        ),
+        onKernel(plain, {}),
+        run(subject.file, [], env, undefined, limits.ms).then((done) => done.stdout),
       ]);
       kernel = byCase(a);
       preload = byCase(b);
@@ -130,9 +166,9 @@ async function conformance(results: Results, context: Context): Promise<void> {
     }
   }
   await results.test('without ZT_NC_NETWORK the library changes nothing', async () => {
-    for (const [probe, file] of built) {
+    for (const [probe, { plain: file, file: other, env }] of built) {
       const plain = await onKernel(file, {}, probe.inert);
-      const loaded = await onKernel(file, { LD_PRELOAD: LIBRARY }, probe.inert);
+      const loaded = await onKernel(other, env, probe.inert);
       expect(plain === loaded && plain.length > 0, `plain:\n${plain}\nloaded:\n${loaded}`);
     }
     if (built.size === 0) throw new Skip('no probe ran');
@@ -395,7 +431,7 @@ async function main(): Promise<void> {
   const stallMs = chosenStall();
   const harness = await openHarness(chosenStack(), stallMs);
   const context = contextFor(harness, folder);
-  if (stallMs > 0) await conformance(results, context);
+  if (stallMs > 0 || chosenMethod() !== undefined) await conformance(results, context);
   else await everything(results, context);
   await results.test('no kernel socket was left open', async () => {
     expect(kernelSockets() === '', `${kernelSockets()} in use`);

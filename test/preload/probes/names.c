@@ -274,7 +274,7 @@ typedef int query_call(const char *name, int class, int type, unsigned char *ans
 typedef int nquery_call(res_state state, const char *name, int class, int type,
 			unsigned char *answer, int len);
 
-#ifdef __x86_64__
+#if defined(__x86_64__) && !defined(PROBE_STATIC)
 /* Second names, as programs of before glibc 2.34 refer to them. */
 query_call old_query, old_search;
 nquery_call old_nquery, old_nsearch;
@@ -327,7 +327,7 @@ static void n_dns(void)
 	    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.test", T_A);
 	ask_state("nquery", res_nquery);
 	ask_state("nsearch", res_nsearch);
-#ifdef __x86_64__
+#if defined(__x86_64__) && !defined(PROBE_STATIC)
 	ask("__query", old_query, NAMED, T_A);
 	ask("__search", old_search, NAMED ".", T_A);
 	ask_state("__nquery", old_nquery);
