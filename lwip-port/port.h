@@ -101,6 +101,7 @@ void port_tcp_second(void);
 void port_tcp_list_all(void);
 void port_tcp_netif_change(int begin);
 void port_tcp_count(u32_t *counters);
+u32_t port_tcp_windows(void);
 /* Replays a SYN that ended a TIME_WAIT: set by the hook, cleared by the caller. */
 extern u8_t port_syn_replay;
 /* Where the ring remembers a connection's last pure ACK; `hints` must be those of a TCP pcb. */

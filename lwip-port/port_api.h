@@ -126,6 +126,7 @@ struct port_tcp_info {
 	X(tcpBoundUsed, "bound and neither listening nor connecting")                              \
 	X(tcpListenUsed, "listeners")                                                              \
 	X(tcpHandlesUsed, "connection records of the port")                                        \
+	X(rxWindowUsed, "bytes by which receive windows have grown")                               \
 	X(udpUsed, "UDP sockets")                                                                  \
 	X(udpQueuedUsed, "datagrams waiting for the host")                                         \
 	X(framesQueuedUsed, "frames waiting for the host")                                         \

@@ -445,6 +445,7 @@ void conn_free(struct conn *c)
 	port_listen_leave(c);
 	if (c->flags & F_STARVED)
 		starved--;
+	port_tcp_return_window(c);
 	conn_count_port(c->local_port, -1);
 	c->local_port = 0;
 	c->listener = NULL;

@@ -48,6 +48,7 @@ struct conn {
 	struct conn *dirty_next;
 	u32_t rx_bytes;
 	u32_t owed;	/* handed out and not credited */
+	u32_t rx_grown; /* by how much the receive window exceeds the first one */
 	u32_t sent;	/* acknowledged and not reported */
 	u32_t since;	/* clock of the last progress; of entering TIME_WAIT */
 	u32_t parkable; /* clock before which the pcb stays listed */
@@ -97,6 +98,9 @@ void port_listen_leave(struct conn *c);
 
 void port_tcp_callbacks(struct tcp_pcb *pcb);
 void port_tcp_first_window(struct tcp_pcb *pcb);
+void port_tcp_first_receive_window(struct tcp_pcb *pcb);
+/* The record's share of receive windows is free again. */
+void port_tcp_return_window(struct conn *c);
 u32_t port_tcp_choose(const ip_addr_t *local, const ip_addr_t *remote, u32_t rport);
 
 #endif

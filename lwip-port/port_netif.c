@@ -713,6 +713,7 @@ int32_t PORT_EXPORT(port_is_local)(double now)
 static void count_levels(u32_t *c)
 {
 	port_tcp_count(c);
+	c[PORT_COUNTER_rxWindowUsed] = port_tcp_windows();
 	c[PORT_COUNTER_udpUsed] = port_udp_count();
 	c[PORT_COUNTER_udpQueuedUsed] = port_udp_queued();
 	c[PORT_COUNTER_framesQueuedUsed] = port_ring_frames();

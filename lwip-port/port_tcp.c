@@ -18,16 +18,20 @@
 
 #include <string.h>
 
-#define NEIGHBOUR_MS	  3000	 /* [5 section 10] */
-#define FIN_WAIT_MS	  60000	 /* as Linux; lwIP's 20 s is too short [5 section 6.1] */
-#define ORPHAN_MS	  120000 /* ours: a closed connection whose peer takes nothing */
-#define FIRST_WINDOW	  10	 /* segments */
-#define SHARE_MIN	  2	 /* segments that every connection may have under way */
-#define CLOSED_WINDOW_RTX 6	 /* back-off of a FIN into a closed window: some 20 s */
-#define SYN_RTO_MAX	  640	 /* ticks of 100 ms */
-#define POLL_TICKS	  5	 /* of 100 ms */
+#define NEIGHBOUR_MS 3000		  /* [5 section 10] */
+#define FIN_WAIT_MS  60000		  /* as Linux; lwIP's 20 s is too short [5 section 6.1] */
+#define ORPHAN_MS    120000		  /* ours: a closed connection whose peer takes nothing */
+#define FIRST_WINDOW 10			  /* segments */
+#define RX_FIRST     65535u		  /* bytes: what a SYN can offer without scaling */
+#define RX_GROWN_MAX (256u * 1024 * 1024) /* ours: bytes for 256 programs that read at full speed  \
+					   */
+#define SHARE_MIN	  2		  /* segments that every connection may have under way */
+#define CLOSED_WINDOW_RTX 6		  /* back-off of a FIN into a closed window: some 20 s */
+#define SYN_RTO_MAX	  640		  /* ticks of 100 ms */
+#define POLL_TICKS	  5		  /* of 100 ms */
 
 static struct conn *dirty;
+static u32_t rx_grown; /* by how much all receive windows exceed the first ones */
 static u8_t netif_changing;
 u8_t port_syn_replay;
 
@@ -96,6 +100,41 @@ static void grow_window(struct tcp_pcb *pcb, u32_t acked)
 void port_tcp_first_window(struct tcp_pcb *pcb)
 {
 	pcb->cwnd = LWIP_MAX(pcb->cwnd, FIRST_WINDOW * (u32_t)pcb->mss);
+}
+
+/*
+ * Receive windows. What a peer has sent and the program has not read lies here or at the host, so a
+ * window is memory that a peer may fill. It begins with what a SYN can offer and grows by what the
+ * program reads, so that it doubles with each window that is read, to TCP_WND; all connections
+ * together grow by RX_GROWN_MAX at most.
+ */
+void port_tcp_first_receive_window(struct tcp_pcb *pcb)
+{
+	pcb->rcv_wnd = LWIP_MIN(pcb->rcv_wnd, RX_FIRST);
+	pcb->rcv_ann_wnd = LWIP_MIN(pcb->rcv_ann_wnd, pcb->rcv_wnd);
+	pcb->rcv_ann_right_edge = pcb->rcv_nxt + pcb->rcv_ann_wnd;
+}
+
+/* Bytes by which the window of @c grows when the program has read @count. */
+static u32_t grow_receive_window(struct conn *c, u32_t count)
+{
+	u32_t most = TCP_WND_MAX(c->pcb) - RX_FIRST;
+	u32_t n = LWIP_MIN(LWIP_MIN(count, most - c->rx_grown), RX_GROWN_MAX - rx_grown);
+
+	c->rx_grown += n;
+	rx_grown += n;
+	return n;
+}
+
+u32_t port_tcp_windows(void)
+{
+	return rx_grown;
+}
+
+void port_tcp_return_window(struct conn *c)
+{
+	rx_grown -= c->rx_grown;
+	c->rx_grown = 0;
 }
 
 static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
@@ -186,6 +225,7 @@ static err_t on_connected(void *arg, struct tcp_pcb *pcb, err_t err)
 	LWIP_UNUSED_ARG(err);
 	c->since = port_now();
 	port_tcp_first_window(pcb);
+	port_tcp_first_receive_window(pcb);
 	if (c->flags & F_SHUT)
 		tcp_shutdown(pcb, 0, 1);
 	c->phase = PH_OPEN;
@@ -599,6 +639,8 @@ void PORT_EXPORT(port_tcp_credit)(double now, uint32_t handle, uint32_t count)
 		return;
 	count = LWIP_MIN(count, c->owed);
 	c->owed -= count;
+	if (c->pcb != NULL)
+		count += grow_receive_window(c, count);
 	while (count > 0 && c->pcb != NULL) {
 		u16_t n = (u16_t)LWIP_MIN(count, 0xffff);
 

@@ -17,7 +17,7 @@ export const ADDR_LEN = 20;
 export const ROUTE_LEN = 36;
 export const EVENT_LEN = 64;
 export const FRAME_LEN = 12;
-export const LAYOUT = 838994456;
+export const LAYOUT = 855771676;
 export const FAMILY_ANY = 0;
 export const FAMILY_4 = 4;
 export const FAMILY_6 = 6;
@@ -46,14 +46,14 @@ export const OFF_LOCAL = 4;
 export const OFF_REMOTE = 24;
 export const OFF_INFO = 44;
 export const OFF_COUNTERS = 68;
-export const OFF_ADDRS = 268;
-export const OFF_ROUTES = 1548;
-export const OFF_EVENT_COUNT = 10764;
-export const OFF_FRAME_FIRST = 10768;
-export const OFF_FRAME_COUNT = 10772;
-export const OFF_EVENTS = 10776;
-export const OFF_FRAMES = 18968;
-export const OFF_DATA = 68120;
+export const OFF_ADDRS = 272;
+export const OFF_ROUTES = 1552;
+export const OFF_EVENT_COUNT = 10768;
+export const OFF_FRAME_FIRST = 10772;
+export const OFF_FRAME_COUNT = 10776;
+export const OFF_EVENTS = 10780;
+export const OFF_FRAMES = 18972;
+export const OFF_DATA = 68124;
 export const ENDPOINT_PORT = 16;
 export const ENDPOINT_FAMILY = 18;
 export const ADDR_FAMILY = 16;
@@ -76,6 +76,7 @@ export const COUNTERS = [
   ['tcpBoundUsed', 'bound and neither listening nor connecting'],
   ['tcpListenUsed', 'listeners'],
   ['tcpHandlesUsed', 'connection records of the port'],
+  ['rxWindowUsed', 'bytes by which receive windows have grown'],
   ['udpUsed', 'UDP sockets'],
   ['udpQueuedUsed', 'datagrams waiting for the host'],
   ['framesQueuedUsed', 'frames waiting for the host'],
