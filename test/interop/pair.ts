@@ -169,12 +169,17 @@ export class Pair {
   async #ping(from: LabNode, ip: string): Promise<string> {
     if (from === this.#peer) await this.#answers(ip);
     const count = 30;
-    const command = ['ping', '-q', '-c', String(count), '-i', '0.05', '-W', '2', ip];
+    const command = ['ping', '-c', String(count), '-i', '0.05', '-W', '2', ip];
     const text = await from.run(command, this.#env(from, this.#nwid)).then(String);
+    const seen = new Set([...text.matchAll(/icmp_seq=(\d+) /g)].map((m) => Number(m[1])));
+    const lost = Array.from({ length: count }, (_, i) => i + 1).filter((n) => !seen.has(n));
     const received = Number(/(\d+) received/.exec(text)?.[1]);
     // Four uplinks of 5 % each lose a fifth of all round trips.
     const wanted = this.#options.isLossy ? count / 2 : count;
-    expect(received >= wanted, `${ip}: ${received} of ${count} answered`);
+    expect(
+      received >= wanted,
+      `${from.name} to ${ip}: ${received} of ${count} answered, without ${lost.join(' ')}`,
+    );
     return `${received}/${count} ${/= [\d.]+\/([\d.]+)/.exec(text)?.[1]} ms`;
   }
 
