@@ -71,7 +71,10 @@ long carrier_pad(int fd, const struct zt_token *t)
 	if (sent >= 0)
 		return sent;
 	e = take_error(fd, t);
-	return e > 0 ? -e : sent;
+	if (e > 0)
+		return -e;
+	/* Without an error: ended by a service that is gone, or by another thread's shutdown(). */
+	return e < 0 ? RPC_UNREACHABLE : -ECONNABORTED;
 }
 
 int carrier_padded(int fd, const struct zt_token *t, uint32_t sent)

@@ -178,8 +178,11 @@ int zt_getsockname(int fd, const struct zt_token *t, struct sockaddr *addr, sock
 	struct fd_info info;
 	int r = zt_names(fd, t, &info);
 
-	/* Without the service the address is unknown, which is what an unbound socket reports. */
-	if (r < 0 && r != RPC_UNREACHABLE)
+	/*
+	 * Without its service (gone: unreachable; another one: -ENOTCONN) the address is unknown,
+	 * which is what an unbound socket reports.
+	 */
+	if (r < 0 && r != RPC_UNREACHABLE && r != -ENOTCONN)
 		return errnomap_result(r, PLACE_OPTION);
 	if (info.local[ZTADDR_FAMILY] == 0 && t->family == '6')
 		info.local[ZTADDR_FAMILY] = 6;

@@ -47,6 +47,7 @@
 #define REPLY_LEN	16
 #define REQUEST_MAX	65568
 #define REQUEST_NOREPLY 1
+#define REQUEST_NOPARK	2 /* the stream has ended: no HELLO of this token will follow */
 #define REPLY_BIT	0x8000
 
 enum proto_op {

@@ -172,6 +172,17 @@ struct channel {
 	bool interruptible; /* a signal ends the wait for the reply */
 };
 
+/**
+ * parking() - REQUEST_NOPARK when no HELLO of the token can be on its way any more
+ *
+ * A service that was restarted, or has forgotten, does not know the token: it would wait for it
+ * [5 section 5.6].
+ */
+static unsigned parking(const struct rpc *rpc)
+{
+	return rpc->token != NULL && rpc->fd >= 0 && carrier_is_dead(rpc->fd) ? REQUEST_NOPARK : 0;
+}
+
 static bool channel_send(struct channel *c, const struct rpc *rpc, unsigned flags)
 {
 	static const uint8_t no_token[TOKEN_LEN];
@@ -183,7 +194,7 @@ static bool channel_send(struct channel *c, const struct rpc *rpc, unsigned flag
 	memset(header, 0, sizeof(header));
 	put32(header, (uint32_t)(REQUEST_LEN + rpc->request_len));
 	put16(header + 4, (unsigned)rpc->op);
-	put16(header + 6, flags);
+	put16(header + 6, flags | parking(rpc));
 	put32(header + 8, c->sequence);
 	memcpy(header + 16, rpc->token == NULL ? no_token : rpc->token, TOKEN_LEN);
 	if (c->fresh) {

@@ -237,7 +237,7 @@ static inline long zt_ret(long result)
 
 /* ------------------------------------------------------------- carrier.c */
 
-/** carrier_pad() - Fill the stream of a pending connect; bytes sent, or what the connect met */
+/** carrier_pad() - Fill the stream of a pending connect; bytes sent, or a result as rpc_call()'s */
 long carrier_pad(int fd, const struct zt_token *t);
 /** carrier_padded() - Announce the padding of a connect that nobody waits for: -EINPROGRESS */
 int carrier_padded(int fd, const struct zt_token *t, uint32_t sent);

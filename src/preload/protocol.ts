@@ -77,7 +77,9 @@ export const State = {
 } as const;
 export type StateNumber = (typeof State)[keyof typeof State];
 
-const REQUEST_NOREPLY = 1;
+/** Flags of a request; `noPark` is ours: the token's stream has ended, no HELLO will follow. */
+export const RequestFlag = { noReply: 1, noPark: 2 } as const;
+
 const REPLY_BIT = 0x8000;
 const HELLO_KEY_FLAG = 1;
 const TOKEN_LEN = 16;
@@ -115,6 +117,7 @@ export interface RequestHeader {
   readonly len: number;
   readonly op: number;
   readonly noReply: boolean;
+  readonly noPark: boolean;
   readonly seq: number;
   readonly token: Token;
 }
@@ -211,10 +214,12 @@ export function parseRequestHeader(bytes: Uint8Array): RequestHeader | undefined
   const v = view(bytes);
   const len = v.getUint32(0, true);
   if (len < REQUEST_LEN || len > REQUEST_MAX) return undefined;
+  const flags = v.getUint16(6, true);
   return {
     len,
     op: v.getUint16(4, true),
-    noReply: (v.getUint16(6, true) & REQUEST_NOREPLY) !== 0,
+    noReply: (flags & RequestFlag.noReply) !== 0,
+    noPark: (flags & RequestFlag.noPark) !== 0,
     seq: v.getUint32(8, true),
     token: tokenAt(bytes, 16),
   };
@@ -225,13 +230,13 @@ export function emitRequest(
   seq: number,
   token: Token | undefined,
   payload: Uint8Array,
-  noReply = false,
+  flags = 0,
 ): Uint8Array {
   const out = new Uint8Array(REQUEST_LEN + payload.length);
   const v = view(out);
   v.setUint32(0, out.length, true);
   v.setUint16(4, op, true);
-  v.setUint16(6, noReply ? REQUEST_NOREPLY : 0, true);
+  v.setUint16(6, flags, true);
   v.setUint32(8, seq, true);
   if (token !== undefined) putKey(token, out, 16);
   out.set(payload, REQUEST_LEN);

@@ -204,9 +204,9 @@ export function needsSocket(op: number): boolean {
   return op === Op.waitConn || SOCKET_OPS.has(op);
 }
 
-/** [5 section 5.6] asked at an end, when the token is known or gone: never parked. */
-export function mayPark(op: number): boolean {
-  return op !== Op.takeErr && op !== Op.eofInfo;
+/** [5 section 5.6] what is asked at an end, when the token is known or gone, is never parked. */
+export function mayPark({ op, noPark }: RequestHeader): boolean {
+  return !noPark && op !== Op.takeErr && op !== Op.eofInfo;
 }
 
 function answer(request: Request, a: Answer): void {

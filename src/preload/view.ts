@@ -478,7 +478,7 @@ export class PreloadView
     }
     const socket = this.#sockets.get(token);
     if (socket !== undefined) this.#carryOut(request, socket);
-    else if (mayPark(op)) this.#park(request);
+    else if (mayPark(request.header)) this.#park(request);
     else answerError(request, failed('ENOTCONN'));
   }
 

@@ -257,10 +257,10 @@ export class Control {
     op: number,
     token: Token | undefined,
     payload: Uint8Array = new Uint8Array(0),
-    noReply = false,
+    flags = 0,
   ): number {
     const seq = ++this.#seq;
-    this.connection.handleBytes(emitRequest(op, seq, token, payload, noReply));
+    this.connection.handleBytes(emitRequest(op, seq, token, payload, flags));
     this.#world.drain();
     return seq;
   }

@@ -2,8 +2,8 @@
  * A virtual network for preloaded programs without the rest of the node: one `PreloadDoor` over a
  * stack whose own address reaches itself, so that a preloaded client and a preloaded server meet.
  *
- * As a program (`node build/test/preload/harness.js`) it opens the door, prints the value for
- * ZT_NC_NETWORK, and serves until its standard input ends.
+ * As a program (`node build/test/preload/harness.js [FOLDER]`) it opens the door over lwIP, prints
+ * the value for ZT_NC_NETWORK, and serves until its standard input ends; in FOLDER until SIGTERM.
  */
 import * as fs from 'node:fs';
 import * as os from 'node:os';
@@ -13,6 +13,7 @@ import { PreloadDoor } from '#src/host/unix.js';
 import type { Moment } from '#src/lib/time.js';
 import type { Stack, StackConfig } from '#src/stack/stack.js';
 import { FakeStack } from '#test/helpers/fake-stack.js';
+import { lwipStack } from './namespace.js';
 
 export const NWID = 0x8056c2e21c000001n;
 export const OWN_ADDRESS = '10.147.17.1';
@@ -45,6 +46,7 @@ class StackLoop {
   readonly #stack: Stack;
   #timer: NodeJS.Timeout | undefined;
   #pending = false;
+  #stopped = false;
 
   constructor(stack: Stack) {
     this.#stack = stack;
@@ -58,6 +60,7 @@ class StackLoop {
 
   #run(): void {
     this.#pending = false;
+    if (this.#stopped) return;
     this.#stack.drain(now(), () => undefined);
     clearTimeout(this.#timer);
     const at = this.#stack.deadline();
@@ -72,6 +75,7 @@ class StackLoop {
   }
 
   stop(): void {
+    this.#stopped = true;
     clearTimeout(this.#timer);
   }
 }
@@ -87,12 +91,12 @@ function stall(door: PreloadDoor, ms: number): void {
     });
 }
 
-/** Opens a door in a fresh folder; `stack` defaults to the in-process one. */
+/** Opens a door in `home`, or a fresh folder; `stack` defaults to the in-process one. */
 export async function openHarness(
   stack: Stack = new FakeStack(),
   stallMs: number = 0,
+  home: string = fs.mkdtempSync(path.join(os.tmpdir(), 'netcon-preload-')),
 ): Promise<Harness> {
-  const home = fs.mkdtempSync(path.join(os.tmpdir(), 'netcon-preload-'));
   const network = path.join(home, `nc_${NWID.toString(16).padStart(16, '0')}`);
   stack.configure(now(), CONFIG);
   const loop = new StackLoop(stack);
@@ -122,10 +126,15 @@ export async function openHarness(
 }
 
 async function main(): Promise<void> {
-  const harness = await openHarness();
+  const folder = process.argv[2];
+  const ended = new Promise<void>((resolve) => {
+    if (folder !== undefined) process.once('SIGTERM', () => resolve());
+    else process.stdin.resume().once('end', () => resolve());
+  });
+  if (folder !== undefined) fs.mkdirSync(folder, { recursive: true });
+  const harness = await openHarness(lwipStack(), 0, folder);
   console.log(harness.network);
-  process.stdin.resume();
-  await new Promise<void>((resolve) => process.stdin.once('end', resolve));
+  await ended;
   console.error(JSON.stringify({ ...harness.door.view.counters(), ...harness.stack.counters() }));
   await harness.close();
 }

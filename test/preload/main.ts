@@ -35,6 +35,7 @@ import { LINKED_PROGRAMS, METHODS, type Method } from './linking.js';
 import { enterNamespace, lwipStack } from './namespace.js';
 import { type Context, PROGRAMS } from './programs.js';
 import { expect, run, Skip, start, until, which } from './run.js';
+import { SERVICE_ENDS } from './service-ends.js';
 import { SYSTEM_WIDE } from './system-wide.js';
 
 const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../..');
@@ -324,6 +325,10 @@ async function datagramsDie(results: Results): Promise<void> {
   });
 }
 
+async function serviceEnds(results: Results): Promise<void> {
+  for (const [title, body] of SERVICE_ENDS) await results.test(title, () => body(LIBRARY));
+}
+
 async function library(results: Results): Promise<void> {
   await results.test('the library refers to no function that it wraps', async () => {
     const hooks = hookNames(ROOT);
@@ -413,6 +418,7 @@ async function everything(results: Results, context: Context): Promise<void> {
   await environment(results, context);
   await serviceDies(results);
   await datagramsDie(results);
+  await serviceEnds(results);
   await conformance(results, context);
   await programs(results, context);
 }

@@ -5,7 +5,7 @@
  */
 import test from 'ava';
 import fc from 'fast-check';
-import { Op } from '#src/preload/protocol.js';
+import { Op, RequestFlag } from '#src/preload/protocol.js';
 import {
   address,
   type Control,
@@ -107,7 +107,7 @@ function begin(): Run {
     const client = world.socket();
     run.sockets.push(client);
     control!.post(Op.connect, client.token, address(OWN, 80));
-    control!.post(Op.padded, client.token, int32(0), true);
+    control!.post(Op.padded, client.token, int32(0), RequestFlag.noReply);
     if (i === 0) acceptAll(run, listener);
   }
   return run;

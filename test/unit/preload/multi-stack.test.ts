@@ -3,7 +3,7 @@ import test from 'ava';
 import { MultiStack } from '#src/preload/multi-stack.js';
 import type { ViewNetwork } from '#src/preload/networks.js';
 import { PortTable } from '#src/preload/ports.js';
-import { Op, State } from '#src/preload/protocol.js';
+import { Op, RequestFlag, State } from '#src/preload/protocol.js';
 import { SharedPorts } from '#src/preload/shared-ports.js';
 import type { PreloadStack } from '#src/preload/socket-host.js';
 import type { StackConfig } from '#src/stack/stack.js';
@@ -205,7 +205,7 @@ test('a wildcard listener hears every network and loopback, also networks that c
     t.deepEqual(s.dial(n, ip, 80), ['connected']);
   const local = s.world.socket();
   t.is(control.result(Op.connect, local.token, address(LOOPBACK, 80)), 0);
-  control.post(Op.padded, local.token, int32(0), true);
+  control.post(Op.padded, local.token, int32(0), RequestFlag.noReply);
   s.world.drain();
   t.is(socket.port.bytes.length, 3 * 64, 'three accept records');
   const picked = [0, 1, 2].map((i) =>
@@ -269,7 +269,7 @@ test('a network that is left takes its connections, not those of others', (t) =>
   const clients = [A, B].map((ip) => {
     const socket = s.world.socket();
     t.is(control.result(Op.connect, socket.token, address(ip, 80)), 0);
-    control.post(Op.padded, socket.token, int32(0), true);
+    control.post(Op.padded, socket.token, int32(0), RequestFlag.noReply);
     s.world.drain();
     return socket;
   });

@@ -13,6 +13,7 @@ import {
   parseRequestHeader,
   parseUpstream,
   putEndpoint,
+  RequestFlag,
   tokenAt,
 } from '#src/preload/protocol.js';
 
@@ -60,6 +61,7 @@ test('CONNECT and PADDED requests parse as documented', (t) => {
     len: 60,
     op: Op.connect,
     noReply: false,
+    noPark: false,
     seq: 7,
     token: TOKEN,
   });
@@ -71,9 +73,15 @@ test('CONNECT and PADDED requests parse as documented', (t) => {
     len: 36,
     op: Op.padded,
     noReply: true,
+    noPark: false,
     seq: 8,
     token: TOKEN,
   });
+  const { noReply, noPark } = RequestFlag;
+  const both = parseRequestHeader(
+    emitRequest(Op.setOpt, 9, TOKEN, new Uint8Array(0), noReply | noPark),
+  );
+  t.deepEqual([both?.noReply, both?.noPark], [true, true]);
 });
 
 test('replies STARTED and ECONNREFUSED are emitted as documented', (t) => {

@@ -1,6 +1,6 @@
 import test from 'ava';
 import { NEVER } from '#src/lib/time.js';
-import { HelloKind, Op, State } from '#src/preload/protocol.js';
+import { HelloKind, Op, RequestFlag, State } from '#src/preload/protocol.js';
 import {
   address,
   Control,
@@ -31,7 +31,7 @@ function connected(world: World, port: number) {
   const socket = world.socket();
   if (control.result(Op.connect, socket.token, address(OWN, port)) !== 0)
     throw new Error('connect');
-  control.post(Op.padded, socket.token, int32(100), true);
+  control.post(Op.padded, socket.token, int32(100), RequestFlag.noReply);
   socket.send(new Uint8Array(100));
   return { control, socket };
 }
@@ -85,7 +85,7 @@ test('while connecting the stream is not read; after success exactly the padding
   control.post(Op.connect, socket.token, address(OWN, 80));
   t.false(socket.port.reading);
   t.is(stateOf(control, socket), State.connecting, 'padding not announced');
-  control.post(Op.padded, socket.token, int32(10), true);
+  control.post(Op.padded, socket.token, int32(10), RequestFlag.noReply);
   t.true(socket.port.reading);
   t.is(stateOf(control, socket), State.established);
   socket.send(new Uint8Array(6));
@@ -100,7 +100,7 @@ test('a refused non-blocking connect closes the stream unread and keeps the erro
   const socket = world.socket();
   t.is(control.result(Op.connect, socket.token, address(OWN, 81)), 0);
   t.false(socket.port.destroyed, 'the padding is not announced');
-  control.post(Op.padded, socket.token, int32(10), true);
+  control.post(Op.padded, socket.token, int32(10), RequestFlag.noReply);
   t.true(socket.port.destroyed);
   const first = control.ask(Op.takeErr, socket.token, int32(0)).payload;
   t.deepEqual([first.readInt32LE(0), first.readUInt32LE(4)], [111, State.failed]);
@@ -133,7 +133,7 @@ test('an unanswered connect says EALREADY, is watched, and ends with its program
   const control = world.control();
   const socket = world.socket();
   control.post(Op.connect, socket.token, address(SILENT, 9));
-  control.post(Op.padded, socket.token, int32(1), true);
+  control.post(Op.padded, socket.token, int32(1), RequestFlag.noReply);
   t.is(control.result(Op.connect, socket.token, address(SILENT, 9)), -114);
   t.is(socket.port.probes, 0);
   world.pass(1000);
@@ -207,6 +207,10 @@ test('a request that overtook its HELLO waits for it, at most two seconds', (t) 
   t.is(control.reply(late)?.result, ENOTCONN);
   t.is(control.result(Op.takeErr, world.newToken(), int32(0)), ENOTCONN, 'never parked');
   t.is(control.result(Op.eofInfo, world.newToken()), ENOTCONN, 'never parked');
+  const none = new Uint8Array(0);
+  const dead = control.post(Op.names, world.newToken(), none, RequestFlag.noPark);
+  t.is(control.reply(dead)?.result, ENOTCONN, 'its stream has ended');
+  t.is(world.view.counters().parked, 0);
 });
 
 test('bytes that follow HELLO in the same read belong to the socket', (t) => {
@@ -446,7 +450,7 @@ test('a failed socket hands its options and binding to the one that replaces it'
   control.post(Op.setOpt, old.token, int32(6, 1, 4, 1));
   control.post(Op.bind, old.token, address(OWN, 5000));
   control.post(Op.connect, old.token, address(OWN, 81));
-  control.post(Op.padded, old.token, int32(0), true);
+  control.post(Op.padded, old.token, int32(0), RequestFlag.noReply);
   const fresh = world.socket();
   t.is(control.result(Op.inherit, fresh.token, Buffer.from(old.token, 'latin1')), 0);
   const names = control.ask(Op.names, fresh.token).payload;
