@@ -14,6 +14,7 @@ const PAYLOAD_MAX4 = 65_507;
 const PAYLOAD_MAX6 = 65_527;
 /** Linux: datagrams that one send may be cut into (UDP_MAX_SEGMENTS). */
 const SEGMENTS_MAX = 128;
+const EMPTY = new Uint8Array(0);
 
 /** A datagram and where it goes. */
 export interface Outgoing {
@@ -30,7 +31,8 @@ export class Cork {
   readonly #held: Held;
   readonly #heldMax: number;
   #first: Outgoing | undefined;
-  #parts: Uint8Array[] = [];
+  /** What the parts said, in one piece: parts may be many and empty, and cost nothing of their own. */
+  #bytes = EMPTY;
   #length = 0;
 
   constructor(held: Held, heldMax: number) {
@@ -58,24 +60,29 @@ export class Cork {
       return isTooLong ? 'EMSGSIZE' : 'ENOBUFS';
     }
     this.#first = first;
-    this.#parts.push(payload.slice());
-    this.#length += payload.length;
+    this.#append(payload);
     this.#held.datagramBytesQueued += payload.length;
     return holds ? undefined : this.take();
+  }
+
+  #append(payload: Uint8Array): void {
+    const length = this.#length + payload.length;
+    if (length > this.#bytes.length) {
+      const bytes = new Uint8Array(Math.max(length, 2 * this.#bytes.length));
+      bytes.set(this.#bytes.subarray(0, this.#length));
+      this.#bytes = bytes;
+    }
+    this.#bytes.set(payload, this.#length);
+    this.#length = length;
   }
 
   /** What was begun; nothing is afterwards. */
   take(): Outgoing | undefined {
     const first = this.#first;
-    const payload = new Uint8Array(this.#length);
-    let at = 0;
-    for (const part of this.#parts) {
-      payload.set(part, at);
-      at += part.length;
-    }
+    const payload = this.#bytes.subarray(0, this.#length);
     this.#held.datagramBytesQueued -= this.#length;
     this.#first = undefined;
-    this.#parts = [];
+    this.#bytes = EMPTY;
     this.#length = 0;
     return first && { sending: { ...first.sending, payload }, to: first.to };
   }

@@ -1,3 +1,4 @@
+import * as v8 from 'node:v8';
 import test from 'ava';
 import { Op } from '#src/preload/protocol.js';
 import { address, type Control, int32, OWN, World } from '#test/helpers/preload-client.js';
@@ -120,4 +121,17 @@ test('the library may ask whether a datagram would leave', (t) => {
   s.client.send(SERVER, 'a', { more: true });
   t.is(would(FAR), 0, 'the destination of a later part does not count');
   t.is(s.control.result(Op.setOpt, s.client.token, int32(SOL_UDP, OPT_ROUTE, 4, 0)), EINVAL);
+});
+
+test('parts take no memory of their own, however many and short they are', (t) => {
+  const s = scene();
+  const objects = () => Number(v8.queryObjects(Uint8Array, { format: 'count' }));
+  s.client.send(SERVER, '', { more: true });
+  const before = objects();
+  for (let i = 0; i < 20_000; i++) s.client.send(undefined, i % 2 === 0 ? '' : 'x', { more: true });
+  t.true(objects() - before < 1_000);
+  t.is(waiting(s), 10_000);
+  s.client.send(undefined, '');
+  t.deepEqual(s.server.texts(), ['x'.repeat(10_000)]);
+  t.is(waiting(s), 0);
 });
