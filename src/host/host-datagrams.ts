@@ -14,6 +14,13 @@ import { ipText, parseIp } from '../wire/inetaddress.js';
 const SOCKETS_MAX = 1024;
 /** [5 section 6.4] bytes of one socket that wait to be sent. */
 const QUEUE_BYTES = 256 * 1024;
+/** Ours: datagrams of one socket that wait to be sent; empty ones take memory too. */
+const QUEUE_COUNT = 1024;
+/**
+ * Linux connects to port 0, so that a program learns its own address, and node:dgram does not. The
+ * peer has this port then (discard), and nothing is ever sent to it.
+ */
+const SOME_PORT = 9;
 
 /** Runs a callback of the host inside the view, and lets the view's stack work after it. */
 type Enter = (act: () => void) => void;
@@ -72,6 +79,10 @@ class HostUdpSocket implements HostDatagrams {
   #isReady: boolean;
   #waiting: Uint8Array[] = [];
   #queued = 0;
+  #count = 0;
+  /** Bound, and connected where there is a peer. */
+  #works = false;
+  #hasFailed = false;
 
   constructor(
     family: 4 | 6,
@@ -94,7 +105,8 @@ class HostUdpSocket implements HostDatagrams {
     this.#socket.on('message', (bytes, from) => this.#arrived(bytes, from));
     this.#socket.on('error', (e) => this.#failed(e));
     this.#socket.on('connect', () => this.#connected());
-    if (peer !== undefined) this.#socket.connect(peer.port, ipText(peer.ip));
+    if (peer !== undefined) this.#socket.connect(peer.port || SOME_PORT, ipText(peer.ip));
+    else this.#socket.on('listening', () => this.#bound());
   }
 
   #arrived(bytes: Buffer, from: dgram.RemoteInfo): void {
@@ -106,18 +118,35 @@ class HostUdpSocket implements HostDatagrams {
   }
 
   #failed(e: Error): void {
+    if (!this.#works) {
+      /* Of what waited node:dgram may tell nothing more. */
+      this.#hasFailed = true;
+      this.#waiting = [];
+    }
     const sink = this.#sink;
     if (sink !== undefined) this.#enter(() => sink.onError(this.#errnoOf(e)));
   }
 
+  #bound(): void {
+    this.#works = true;
+  }
+
+  hasFailed(): boolean {
+    return this.#hasFailed;
+  }
+
   #connected(): void {
     this.#isReady = true;
+    this.#works = true;
     for (const bytes of this.#waiting.splice(0)) this.#give(bytes, undefined);
   }
 
   send(to: Endpoint, payload: Uint8Array): StackErrno | undefined {
-    if (this.#queued + payload.length > QUEUE_BYTES) return 'ENOBUFS';
+    if (to.port === 0) return 'EINVAL';
+    if (this.#hasFailed) return 'ENETUNREACH';
+    if (this.#queued + payload.length > QUEUE_BYTES || this.#count >= QUEUE_COUNT) return 'ENOBUFS';
     this.#queued += payload.length;
+    this.#count++;
     const bytes = payload.slice();
     if (this.#isReady) this.#give(bytes, to);
     else this.#waiting.push(bytes);
@@ -127,6 +156,7 @@ class HostUdpSocket implements HostDatagrams {
   #give(bytes: Uint8Array, to: Endpoint | undefined): void {
     const sent = (e: Error | null): void => {
       this.#queued -= bytes.length;
+      this.#count--;
       if (e !== null && this.#peer !== undefined) this.#failed(e);
     };
     if (this.#peer !== undefined || to === undefined) this.#socket.send(bytes, sent);

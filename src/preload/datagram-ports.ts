@@ -93,6 +93,8 @@ export interface DatagramPorts {
     payload: Uint8Array,
     options: SendOptions,
   ): StackErrno | undefined;
+  /** Whether what is sent may be the host's to carry. */
+  readonly mayFallThrough: boolean;
   /** Whether somebody would hear a datagram to `to`. */
   hears(to: Endpoint): boolean;
   /** Ports or identifiers in use. */
@@ -172,6 +174,7 @@ class OpenPort implements UdpSink {
 }
 
 export class UdpPorts implements DatagramPorts {
+  readonly mayFallThrough = true;
   readonly #host: PortsHost;
   readonly #table: PortTable;
   readonly #open = new Map<number, OpenPort>();
@@ -363,6 +366,8 @@ const ECHO_HEADER_LEN = 8;
 const ID_TRIES = 64;
 
 export class EchoIds implements DatagramPorts {
+  /** Echo requests never leave the network. */
+  readonly mayFallThrough = false;
   readonly #host: PortsHost;
   readonly #random: () => number;
   readonly #open = new Map<Member, OpenEcho>();
@@ -397,9 +402,8 @@ export class EchoIds implements DatagramPorts {
 
   update(): void {}
 
-  /** Echo requests never leave the network. */
   hears(): boolean {
-    return true;
+    return false;
   }
 
   remove(member: Member): void {

@@ -468,7 +468,7 @@ export class DatagramSocket implements RequestTarget, Member, HostSideOwner {
 
   #leadsToHost(to: Endpoint, destination: Destination): boolean {
     const { hostNetwork } = this.#host;
-    if (hostNetwork === undefined) return false;
+    if (hostNetwork === undefined || !this.#ports.mayFallThrough) return false;
     const end = this.#resolved(to);
     return datagramLeadsToHost(end, destination, this.#ports.hears(end), this.policy, hostNetwork);
   }

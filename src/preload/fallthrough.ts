@@ -50,6 +50,8 @@ export interface HostDatagrams {
   send(to: Endpoint, payload: Uint8Array): StackErrno | undefined;
   /** What is not known yet is zero. */
   local(): Endpoint;
+  /** It could not be bound or connected: it will never send, another has to be opened. */
+  hasFailed(): boolean;
   close(): void;
 }
 

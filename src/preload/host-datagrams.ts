@@ -54,7 +54,8 @@ export class HostSide {
     const family = to.ip.length === 4 ? 4 : 6;
     const peer = sameEnd(this.#owner.remote, to) ? to : undefined;
     const known = this.#open.get(family);
-    if (known !== undefined && sameEnd(known.peer, peer)) return known.port;
+    const isUsable = known !== undefined && !known.port.hasFailed();
+    if (isUsable && sameEnd(known.peer, peer)) return known.port;
     known?.port.close();
     this.#open.delete(family);
     const port = this.#network.openDatagrams(family, peer, this.#owner.owner, {

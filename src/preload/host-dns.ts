@@ -15,6 +15,7 @@ const TTL = 64;
 const SOME_PORT = 1;
 
 class HostPorts implements DatagramPorts {
+  readonly mayFallThrough = true;
   readonly #network: HostNetwork;
   readonly #open = new Map<Member, HostDatagrams>();
 

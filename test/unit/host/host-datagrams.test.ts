@@ -3,7 +3,7 @@ import * as dgram from 'node:dgram';
 import { once } from 'node:events';
 import * as net from 'node:net';
 import test from 'ava';
-import { serverOf } from '#src/host/host-names.js';
+import { hostsText, serverOf } from '#src/host/host-names.js';
 import { DoorHostNetwork } from '#src/host/host-network.js';
 import { DnsClient } from '#src/preload/dns-client.js';
 import {
@@ -23,6 +23,7 @@ const LOOPBACK = Uint8Array.of(127, 0, 0, 1);
 const TRUNCATED = 2;
 /** What one socket lets wait. */
 const QUEUE_BYTES = 256 * 1024;
+const EMPTY = new Uint8Array(0);
 
 async function server(answer: (m: Buffer, from: dgram.RemoteInfo, s: dgram.Socket) => void) {
   const s = dgram.createSocket('udp4');
@@ -101,6 +102,50 @@ test('what waits to be sent is bounded, and so are the sockets', (t) => {
   t.deepEqual(n.counters(), { hostDatagrams: 1025, dropHostDatagrams: 1 });
   n.close();
   t.is(n.counters().hostDatagrams, 0);
+});
+
+test('empty datagrams are bounded by their number', (t) => {
+  const n = network();
+  for (const peer of [undefined, { ip: LOOPBACK, port: 9 }]) {
+    const { port } = open(n, peer);
+    const results = Array.from({ length: 5_000 }, () =>
+      port.send({ ip: LOOPBACK, port: 9 }, EMPTY),
+    );
+    t.is(results.filter((r) => r === undefined).length, 1_024);
+    t.is(results.at(-1), 'ENOBUFS');
+  }
+  n.close();
+});
+
+test('port 0: a peer with it gives the local address, and nothing is sent to it', async (t) => {
+  const n = network();
+  const nowhere = { ip: LOOPBACK, port: 0 };
+  const { port } = open(n, nowhere);
+  while (port.local().port === 0) await new Promise((r) => setImmediate(r));
+  t.is(port.local().ip.join('.'), '127.0.0.1');
+  t.is(port.send(nowhere, Buffer.from('x')), 'EINVAL');
+  t.is(open(n).port.send(nowhere, Buffer.from('x')), 'EINVAL');
+  n.close();
+  t.is(n.counters().hostDatagrams, 0);
+});
+
+test('a socket that cannot be connected says so, and holds nothing', async (t) => {
+  const n = network();
+  // Linux refuses a broadcast that was not asked for.
+  const peer = { ip: Uint8Array.of(255, 255, 255, 255), port: 9 };
+  const { port, next } = open(n, peer);
+  const told = next();
+  t.is(port.send(peer, Buffer.from('x')), undefined);
+  t.false(port.hasFailed());
+  t.is(await told, 'EACCES');
+  t.true(port.hasFailed());
+  t.is(port.send(peer, Buffer.from('x')), 'ENETUNREACH');
+  n.close();
+});
+
+test('a hosts file that cannot be read is as an empty one', (t) => {
+  t.is(hostsText('/'), '');
+  t.is(hostsText('/nonexistent'), '');
 });
 
 test('names: the hosts file and the servers of the host', (t) => {

@@ -1,4 +1,6 @@
 import test from 'ava';
+import type { HostNetwork } from '#src/preload/fallthrough.js';
+import { Policy } from '#src/preload/policy.js';
 import { BindFlag, Op, State } from '#src/preload/protocol.js';
 import { QUEUE_COUNT_ALL } from '#src/preload/record-queue.js';
 import { emitSending } from '#src/preload/records.js';
@@ -500,4 +502,27 @@ test('what waits for all programs together is bounded too', (t) => {
   const { datagramsQueued, dropDatagramQueue } = world.view.counters();
   t.is(datagramsQueued, QUEUE_COUNT_ALL);
   t.is(dropDatagramQueue, sockets * 512 - QUEUE_COUNT_ALL);
+});
+const ENETUNREACH = -101;
+
+test("an echo request is never the host's to carry, whatever the policy", (t) => {
+  let opened = 0;
+  const hostNetwork: Pick<HostNetwork, 'grant' | 'openDatagrams'> = {
+    grant: () => ({ max: Policy.full, allow: [], deny: [] }),
+    openDatagrams: () => {
+      opened++;
+      return 'ENOBUFS';
+    },
+  };
+  const world = new World({ hostNetwork: hostNetwork as unknown as HostNetwork });
+  const control = world.control();
+  const policy = Policy.full;
+  const far = Uint8Array.of(8, 8, 8, 8);
+  const ping = new ProgramDatagram(world, { protocol: 1, policy });
+  ping.send({ ip: far, port: 0 }, Uint8Array.of(8, 0, 0, 0, 0, 0, 0, 1));
+  t.is(control.result(Op.connect, ping.token, address(far, 0)), ENETUNREACH);
+  t.is(opened, 0);
+  const udp = new ProgramDatagram(world, { policy });
+  udp.send({ ip: far, port: 9 }, 'x');
+  t.is(opened, 1, 'a datagram is');
 });

@@ -405,6 +405,7 @@ class FakeHost implements Pick<HostNetwork, 'grant' | 'openDatagrams' | 'hosts' 
         return undefined;
       },
       local: () => HOST_SERVER,
+      hasFailed: () => false,
       close: () => {
         this.open--;
       },
