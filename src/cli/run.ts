@@ -12,10 +12,11 @@ import { findProgram, preloadObstacle } from './executable.js';
 export const RUN_USAGE = `usage: netcon run -n NETWORK [-D HOME] [OPTIONS] -- COMMAND...
 
 Runs COMMAND with its sockets on the virtual network NETWORK (16 hex digits; all = every network
-that is joined) of the service whose home folder is HOME (default: the environment variable ZEROTIER_HOME, else
-/var/lib/zerotier-one). Exit code and signals pass through.
+that is joined) of the service whose home folder is HOME (default: the environment variable
+ZEROTIER_HOME, else /var/lib/zerotier-one). Exit code and signals pass through.
 
-  --wait     seconds to wait for HOME/nc_NETWORK to appear, and for the service at the first socket
+  --wait SECONDS
+             wait for HOME/nc_NETWORK to appear, and for the service at the first socket
              (0 to 3600, default 3)
   --fallthrough none|loopback|full
              also reach the host where nothing virtual answers: its loopback, or everything; within
