@@ -23,6 +23,11 @@ const BATCH = 64;
  * Linux gives a program, each accounted for with its overhead.
  */
 const DRAIN_MAX = 1_024;
+/**
+ * Ours: records taken so in one turn of the loop, of all programs together: some 20 ms of work. Beyond
+ * it requests may overtake datagrams, and nobody is kept waiting by one program's requests.
+ */
+const DRAIN_TURN = 4_096;
 /** Ours: connections taken per turn of the loop. */
 const ACCEPT_BATCH = 64;
 /** Ours: how long a listener rests when descriptors are short. */
@@ -97,25 +102,29 @@ class RecordStream implements RecordPort {
   }
 
   drain(): void {
-    if (this.connection !== undefined) this.#read(this.connection, DRAIN_MAX);
+    if (this.connection === undefined) return;
+    this.#door.drained += this.#read(this.connection, Math.min(DRAIN_MAX, this.#door.drainRoom()));
   }
 
-  #read(connection: RecordConnection, count: number): void {
-    for (let i = 0; i < count && this.#reading && !this.#destroyed; i++) {
+  /** Takes up to `count` records. @returns how many it looked for. */
+  #read(connection: RecordConnection, count: number): number {
+    let i = 0;
+    for (; i < count && this.#reading && !this.#destroyed; i++) {
       const len = this.#native.receive(this.#fd, this.#door.buffer, NO_DESCRIPTORS);
-      if (len === EAGAIN || len === EINTR) return;
+      if (len === EAGAIN || len === EINTR) break;
       if (len < 0) {
         connection.handleReset();
-        return;
+        break;
       }
       if (len === 0 && (this.#plain === undefined || this.#native.hasEnded(this.#fd) !== 0)) {
         connection.handleEnd();
-        return;
+        break;
       }
       /* A longer record was cut: the view is given one that is too long to be one. */
       const record = this.#door.buffer.subarray(0, len);
       connection.handleRecord(this.#plain?.recordOf(record) ?? record);
     }
+    return i;
   }
 
   send(record: Uint8Array): boolean {
@@ -160,6 +169,9 @@ export class RecordDoor {
   readonly #streams = new Set<RecordStream>();
   /** One byte more than the longest record, so that one that is too long shows. */
   readonly buffer = new Uint8Array(RECORD_MAX + 1);
+  /** Records taken before requests in this turn of the loop. */
+  drained = 0;
+  #turnEnds = false;
 
   constructor(options: RecordDoorOptions) {
     this.#options = options;
@@ -215,6 +227,18 @@ export class RecordDoor {
     });
     if (stream.connection === undefined) stream.destroy();
     else stream.watch();
+  }
+
+  /** How many more records may be taken before requests in this turn. */
+  drainRoom(): number {
+    if (!this.#turnEnds) {
+      this.#turnEnds = true;
+      setImmediate(() => {
+        this.#turnEnds = false;
+        this.drained = 0;
+      });
+    }
+    return Math.max(0, DRAIN_TURN - this.drained);
   }
 
   guard(act: () => void): void {

@@ -5,9 +5,12 @@ import * as os from 'node:os';
 import * as path from 'node:path';
 import test from 'ava';
 import { loadNative, type Native, READABLE } from '#src/host/native.js';
+import { RecordDoor } from '#src/host/records.js';
 import { PreloadDoor } from '#src/host/unix.js';
+import type { RecordPort } from '#src/preload/datagrams.js';
 import { emitReply, parseQuestion } from '#src/preload/dns-message.js';
 import { Capability, emitRequest, HelloKind, Op, type Token } from '#src/preload/protocol.js';
+import type { RecordConnection } from '#src/preload/record-client.js';
 import { emitSending, parseReceived, type Received } from '#src/preload/records.js';
 import { createStack } from '#src/stack/lwip-stack.js';
 import type { Stack } from '#src/stack/stack.js';
@@ -349,4 +352,48 @@ test('RESOLVE asks a DNS server of the network through lwIP', async (t) => {
   t.is(service.stack.counters()['udpUsed'], 0, 'the own DNS server is gone too');
   control.close();
   await service.close();
+});
+
+test('requests take 4,096 records before them in a turn, of all programs together', async (t) => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'netcon-drain-'));
+  const file = path.join(folder, 'door');
+  const ports: RecordPort[] = [];
+  let taken = 0;
+  const connection = { handleRecord: () => taken++ } as unknown as RecordConnection;
+  const door = new RecordDoor({
+    native,
+    open: (port) => {
+      ports.push(port);
+      return connection;
+    },
+    guard: (act) => act(),
+    touched: () => undefined,
+    log: (line) => t.fail(line),
+  });
+  t.is(door.listen(file, false), 0);
+  const programs = Array.from({ length: 60 }, () =>
+    native.connectRecords(new TextEncoder().encode(file)),
+  );
+  t.true(programs.every((fd) => fd >= 0));
+  while (ports.length < programs.length) await new Promise((resolve) => setImmediate(resolve));
+  for (const port of ports) port.setReading(false);
+  let sent = 0;
+  for (const fd of programs) while (native.send(fd, new Uint8Array(1), -1) >= 0) sent++;
+  t.true(sent > 8_192, `${sent} records wait`);
+  for (const port of ports) {
+    port.setReading(true);
+    port.drain();
+    port.setReading(false);
+  }
+  t.is(taken, 4_096);
+  await new Promise((resolve) => setImmediate(resolve));
+  for (const port of ports) {
+    port.setReading(true);
+    port.drain();
+    port.setReading(false);
+  }
+  t.is(taken, 8_192);
+  for (const fd of programs) native.close(fd);
+  door.close();
+  fs.rmSync(folder, { recursive: true });
 });
