@@ -131,8 +131,8 @@ uint16_t port_chksum(const void *data, int len);
 #define LWIP_HOOK_TCP_INPACKET_PCB(pcb, hdr, optlen, opt1len, opt2, p)                             \
 	port_hook_inpacket(pcb, hdr, p) /* TIME_WAIT reuse; no endless acknowledgements */
 
-#define LWIP_HOOK_IP4_INPUT(p, inp) port_hook_ip4_input(p) /* lists a parked connection */
-#define LWIP_HOOK_IP6_INPUT(p, inp) port_hook_ip6_input(p) /* as above */
+#define LWIP_HOOK_IP4_INPUT(p, inp) port_hook_ip4_input(p, inp) /* lists a parked connection */
+#define LWIP_HOOK_IP6_INPUT(p, inp) port_hook_ip6_input(p)	/* as above */
 
 /* --- routing ------------------------------------------------------------------------------ */
 #define LWIP_HOOK_IP4_ROUTE_SRC(src, dest)   port_hook_ip4_route(src, dest) /* longest prefix */

@@ -307,7 +307,7 @@ static int is_foreign_group(const u8_t *ip, u32_t len)
 	return !port_group_joined(&dst);
 }
 
-int port_hook_ip4_input(struct pbuf *p)
+int port_hook_ip4_input(struct pbuf *p, struct netif *in)
 {
 	const u8_t *ip = p->payload;
 	u32_t hlen = (u32_t)(ip[0] & 15) * 4;
@@ -320,6 +320,8 @@ int port_hook_ip4_input(struct pbuf *p)
 		pbuf_free(p);
 		return 1;
 	}
+	if (p->len >= IP_HLEN)
+		port_loop_takes(in, ip + 16);
 	if (p->len < hlen || hlen < IP_HLEN || ip[9] != IP_PROTO_TCP || (offset & IP_OFFMASK) != 0)
 		return 0;
 	memset(&src, 0, sizeof(src));

@@ -38,6 +38,8 @@
 #define NEXT_HDR_TCP  6
 #define NEIGHBOUR_MAX 127
 
+static const u8_t LOOPBACK4[4] = {IP_LOOPBACKNET, 0, 0, 1};
+
 struct route {
 	ip_addr_t target;
 	ip_addr_t via;
@@ -262,6 +264,24 @@ static struct netif *loop_netif(void)
 	return NULL;
 }
 
+/*
+ * All of 127.0.0.0/8 is loopback, but lwIP's interface takes packets for its own address only: it
+ * has that of the packet while it is taken, and 127.0.0.1 whenever a way is asked for.
+ */
+static struct netif *loop_as(const u8_t ip[4])
+{
+	struct netif *loop = loop_netif();
+
+	memcpy(&ip_2_ip4(&loop->ip_addr)->addr, ip, 4);
+	return loop;
+}
+
+void port_loop_takes(struct netif *in, const u8_t dest[4])
+{
+	if (dest[0] == IP_LOOPBACKNET && in == loop_netif())
+		loop_as(dest);
+}
+
 struct netif *port_hook_ip4_route(const ip4_addr_t *src, const ip4_addr_t *dest)
 {
 	struct netif *own = src == NULL || ip4_addr_isany(src) ? NULL : netif_of_ip4(src);
@@ -270,7 +290,7 @@ struct netif *port_hook_ip4_route(const ip4_addr_t *src, const ip4_addr_t *dest)
 	struct way way;
 
 	if (ip4_addr_isloopback(dest))
-		return loop_netif();
+		return loop_as(LOOPBACK4);
 	if (to != NULL)
 		return to;
 	if (ip4_addr_ismulticast(dest) || dest->addr == IPADDR_BROADCAST)

@@ -18,17 +18,16 @@
 
 #include <string.h>
 
-#define NEIGHBOUR_MS 3000		  /* [5 section 10] */
-#define FIN_WAIT_MS  60000		  /* as Linux; lwIP's 20 s is too short [5 section 6.1] */
-#define ORPHAN_MS    120000		  /* ours: a closed connection whose peer takes nothing */
-#define FIRST_WINDOW 10			  /* segments */
-#define RX_FIRST     65535u		  /* bytes: what a SYN can offer without scaling */
-#define RX_GROWN_MAX (256u * 1024 * 1024) /* ours: bytes for 256 programs that read at full speed  \
-					   */
-#define SHARE_MIN	  2		  /* segments that every connection may have under way */
-#define CLOSED_WINDOW_RTX 6		  /* back-off of a FIN into a closed window: some 20 s */
-#define SYN_RTO_MAX	  640		  /* ticks of 100 ms */
-#define POLL_TICKS	  5		  /* of 100 ms */
+#define NEIGHBOUR_MS	  3000	     /* [5 section 10] */
+#define FIN_WAIT_MS	  60000	     /* as Linux; lwIP's 20 s is too short [5 section 6.1] */
+#define ORPHAN_MS	  120000     /* ours: a closed connection whose peer takes nothing */
+#define FIRST_WINDOW	  10	     /* segments */
+#define RX_FIRST	  65535u     /* bytes: what a SYN can offer without scaling */
+#define RX_GROWN_MAX	  (1u << 28) /* ours: bytes, for 256 programs that read at full speed */
+#define SHARE_MIN	  2	     /* segments that every connection may have under way */
+#define CLOSED_WINDOW_RTX 6	     /* back-off of a FIN into a closed window: some 20 s */
+#define SYN_RTO_MAX	  640	     /* ticks of 100 ms */
+#define POLL_TICKS	  5	     /* of 100 ms */
 
 static struct conn *dirty;
 static u32_t rx_grown; /* by how much all receive windows exceed the first ones */

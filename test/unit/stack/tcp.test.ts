@@ -637,6 +637,8 @@ test('an IPv4-mapped destination is an IPv4 connection', (t) => {
 for (const [name, target] of [
   ['its own address', A4],
   ['127.0.0.1', ip4('127.0.0.1')],
+  ['127.0.0.53', ip4('127.0.0.53')],
+  ['127.255.255.254', ip4('127.255.255.254')],
   ['0.0.0.0', ip4('0.0.0.0')],
   ['its own IPv6 address', A6],
   ['::1', Uint8Array.of(...new Uint8Array(15), 1)],

@@ -181,3 +181,32 @@ test('closing a socket drops what it had queued', (t) => {
   t.is(world.b.udpLocal(server.handle), undefined);
   expectClean(t, world, client);
 });
+
+test('all of 127.0.0.0/8 is loopback: each address has its own sockets, and 127.0.0.1 asks', (t) => {
+  const world = new World();
+  const before = world.frames;
+  const one = new Socket(world, world.a, on(ip4('127.0.0.1'), 53));
+  const other = new Socket(world, world.a, on(ip4('127.0.0.53'), 53));
+  const all = new Socket(world, world.a, any(54));
+  const client = new Socket(world, world.a, any(0));
+  const port = world.a.udpLocal(client.handle)?.port ?? 0;
+  for (const to of ['127.0.0.53', '127.0.0.1', '127.0.0.53'])
+    t.is(client.send(on(ip4(to), 53), pattern(10)), undefined);
+  t.is(client.send(on(ip4('127.9.9.9'), 54), pattern(10)), undefined);
+  t.true(world.run(() => one.got.length === 1 && other.got.length === 2 && all.got.length === 1));
+  for (const got of [...one.got, ...other.got, ...all.got])
+    t.deepEqual(got.from, on(ip4('127.0.0.1'), port));
+  t.deepEqual(all.got[0]?.to, ip4('127.9.9.9'));
+  // The answer comes from the address that was asked.
+  t.is(other.send(on(ip4('127.0.0.1'), port), pattern(20)), undefined);
+  t.true(world.run(() => client.got.length === 1));
+  t.deepEqual(client.got[0]?.from, on(ip4('127.0.0.53'), 53));
+  // Nobody on the wire can send there.
+  t.is(world.frames, before);
+  const foreign = new Socket(world, world.b, any(0));
+  t.is(foreign.send(on(A4, 53), pattern(10)), undefined);
+  world.pass(2_000);
+  t.is(other.got.length, 2);
+  for (const s of [one, other, all, client, foreign]) s.close();
+  expectClean(t, world);
+});
