@@ -130,9 +130,11 @@ function platformTakes(text: string): boolean {
   }
 }
 
-/** Ours refuses what it says it refuses: deep nesting, numbers beyond doubles or long ones. */
+/** Ours refuses what it says it refuses: deep nesting, numbers beyond doubles or long ones, half pairs. */
 const mayDiffer = (text: string): boolean =>
-  /[[{][^\]}]*(?:[[{][^\]}]*){100}/s.test(text) || /[0-9]{300}|[eE][+]?[0-9]{3}/.test(text);
+  /[[{][^\]}]*(?:[[{][^\]}]*){100}/s.test(text) ||
+  /[0-9]{300}|[eE][+]?[0-9]{3}/.test(text) ||
+  /\\u[dD][89a-fA-F]/.test(text);
 
 const json: Target = {
   name: 'json',
