@@ -62,14 +62,14 @@ async function iperfUdp(context: Context): Promise<void> {
       '20M',
       '-l',
       '1200',
-      '-t',
-      '1',
+      '-k',
+      '1000',
       '-J',
     ];
     const done = await run(tool, args, context.env);
     const { packets = 0, lost_packets = 0 } =
       (JSON.parse(done.stdout) as IperfReport).end?.sum ?? {};
-    expect(packets > 500 && lost_packets < packets / 2, done.stdout + server.output());
+    expect(packets >= 1_000 && lost_packets < packets / 2, done.stdout + server.output());
   } finally {
     await server.stop();
   }
