@@ -130,11 +130,24 @@ function platformTakes(text: string): boolean {
   }
 }
 
+/** How deep arrays and objects lie in each other: one pass over a text that the platform takes. */
+function nesting(text: string): number {
+  let depth = 0;
+  let deepest = 0;
+  let quoted = false;
+  for (let i = 0; i < text.length; i++) {
+    const c = text[i];
+    if (c === '"') quoted = !quoted;
+    else if (quoted) i += c === '\\' ? 1 : 0;
+    else if (c === '[' || c === '{') deepest = Math.max(deepest, ++depth);
+    else if (c === ']' || c === '}') depth--;
+  }
+  return deepest;
+}
+
 /** Ours refuses what it says it refuses: deep nesting, numbers beyond doubles or long ones, half pairs. */
 const mayDiffer = (text: string): boolean =>
-  /[[{][^\]}]*(?:[[{][^\]}]*){100}/s.test(text) ||
-  /[0-9]{300}|[eE][+]?[0-9]{3}/.test(text) ||
-  /\\u[dD][89a-fA-F]/.test(text);
+  nesting(text) > 128 || /[0-9]{300}|[eE][+]?[0-9]{3}|\\u[dD][89a-fA-F]/.test(text);
 
 const json: Target = {
   name: 'json',
@@ -167,7 +180,8 @@ const json: Target = {
       if (!(e instanceof JsonSyntaxError)) throw e;
       took = false;
     }
-    must(took === platformTakes(text) || mayDiffer(text), 'the platform decides otherwise');
+    const platform = platformTakes(text);
+    must(took ? platform : !platform || mayDiffer(text), 'the platform decides otherwise');
   },
 };
 
