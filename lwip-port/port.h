@@ -69,7 +69,7 @@ err_t port_ring_frame(struct netif *netif, struct pbuf *p);
 int port_ring_pending(void);
 u32_t port_ring_frames(void);
 
-/* Each fills in records until done (1) or the batch is full (0). */
+/* Each fills in records until done (1) or the batch is full (0); TCP's is in port_tcp_events.c. */
 int port_tcp_fill(struct source *s);
 int port_udp_fill(struct source *s);
 int port_echo_fill(struct source *s);
@@ -89,6 +89,11 @@ void port_to_endpoint(struct port_endpoint *ep, const ip_addr_t *ip, u16_t port)
 /* 0, or -1 for an unknown family. PORT_FAMILY_ANY gives the any-type wildcard. */
 int port_from_endpoint(const struct port_endpoint *ep, ip_addr_t *ip);
 
+/* From 4 or 16 bytes in network order; any family but 6 is taken for 4. */
+void port_make_ip(ip_addr_t *ip, u32_t family, const u8_t *bytes);
+/* The interface that has this address of ours, or NULL. */
+struct netif *port_netif_of_ip4(const ip4_addr_t *ip);
+
 /* --- port_tcp.c --- */
 void port_tcp_init(void);
 void port_tcp_flush(void);
@@ -101,11 +106,14 @@ void port_tcp_second(void);
 void port_tcp_list_all(void);
 void port_tcp_netif_change(int begin);
 void port_tcp_count(u32_t *counters);
-u32_t port_tcp_windows(void);
 /* Replays a SYN that ended a TIME_WAIT: set by the hook, cleared by the caller. */
 extern u8_t port_syn_replay;
 /* Where the ring remembers a connection's last pure ACK; `hints` must be those of a TCP pcb. */
 u32_t *port_tcp_ack_slot(const struct netif_hint *hints);
+
+/* --- port_window.c --- */
+/* By how many bytes all receive windows exceed the first ones. */
+u32_t port_tcp_windows(void);
 
 /* --- port_udp.c --- */
 u32_t port_udp_count(void);

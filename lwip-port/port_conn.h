@@ -97,10 +97,16 @@ void port_listen_leave(struct conn *c);
 #define PORT_RANGE 16384u
 
 void port_tcp_callbacks(struct tcp_pcb *pcb);
+u32_t port_tcp_choose(const ip_addr_t *local, const ip_addr_t *remote, u32_t rport);
+
+/* --- port_window.c --- */
 void port_tcp_first_window(struct tcp_pcb *pcb);
 void port_tcp_first_receive_window(struct tcp_pcb *pcb);
+/* Slow start that counts acknowledged bytes. */
+void port_tcp_grow_window(struct tcp_pcb *pcb, u32_t acked);
+/* Bytes by which the receive window grows when the program has read `count`. */
+u32_t port_tcp_grow_receive_window(struct conn *c, u32_t count);
 /* The record's share of receive windows is free again. */
 void port_tcp_return_window(struct conn *c);
-u32_t port_tcp_choose(const ip_addr_t *local, const ip_addr_t *remote, u32_t rport);
 
 #endif

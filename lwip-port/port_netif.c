@@ -1,14 +1,12 @@
 /*
- * The network interface: frames in and out, addresses, routes, neighbours.
+ * The network interface: addresses, routes, neighbours, output. Frames that arrive: port_input.c.
  *
  * lwIP knows one IPv4 address per netif, so every IPv4 address gets a netif; all share one link and
  * one Ethernet address. IPv6 addresses all sit on the first one. Routing is longest prefix over the
  * addresses' own subnets and the configured routes; lwIP asks through its hooks, and the netif's
  * output functions hand the *next hop* to the neighbour code, so no default gateway is ever set.
  *
- * Contents: addresses, routes, output, configuration, input, questions.
- *
- * Incoming frames: the source address filter drops what claims to come from loopback or from us.
+ * Contents: addresses, routes, output, configuration, questions.
  */
 #include "port.h"
 #include "port_hooks.h"
@@ -20,22 +18,13 @@
 #include "lwip/ip6_frag.h"
 #include "lwip/nd6.h"
 #include "lwip/priv/nd6_priv.h"
-#include "lwip/priv/tcp_priv.h"
-#include "lwip/prot/etharp.h"
 #include "lwip/prot/ethernet.h"
 #include "lwip/prot/ip4.h"
 #include "lwip/prot/ip6.h"
-#include "lwip/stats.h"
-#include "lwip/tcp.h"
 
 #include <string.h>
 
 #define IP4_SLOTS     32
-#define ARP_LEN	      28
-#define ARP_OFF_TPA   24
-#define IP4_OFF_SRC   12
-#define IP6_OFF_SRC   8
-#define NEXT_HDR_TCP  6
 #define NEIGHBOUR_MAX 127
 
 static const u8_t LOOPBACK4[4] = {IP_LOOPBACKNET, 0, 0, 1};
@@ -56,7 +45,6 @@ static struct route routes[PORT_ROUTES_MAX];
 static u32_t route_count;
 static u16_t mtu = 1500;
 static u8_t mac[6];
-static struct pbuf *incoming;
 
 static struct netif *slot_netif(u32_t i)
 {
@@ -86,7 +74,7 @@ void port_to_endpoint(struct port_endpoint *ep, const ip_addr_t *ip, u16_t port)
 	}
 }
 
-static void make_ip(ip_addr_t *ip, u32_t family, const u8_t *bytes)
+void port_make_ip(ip_addr_t *ip, u32_t family, const u8_t *bytes)
 {
 	memset(ip, 0, sizeof(*ip));
 	if (family == PORT_FAMILY_6) {
@@ -106,7 +94,7 @@ int port_from_endpoint(const struct port_endpoint *ep, ip_addr_t *ip)
 	}
 	if (ep->family != PORT_FAMILY_4 && ep->family != PORT_FAMILY_6)
 		return -1;
-	make_ip(ip, ep->family, ep->ip);
+	port_make_ip(ip, ep->family, ep->ip);
 	return 0;
 }
 
@@ -244,7 +232,7 @@ static struct way find_way(const ip_addr_t *dest)
 	return way;
 }
 
-static struct netif *netif_of_ip4(const ip4_addr_t *ip)
+struct netif *port_netif_of_ip4(const ip4_addr_t *ip)
 {
 	for (u32_t i = 0; i < IP4_SLOTS; i++)
 		if (slot_used(i) && ip4_addr_eq(netif_ip4_addr(slot_netif(i)), ip))
@@ -284,8 +272,8 @@ void port_loop_takes(struct netif *in, const u8_t dest[4])
 
 struct netif *port_hook_ip4_route(const ip4_addr_t *src, const ip4_addr_t *dest)
 {
-	struct netif *own = src == NULL || ip4_addr_isany(src) ? NULL : netif_of_ip4(src);
-	struct netif *to = netif_of_ip4(dest);
+	struct netif *own = src == NULL || ip4_addr_isany(src) ? NULL : port_netif_of_ip4(src);
+	struct netif *to = port_netif_of_ip4(dest);
 	ip_addr_t d;
 	struct way way;
 
@@ -373,7 +361,7 @@ int port_neighbour_known(const ip_addr_t *src, const ip_addr_t *dest)
 		return 0;
 	if (IP_IS_V6(dest))
 		return known6(ip_2_ip6(&way.next));
-	own = netif_of_ip4(ip_2_ip4(src));
+	own = port_netif_of_ip4(ip_2_ip4(src));
 	return etharp_find_addr(own != NULL ? own : way.netif, ip_2_ip4(&way.next), &eth, &ip) >= 0;
 }
 
@@ -534,7 +522,7 @@ static void add_addresses(u32_t addrs)
 
 		if (a->family != PORT_FAMILY_4 && a->family != PORT_FAMILY_6)
 			continue;
-		make_ip(&ip, a->family, a->ip);
+		port_make_ip(&ip, a->family, a->ip);
 		if (ip_addr_isany(&ip) || ip_addr_ismulticast(&ip) || port_addr_is_local(&ip))
 			continue;
 		if (a->family == PORT_FAMILY_4)
@@ -554,8 +542,8 @@ static void set_routes(u32_t count)
 
 		if (from->family != PORT_FAMILY_4 && from->family != PORT_FAMILY_6)
 			continue;
-		make_ip(&r->target, from->family, from->target);
-		make_ip(&r->via, from->family, from->via);
+		port_make_ip(&r->target, from->family, from->target);
+		port_make_ip(&r->via, from->family, from->via);
 		r->prefix_len = (u8_t)LWIP_MIN(from->prefix_len, max);
 		r->has_via = from->has_via;
 		route_count++;
@@ -579,134 +567,6 @@ void PORT_EXPORT(port_configure)(double now, uint32_t new_mtu, uint32_t addrs, u
 	nd6_clear_destination_cache();
 }
 
-/* --- input --------------------------------------------------------------------------------------
- */
-
-uint32_t PORT_EXPORT(port_frame_alloc)(double now, uint32_t len)
-{
-	port_enter(now);
-	PORT_COUNT(frameIn);
-	if (incoming != NULL) {
-		pbuf_free(incoming);
-		incoming = NULL;
-	}
-	if (len == 0 || len > PORT_FRAME_MAX) {
-		PORT_COUNT(dropFrameShort);
-		return 0;
-	}
-	/* Short frames always pass: they carry the acknowledgements that free memory. */
-	if (len > 256 && !port_heap_rx_ok()) {
-		PORT_COUNT(dropFrameMemory);
-		return 0;
-	}
-	incoming = pbuf_alloc(PBUF_RAW, (u16_t)len, PBUF_RAM);
-	if (incoming == NULL) {
-		PORT_COUNT(dropFrameMemory);
-		return 0;
-	}
-	return (uint32_t)(uintptr_t)incoming->payload;
-}
-
-static struct netif *arp_netif(const struct pbuf *p)
-{
-	ip4_addr_t target;
-	struct netif *n;
-
-	memcpy(&target, (const u8_t *)p->payload + ARP_OFF_TPA, 4);
-	n = netif_of_ip4(&target);
-	return n != NULL ? n : &port_main_netif;
-}
-
-/* A SYN without ACK and RST, which may end a TIME_WAIT and must then be seen again. */
-static int is_syn(const u8_t *ip, u32_t len)
-{
-	u32_t at;
-
-	if (ip[0] >> 4 == 6) {
-		at = 40;
-		if (len < at + 20 || ip[6] != NEXT_HDR_TCP)
-			return 0;
-	} else {
-		at = (u32_t)(ip[0] & 15) * 4;
-		if (len < at + 20 || ip[9] != NEXT_HDR_TCP)
-			return 0;
-	}
-	return (ip[at + 13] & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
-}
-
-static int bad_source(const u8_t *ip, u32_t len)
-{
-	ip_addr_t src;
-
-	if (ip[0] >> 4 == 6) {
-		if (len < 40)
-			return 0;
-		make_ip(&src, PORT_FAMILY_6, ip + IP6_OFF_SRC);
-	} else {
-		if (len < 20)
-			return 0;
-		make_ip(&src, PORT_FAMILY_4, ip + IP4_OFF_SRC);
-	}
-	return !ip_addr_isany(&src) && port_addr_is_local(&src);
-}
-
-static void input_ip(struct pbuf *p, int version)
-{
-	const u8_t *ip = p->payload;
-	struct pbuf *again = NULL;
-
-	if (ip[0] >> 4 != version) {
-		PORT_COUNT(dropFrameType);
-		pbuf_free(p);
-		return;
-	}
-	if (bad_source(ip, p->len)) {
-		PORT_COUNT(dropFrameSource);
-		pbuf_free(p);
-		return;
-	}
-	if (is_syn(ip, p->len))
-		again = pbuf_clone(PBUF_RAW, PBUF_RAM, p);
-	port_syn_replay = 0;
-	ip_input(p, &port_main_netif);
-	if (port_syn_replay && again != NULL)
-		ip_input(again, &port_main_netif);
-	else if (again != NULL)
-		pbuf_free(again);
-}
-
-void PORT_EXPORT(port_frame_in)(double now, uint32_t type, uint32_t group)
-{
-	struct pbuf *p = incoming;
-
-	port_enter(now);
-	if (p == NULL)
-		return;
-	incoming = NULL;
-	if (group)
-		p->flags |= PBUF_FLAG_LLMCAST;
-	switch (type) {
-	case ETHTYPE_IP:
-		input_ip(p, 4);
-		break;
-	case ETHTYPE_IPV6:
-		input_ip(p, 6);
-		break;
-	case ETHTYPE_ARP:
-		if (p->len < ARP_LEN) {
-			PORT_COUNT(dropFrameShort);
-			pbuf_free(p);
-			break;
-		}
-		etharp_input(p, arp_netif(p));
-		break;
-	default:
-		PORT_COUNT(dropFrameType);
-		pbuf_free(p);
-	}
-	port_tcp_settle();
-}
-
 /* --- questions ----------------------------------------------------------------------------------
  */
 
@@ -728,49 +588,4 @@ int32_t PORT_EXPORT(port_is_local)(double now)
 
 	port_enter(now);
 	return port_from_endpoint(&io.remote, &ip) == 0 && port_addr_is_local(&ip);
-}
-
-static void count_levels(u32_t *c)
-{
-	port_tcp_count(c);
-	c[PORT_COUNTER_rxWindowUsed] = port_tcp_windows();
-	c[PORT_COUNTER_udpUsed] = port_udp_count();
-	c[PORT_COUNTER_udpQueuedUsed] = port_udp_queued();
-	c[PORT_COUNTER_framesQueuedUsed] = port_ring_frames();
-	c[PORT_COUNTER_heapBlocksUsed] = port_heap_blocks();
-	c[PORT_COUNTER_heapBytes] = port_heap_bytes();
-	c[PORT_COUNTER_heapPeakBytes] = port_heap_peak();
-}
-
-static void count_lwip(u32_t *c)
-{
-	c[PORT_COUNTER_arpRecv] = lwip_stats.etharp.recv;
-	c[PORT_COUNTER_arpDrop] = lwip_stats.etharp.drop;
-	c[PORT_COUNTER_ipRecv] = lwip_stats.ip.recv;
-	c[PORT_COUNTER_ipDrop] = lwip_stats.ip.drop;
-	c[PORT_COUNTER_ipChecksum] = lwip_stats.ip.chkerr;
-	c[PORT_COUNTER_ip6Recv] = lwip_stats.ip6.recv;
-	c[PORT_COUNTER_ip6Drop] = lwip_stats.ip6.drop;
-	c[PORT_COUNTER_icmpRecv] = lwip_stats.icmp.recv;
-	c[PORT_COUNTER_icmpDrop] = lwip_stats.icmp.drop;
-	c[PORT_COUNTER_icmpChecksum] = lwip_stats.icmp.chkerr;
-	c[PORT_COUNTER_icmp6Recv] = lwip_stats.icmp6.recv;
-	c[PORT_COUNTER_icmp6Checksum] = lwip_stats.icmp6.chkerr;
-	c[PORT_COUNTER_tcpRecv] = lwip_stats.tcp.recv;
-	c[PORT_COUNTER_tcpSent] = lwip_stats.tcp.xmit;
-	c[PORT_COUNTER_tcpDrop] = lwip_stats.tcp.drop;
-	c[PORT_COUNTER_tcpChecksum] = lwip_stats.tcp.chkerr;
-	c[PORT_COUNTER_tcpMemory] = lwip_stats.tcp.memerr;
-	c[PORT_COUNTER_udpRecv] = lwip_stats.udp.recv;
-	c[PORT_COUNTER_udpSent] = lwip_stats.udp.xmit;
-	c[PORT_COUNTER_udpDrop] = lwip_stats.udp.drop;
-	c[PORT_COUNTER_udpChecksum] = lwip_stats.udp.chkerr;
-}
-
-void PORT_EXPORT(port_count)(double now)
-{
-	port_enter(now);
-	memcpy(io.counters, port_stats, sizeof(port_stats));
-	count_levels(io.counters);
-	count_lwip(io.counters);
 }

@@ -1,9 +1,10 @@
 /*
  * TCP: lwIP's callbacks, the events made of them, and the host's calls on connections.
  *
- * Records and their phases are described in port_conn.c, listeners in port_listen.c.
+ * Records and their phases are described in port_conn.c, listeners in port_listen.c, windows in
+ * port_window.c; what the host hears of it is made in port_tcp_events.c.
  *
- * Contents: callbacks, hooks, output, events, opening, data, options and questions.
+ * Contents: callbacks, hooks, output, opening, data, options and questions.
  *
  * Closing never uses tcp_close(): that answers unread window with RST and stops the activity clock
  * that LAST_ACK depends on. A FIN is queued behind all data, and the rest happens in on_poll().
@@ -18,19 +19,15 @@
 
 #include <string.h>
 
-#define NEIGHBOUR_MS	  3000	     /* [5 section 10] */
-#define FIN_WAIT_MS	  60000	     /* as Linux; lwIP's 20 s is too short [5 section 6.1] */
-#define ORPHAN_MS	  120000     /* ours: a closed connection whose peer takes nothing */
-#define FIRST_WINDOW	  10	     /* segments */
-#define RX_FIRST	  65535u     /* bytes: what a SYN can offer without scaling */
-#define RX_GROWN_MAX	  (1u << 28) /* ours: bytes, for 256 programs that read at full speed */
-#define SHARE_MIN	  2	     /* segments that every connection may have under way */
-#define CLOSED_WINDOW_RTX 6	     /* back-off of a FIN into a closed window: some 20 s */
-#define SYN_RTO_MAX	  640	     /* ticks of 100 ms */
-#define POLL_TICKS	  5	     /* of 100 ms */
+#define NEIGHBOUR_MS	  3000	 /* [5 section 10] */
+#define FIN_WAIT_MS	  60000	 /* as Linux; lwIP's 20 s is too short [5 section 6.1] */
+#define ORPHAN_MS	  120000 /* ours: a closed connection whose peer takes nothing */
+#define SHARE_MIN	  2	 /* segments that every connection may have under way */
+#define CLOSED_WINDOW_RTX 6	 /* back-off of a FIN into a closed window: some 20 s */
+#define SYN_RTO_MAX	  640	 /* ticks of 100 ms */
+#define POLL_TICKS	  5	 /* of 100 ms */
 
 static struct conn *dirty;
-static u32_t rx_grown; /* by how much all receive windows exceed the first ones */
 static u8_t netif_changing;
 u8_t port_syn_replay;
 
@@ -81,67 +78,12 @@ static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
 	return ERR_OK;
 }
 
-/*
- * lwIP grows the window in slow start by at most two segments per acknowledgement; a receiver that
- * acknowledges a whole batch at once (as port_ring.c does) would slow it down. Count bytes instead,
- * as RFC 3465 with its limit L raised, as Linux does. Not while recovering from a loss.
- */
-static void grow_window(struct tcp_pcb *pcb, u32_t acked)
-{
-	u32_t counted = 2u * pcb->mss;
-
-	if (pcb->cwnd >= pcb->ssthresh || (pcb->flags & (TF_RTO | TF_INFR)) || acked <= counted)
-		return;
-	pcb->cwnd = LWIP_MIN(pcb->cwnd + acked - counted, TCP_SND_BUF);
-}
-
-/* RFC 6928, as Linux: ten segments at once on a fresh connection. lwIP starts with two. */
-void port_tcp_first_window(struct tcp_pcb *pcb)
-{
-	pcb->cwnd = LWIP_MAX(pcb->cwnd, FIRST_WINDOW * (u32_t)pcb->mss);
-}
-
-/*
- * Receive windows. What a peer has sent and the program has not read lies here or at the host, so a
- * window is memory that a peer may fill. It begins with what a SYN can offer and grows by what the
- * program reads, so that it doubles with each window that is read, to TCP_WND; all connections
- * together grow by RX_GROWN_MAX at most.
- */
-void port_tcp_first_receive_window(struct tcp_pcb *pcb)
-{
-	pcb->rcv_wnd = LWIP_MIN(pcb->rcv_wnd, RX_FIRST);
-	pcb->rcv_ann_wnd = LWIP_MIN(pcb->rcv_ann_wnd, pcb->rcv_wnd);
-	pcb->rcv_ann_right_edge = pcb->rcv_nxt + pcb->rcv_ann_wnd;
-}
-
-/* Bytes by which the window of @c grows when the program has read @count. */
-static u32_t grow_receive_window(struct conn *c, u32_t count)
-{
-	u32_t most = TCP_WND_MAX(c->pcb) - RX_FIRST;
-	u32_t n = LWIP_MIN(LWIP_MIN(count, most - c->rx_grown), RX_GROWN_MAX - rx_grown);
-
-	c->rx_grown += n;
-	rx_grown += n;
-	return n;
-}
-
-u32_t port_tcp_windows(void)
-{
-	return rx_grown;
-}
-
-void port_tcp_return_window(struct conn *c)
-{
-	rx_grown -= c->rx_grown;
-	c->rx_grown = 0;
-}
-
 static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
 {
 	struct conn *c = arg;
 
 	c->since = port_now();
-	grow_window(pcb, len);
+	port_tcp_grow_window(pcb, len);
 	if (c->phase != PH_OPEN)
 		return ERR_OK;
 	c->sent += len;
@@ -327,135 +269,6 @@ int port_tcp_unflushed(void)
 	return dirty != NULL;
 }
 
-/* --- events -------------------------------------------------------------------------------------
- */
-
-static int fill_accept(struct conn *c)
-{
-	struct port_event *ev = port_ring_record(PORT_EV_ACCEPT, c->handle);
-
-	if (ev == NULL)
-		return 0;
-	ev->a = c->listener->handle;
-	port_to_endpoint(&ev->local, &c->pcb->local_ip, c->pcb->local_port);
-	port_to_endpoint(&ev->remote, &c->pcb->remote_ip, c->pcb->remote_port);
-	c->listener->waiting--;
-	c->phase = PH_OPEN;
-	port_tcp_first_window(c->pcb);
-	return 1;
-}
-
-static struct pbuf *rx_pop(struct conn *c)
-{
-	struct pbuf *p = c->rx_first;
-
-	c->rx_first = p->next;
-	if (c->rx_first == NULL)
-		c->rx_last = NULL;
-	p->next = NULL;
-	c->rx_bytes -= p->len;
-	c->owed += p->len;
-	return p;
-}
-
-/* Copies what waits, up to a window's worth, into one piece. NULL: no room, go one by one. */
-static u8_t *gather(struct conn *c, u32_t *len)
-{
-	u32_t want = LWIP_MIN(c->rx_bytes, PORT_DATA_MAX);
-	u8_t *to;
-
-	if (c->rx_first->next == NULL)
-		return NULL;
-	to = port_ring_stage(want);
-	if (to == NULL)
-		return NULL;
-	*len = 0;
-	while (c->rx_first != NULL && *len + c->rx_first->len <= want) {
-		struct pbuf *p = rx_pop(c);
-
-		memcpy(to + *len, p->payload, p->len);
-		*len += p->len;
-		pbuf_free(p);
-	}
-	return to;
-}
-
-static int fill_data(struct conn *c)
-{
-	while (c->rx_first != NULL) {
-		struct port_event *ev = port_ring_record(PORT_EV_DATA, c->handle);
-		u8_t *piece;
-		u32_t len;
-
-		if (ev == NULL)
-			return 0;
-		piece = gather(c, &len);
-		if (piece != NULL) {
-			ev->a = (u32_t)(uintptr_t)piece;
-			ev->b = len;
-		} else {
-			struct pbuf *p = rx_pop(c);
-
-			ev->a = (u32_t)(uintptr_t)p->payload;
-			ev->b = p->len;
-			port_ring_keep(ev, p);
-		}
-	}
-	return 1;
-}
-
-static int fill_flag(struct conn *c, u16_t flag, u32_t kind)
-{
-	if ((c->flags & flag) == 0)
-		return 1;
-	if (port_ring_record(kind, c->handle) == NULL)
-		return 0;
-	c->flags &= (u16_t)~flag;
-	return 1;
-}
-
-static int fill_sent(struct conn *c)
-{
-	struct port_event *ev;
-
-	if (c->sent == 0 && (c->flags & F_WAKE) == 0)
-		return 1;
-	ev = port_ring_record(PORT_EV_SENT, c->handle);
-	if (ev == NULL)
-		return 0;
-	ev->a = c->sent;
-	c->sent = 0;
-	c->flags &= (u16_t)~F_WAKE;
-	return 1;
-}
-
-static int fill_error(struct conn *c)
-{
-	struct port_event *ev;
-
-	if ((c->flags & F_ERROR) == 0)
-		return 1;
-	ev = port_ring_record(PORT_EV_ERROR, c->handle);
-	if (ev == NULL)
-		return 0;
-	ev->a = (u32_t)c->error;
-	c->phase = PH_CLOSING;
-	conn_free(c);
-	return 1;
-}
-
-int port_tcp_fill(struct source *s)
-{
-	struct conn *c = (struct conn *)s;
-
-	if (c->phase == PH_QUEUED && !fill_accept(c))
-		return 0;
-	if (c->phase != PH_CONNECTING && c->phase != PH_OPEN)
-		return 1;
-	return fill_flag(c, F_CONNECTED, PORT_EV_CONNECTED) && fill_data(c) && fill_sent(c) &&
-	       fill_flag(c, F_FIN, PORT_EV_FIN) && fill_error(c);
-}
-
 /* --- opening ------------------------------------------------------------------------------------
  */
 
@@ -639,7 +452,7 @@ void PORT_EXPORT(port_tcp_credit)(double now, uint32_t handle, uint32_t count)
 	count = LWIP_MIN(count, c->owed);
 	c->owed -= count;
 	if (c->pcb != NULL)
-		count += grow_receive_window(c, count);
+		count += port_tcp_grow_receive_window(c, count);
 	while (count > 0 && c->pcb != NULL) {
 		u16_t n = (u16_t)LWIP_MIN(count, 0xffff);
 
