@@ -233,6 +233,7 @@ export const DATAGRAMS: readonly App[] = [
     needs: { ping: 'iputils-ping' },
     versions: [['ping', '-V']],
     core: true,
+    datagrams: true,
     run: ping,
   },
   {
@@ -242,12 +243,14 @@ export const DATAGRAMS: readonly App[] = [
       ['dig', '-v'],
       ['unbound', '-V'],
     ],
+    datagrams: true,
     run: unbound,
   },
   {
     name: 'dig and dnsmasq',
     needs: { dig: 'bind9-dnsutils', dnsmasq: 'dnsmasq-base' },
     versions: [['dnsmasq', '-v']],
+    datagrams: true,
     run: dnsmasq,
   },
   {
@@ -255,6 +258,7 @@ export const DATAGRAMS: readonly App[] = [
     needs: { iperf3: 'iperf3' },
     versions: [['iperf3', '--version']],
     core: true,
+    datagrams: true,
     run: iperf,
   },
   {
@@ -262,12 +266,14 @@ export const DATAGRAMS: readonly App[] = [
     needs: { python3: 'python3' },
     versions: [['python3', '--version']],
     core: true,
+    datagrams: true,
     run: asyncio,
   },
   {
     name: 'memcached over UDP',
     needs: { memcached: 'memcached', python3: 'python3' },
     versions: [['memcached', '--version']],
+    datagrams: true,
     run: memcached,
   },
   {

@@ -44,6 +44,8 @@ function option(name: string): string | undefined {
 async function runRow(app: App, world: World, tally: Tally, results: Result[]): Promise<void> {
   await tally.check(app.name, async () => {
     await require(app.needs);
+    if (app.datagrams === true && !world.a.hasDatagrams)
+      throw new Skip('the service has no door for datagrams (is the addon built?)');
     const versions = await versionText(app);
     const from = performance.now();
     const add = (ok: boolean, detail: string): void => {

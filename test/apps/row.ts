@@ -13,6 +13,8 @@ export interface App {
   readonly versions: readonly (readonly string[])[];
   /** Part of the subset that `npm test` runs. */
   readonly core?: boolean;
+  /** Needs a door for datagrams, which the service has with the addon only. */
+  readonly datagrams?: boolean;
   /** @returns what was done, with its figures. */
   run(world: World): Promise<string>;
 }

@@ -45,6 +45,11 @@ export class Member {
     this.door = path.join(service.home, `nc_${nwid}`);
   }
 
+  /** Whether its service has a door for datagrams; not without the addon. */
+  get hasDatagrams(): boolean {
+    return fs.existsSync(`${this.door}.dg`);
+  }
+
   /** What puts a program on the network. */
   get env(): NodeJS.ProcessEnv {
     return { LD_PRELOAD: LIBRARY, ZT_NC_NETWORK: this.door };

@@ -5,6 +5,7 @@ import * as path from 'node:path';
 import {
   byCase,
   compareCase,
+  DATAGRAM_CASES,
   type KnownDifferences,
   onKernel,
   PROBES,
@@ -19,6 +20,7 @@ import {
   isChosen,
   LAUNCHER,
   launch,
+  needDatagrams,
   ROOT,
   SILENT,
   type World,
@@ -78,6 +80,7 @@ export async function compareProbes(world: World): Promise<void> {
     );
     for (const [name, lines] of kernel) {
       await world.tally.check(`conformance: ${name}`, () => {
+        if (probe.datagrams || DATAGRAM_CASES.has(name)) needDatagrams(world);
         assert.deepEqual(compareCase(lines, here.get(name) ?? [], known), []);
       });
     }

@@ -4,7 +4,16 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { OWN_ADDRESS } from '#test/preload/harness.js';
 import { run, start, until, which } from '#test/preload/run.js';
-import { check, isChosen, LAUNCHER, launch, ROOT, SILENT, type World } from './world.js';
+import {
+  check,
+  isChosen,
+  LAUNCHER,
+  launch,
+  needDatagrams,
+  ROOT,
+  SILENT,
+  type World,
+} from './world.js';
 
 const LIBRARY = path.join(ROOT, 'dist/native/libztintercept.so');
 
@@ -84,12 +93,14 @@ export async function golang(world: World): Promise<void> {
     assert.equal(done.stdout, GO_LINES, done.stderr);
   });
   await check(world, "Go's resolver, and a Go server and client of datagrams", async () => {
+    needDatagrams(world);
     const done = await launch(world, await buildGo(world, 'udp'), OWN_ADDRESS);
     assert.equal(done.stdout, GO_DATAGRAMS, done.stderr);
   });
   const busyboxProgram = await staticBusybox();
   if (busyboxProgram === undefined) return;
   await check(world, 'busybox nslookup asks the Go program, and ping its own address', async () => {
+    needDatagrams(world);
     const go = await buildGo(world, 'udp');
     const server = start(LAUNCHER, [go, OWN_ADDRESS, 'stay'], world.env);
     await until('the Go program to serve', () => server.output().includes('serving'));

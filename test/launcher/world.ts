@@ -1,8 +1,9 @@
 /** What the parts of the launcher's suite share. */
 import assert from 'node:assert/strict';
+import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Tally } from '#test/helpers/tally.js';
+import { Skip, type Tally } from '#test/helpers/tally.js';
 import type { Harness } from '#test/preload/harness.js';
 import { type Finished, run } from '#test/preload/run.js';
 
@@ -24,6 +25,12 @@ export interface World {
 export function isChosen(title: string): boolean {
   const only = process.argv.indexOf('--only');
   return only < 0 || title.includes(process.argv[only + 1] ?? '');
+}
+
+/** @throws Skip where the service has no door for datagrams, as without the addon. */
+export function needDatagrams(world: World): void {
+  if (!fs.existsSync(`${world.harness.network}.dg`))
+    throw new Skip('the service has no door for datagrams (is the addon built?)');
 }
 
 /** One check, unless `--only` names others. */

@@ -12,7 +12,7 @@ import * as path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Member, World, within } from '../apps/world.js';
 import { packageFile, runProgram } from '../helpers/service.js';
-import { Tally } from '../helpers/tally.js';
+import { Skip, Tally } from '../helpers/tally.js';
 import { type Program, run, start } from '../preload/run.js';
 import { checkNetworks } from './networks.js';
 
@@ -179,6 +179,8 @@ while True:
 const ENETUNREACH = 101;
 
 async function datagrams(s: Stage): Promise<void> {
+  if (!s.full.hasDatagrams)
+    throw new Skip('the service has no door for datagrams (is the addon built?)');
   const server = start('python3', ['-c', UDP_SERVER]);
   try {
     await within('the UDP server', 20_000, () =>

@@ -106,6 +106,9 @@ export const PROBES: readonly Probe[] = [
   },
 ];
 
+/** Cases of other probes that ask a server of datagrams, or reserve a port for them. */
+export const DATAGRAM_CASES: ReadonlySet<string> = new Set(['N-dns', 'N-reserved']);
+
 /** Names of the probe names.c: the file of the virtual network, and /etc/hosts of the kernel. */
 export const HOSTS = `127.0.0.1 localhost
 10.147.17.77 server.probe.test alias.probe.test

@@ -20,6 +20,7 @@ import {
   buildProbe,
   byCase,
   compareCase,
+  DATAGRAM_CASES,
   HOSTS,
   hookNames,
   onKernel,
@@ -79,9 +80,6 @@ function kernelSockets(): string {
 function isBeyondFake(probe: Probe, name: string): boolean {
   return probe.datagrams || name === 'X-backlog';
 }
-
-/** Cases of other probes that ask a server of datagrams, or reserve a port for them. */
-const DATAGRAM_CASES: ReadonlySet<string> = new Set(['N-dns', 'N-reserved']);
 
 /** The service's door for datagram sockets needs the addon. */
 function hasDatagrams(context: Context): boolean {
