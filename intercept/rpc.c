@@ -1,7 +1,8 @@
 /**
  * rpc.c - Requests to the service, on connections that door.c opens
  *
- * Contents: HELLO; one exchange; one-shot calls; the shared connection; attaching sockets.
+ * Contents: HELLO; one exchange; lines and one-shot calls; the shared connection; attaching
+ * sockets.
  *
  * Owns the one control connection of the process. It is taken with a try-lock: a second thread, a
  * signal handler that interrupted a request, a vfork() child, or a lock left behind by longjmp()
@@ -113,16 +114,21 @@ static bool send_all(int fd, struct iovec *iov, size_t count)
 	return true;
 }
 
-/** recv_exactly() - 0, or a negative errno (-EPIPE at the end of the stream) */
-static long recv_exactly(int fd, void *out, size_t len, bool interruptible)
+/**
+ * recv_exactly() - 0, or a negative errno (-EPIPE at the end of the stream)
+ * @interrupted:	Out: a signal came meanwhile, which did not end the wait; NULL: it ends it
+ */
+static long recv_exactly(int fd, void *out, size_t len, bool *interrupted)
 {
 	uint8_t *p = out;
 
 	while (len > 0) {
 		long n = raw_recv(fd, p, len, 0);
 
-		if (n == -EINTR && !interruptible)
+		if (n == -EINTR && interrupted != NULL) {
+			*interrupted = true;
 			continue;
+		}
 		if (n <= 0)
 			return n == 0 ? -EPIPE : n;
 		p += n;
@@ -131,13 +137,13 @@ static long recv_exactly(int fd, void *out, size_t len, bool interruptible)
 	return 0;
 }
 
-static long discard_exactly(int fd, size_t len)
+static long discard_exactly(struct rpc_line *c, size_t len)
 {
 	uint8_t scratch[256];
 
 	while (len > 0) {
 		size_t part = len < sizeof(scratch) ? len : sizeof(scratch);
-		long r = recv_exactly(fd, scratch, part, false);
+		long r = recv_exactly(c->fd, scratch, part, &c->interrupted);
 
 		if (r < 0)
 			return r;
@@ -164,14 +170,6 @@ static bool welcome_is_ours(const uint8_t *welcome)
 
 /* ------------------------------------------------------ one exchange */
 
-struct channel {
-	int fd;
-	uint32_t sequence;
-	bool fresh; /* HELLO not sent yet */
-	struct hello hello;
-	bool interruptible; /* a signal ends the wait for the reply */
-};
-
 /**
  * parking() - REQUEST_NOPARK when no HELLO of the token can be on its way any more
  *
@@ -183,9 +181,10 @@ static unsigned parking(const struct rpc *rpc)
 	return rpc->token != NULL && rpc->fd >= 0 && carrier_is_dead(rpc->fd) ? REQUEST_NOPARK : 0;
 }
 
-static bool channel_send(struct channel *c, const struct rpc *rpc, unsigned flags)
+static bool channel_send(struct rpc_line *c, const struct rpc *rpc, unsigned flags)
 {
 	static const uint8_t no_token[TOKEN_LEN];
+	struct hello greeting = {.kind = HELLO_CONTROL, .token = c->name, .use_key = c->use_key};
 	uint8_t hello[HELLO_LEN];
 	uint8_t header[REQUEST_LEN];
 	struct iovec iov[3];
@@ -198,7 +197,7 @@ static bool channel_send(struct channel *c, const struct rpc *rpc, unsigned flag
 	put32(header + 8, c->sequence);
 	memcpy(header + 16, rpc->token == NULL ? no_token : rpc->token, TOKEN_LEN);
 	if (c->fresh) {
-		hello_emit(&c->hello, hello);
+		hello_emit(&greeting, hello);
 		iov[count++] = (struct iovec){hello, sizeof(hello)};
 	}
 	iov[count++] = (struct iovec){header, sizeof(header)};
@@ -207,27 +206,27 @@ static bool channel_send(struct channel *c, const struct rpc *rpc, unsigned flag
 	return send_all(c->fd, iov, count);
 }
 
-static long channel_welcome(struct channel *c)
+static long channel_welcome(struct rpc_line *c)
 {
 	uint8_t welcome[WELCOME_LEN];
 	long r;
 
 	if (!c->fresh)
 		return 0;
-	r = recv_exactly(c->fd, welcome, sizeof(welcome), false);
+	r = recv_exactly(c->fd, welcome, sizeof(welcome), &c->interrupted);
 	if (r < 0)
 		return r;
 	c->fresh = false;
 	return welcome_is_ours(welcome) ? 0 : -EPROTO;
 }
 
-static long channel_payload(struct channel *c, struct rpc *rpc, size_t len)
+static long channel_payload(struct rpc_line *c, struct rpc *rpc, size_t len)
 {
 	size_t keep = len < rpc->reply_cap ? len : rpc->reply_cap;
-	long r = keep == 0 ? 0 : recv_exactly(c->fd, rpc->reply, keep, false);
+	long r = keep == 0 ? 0 : recv_exactly(c->fd, rpc->reply, keep, &c->interrupted);
 
 	if (r == 0)
-		r = discard_exactly(c->fd, len - keep);
+		r = discard_exactly(c, len - keep);
 	rpc->reply_len = keep;
 	return r;
 }
@@ -238,14 +237,15 @@ static long channel_payload(struct channel *c, struct rpc *rpc, size_t len)
  *
  * Return: 0 when @result is valid, else a negative errno of the connection
  */
-static long channel_receive(struct channel *c, struct rpc *rpc, int *result)
+static long channel_receive(struct rpc_line *c, struct rpc *rpc, int *result)
 {
 	uint8_t header[REPLY_LEN];
 	uint32_t len;
 	long r = channel_welcome(c);
 
 	if (r == 0)
-		r = recv_exactly(c->fd, header, sizeof(header), c->interruptible);
+		r = recv_exactly(c->fd, header, sizeof(header),
+				 c->interruptible ? NULL : &c->interrupted);
 	if (r < 0)
 		return r;
 	len = get32(header);
@@ -263,50 +263,80 @@ static void set_timeout(int fd, const struct timeval *limit)
 }
 
 /** channel_open() - A connected control channel, HELLO not sent yet; 0 or a negative errno */
-static long channel_open(struct channel *c, const struct zt_token *name,
+static long channel_open(struct rpc_line *c, const uint8_t name[TOKEN_LEN],
 			 const struct sockaddr_un *other)
 {
 	struct door door = {.other = other};
-	bool use_key;
-	long r = door_connect_waiting(c->fd, &door, &use_key);
+	long r = door_connect_waiting(c->fd, &door, &c->use_key);
 
 	if (r < 0)
 		return r;
 	c->fresh = true;
-	c->hello = (struct hello){.kind = HELLO_CONTROL, .token = name->id, .use_key = use_key};
+	memcpy(c->name, name, TOKEN_LEN);
 	return 0;
 }
 
-/* ------------------------------------------------------- one-shot calls */
+/* --------------------------------------------- lines and one-shot calls */
 
-/**
- * one_shot() - A connection for a single request
- * @limit:	Longest wait for the reply; zero waits for ever
- */
-static int one_shot(struct rpc *rpc, const struct sockaddr_un *other, const struct timeval *limit,
-		    bool interruptible)
+static int line_open(struct rpc_line *l, const struct sockaddr_un *other)
 {
-	struct channel c = {.sequence = 1, .interruptible = interruptible};
-	struct zt_token name = {.family = '-', .kind = 'c', .carrier = 'k'};
-	int result = RPC_UNREACHABLE;
+	uint8_t name[TOKEN_LEN];
 	long r = raw_socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	if (r < 0)
 		return (int)r;
-	c.fd = (int)r;
-	r = raw_random(name.id, TOKEN_LEN);
+	*l = (struct rpc_line){.fd = (int)r};
+	r = raw_random(name, TOKEN_LEN);
 	if (r == 0)
-		r = channel_open(&c, &name, other);
-	if (r == 0) {
-		set_timeout(c.fd, limit);
-		r = channel_send(&c, rpc, 0) ? channel_receive(&c, rpc, &result) : -EPIPE;
-	}
-	raw_close(c.fd);
+		r = channel_open(l, name, other);
+	if (r == 0)
+		return 0;
+	raw_close(l->fd);
+	return RPC_UNREACHABLE;
+}
+
+int rpc_line_open(struct rpc_line *l, int about)
+{
+	struct sockaddr_un other;
+
+	if (rpc_sandboxed())
+		return -EPERM;
+	return line_open(l, door_foreign(about, &other) ? &other : NULL);
+}
+
+int rpc_line_call(struct rpc_line *l, struct rpc *rpc, const struct timeval *limit, bool waits)
+{
+	int result = RPC_UNREACHABLE;
+	long r;
+
+	l->interruptible = waits;
+	l->sequence++;
+	rpc->reply_len = 0;
+	set_timeout(l->fd, limit);
+	r = channel_send(l, rpc, 0) ? channel_receive(l, rpc, &result) : -EPIPE;
 	if (r == 0)
 		return result;
-	if (interruptible && (r == -EINTR || r == -EAGAIN))
+	if (waits && (r == -EINTR || r == -EAGAIN))
 		return (int)r;
 	return RPC_UNREACHABLE;
+}
+
+void rpc_line_close(struct rpc_line *l)
+{
+	raw_close(l->fd);
+}
+
+static int default_one_shot(struct rpc *rpc, const struct sockaddr_un *other)
+{
+	struct timeval limit = {rpc->timeout_s > 0 ? rpc->timeout_s : CONTROL_TIMEOUT_S, 0};
+	struct rpc_line line;
+	int r = line_open(&line, other);
+
+	if (r < 0)
+		return r;
+	r = rpc_line_call(&line, rpc, &limit, false);
+	rpc_line_close(&line);
+	return r;
 }
 
 /* --------------------------------------------- the shared connection */
@@ -346,7 +376,7 @@ static int lift_fd(int fd)
 	return (int)high;
 }
 
-static long control_open(struct channel *c)
+static long control_open(struct rpc_line *c)
 {
 	struct timeval limit = {CONTROL_TIMEOUT_S, 0};
 	long r;
@@ -356,7 +386,7 @@ static long control_open(struct channel *c)
 	if (r < 0)
 		return r;
 	c->fd = lift_fd((int)r);
-	r = channel_open(c, &control.name, NULL);
+	r = channel_open(c, control.name.id, NULL);
 	if (r < 0) {
 		raw_close(c->fd);
 		return r;
@@ -376,7 +406,7 @@ static long control_open(struct channel *c)
  */
 static bool control_call(struct rpc *rpc, unsigned flags, int *result)
 {
-	struct channel c = {.fresh = false};
+	struct rpc_line c = {.fresh = false};
 	long r = 0;
 
 	if (control.pid != raw_getpid() || atomic_flag_test_and_set(&control.busy))
@@ -401,13 +431,6 @@ static bool control_call(struct rpc *rpc, unsigned flags, int *result)
 		control_forget();
 	atomic_flag_clear(&control.busy);
 	return r == 0;
-}
-
-static int default_one_shot(struct rpc *rpc, const struct sockaddr_un *other)
-{
-	struct timeval limit = {rpc->timeout_s > 0 ? rpc->timeout_s : CONTROL_TIMEOUT_S, 0};
-
-	return one_shot(rpc, other, &limit, false);
 }
 
 int rpc_call(struct rpc *rpc)
@@ -452,18 +475,6 @@ int rpc_notify(struct rpc *rpc)
 	if (!control_call(rpc, REQUEST_NOREPLY, &result))
 		return default_one_shot(rpc, NULL);
 	return result;
-}
-
-int rpc_wait(struct rpc *rpc, const struct timeval *limit)
-{
-	struct sockaddr_un other;
-	bool foreign;
-
-	if (rpc_sandboxed())
-		return -EPERM;
-	foreign = door_foreign(rpc->fd, &other);
-	rpc->reply_len = 0;
-	return one_shot(rpc, foreign ? &other : NULL, limit, true);
 }
 
 void rpc_after_fork(void)

@@ -44,39 +44,99 @@ static int replace_stream(int fd, struct zt_token *t)
 	return result;
 }
 
+/* [5 section 9.4] patience with a service that does not answer, in seconds */
+#define ANSWER_TIMEOUT_S 10
+
 /**
- * await_connect() - Wait for the outcome as a blocking connect(2) does
+ * await_outcome() - Wait for the end of the handshake as a blocking connect(2) does
  * @padding:	Bytes of padding sent now, or PADDING_UNCHANGED
  * @pending:	errno when SO_SNDTIMEO passes first
  */
-static int await_connect(int fd, const struct zt_token *t, uint32_t padding, int pending)
+static int await_outcome(struct rpc_line *line, struct rpc *rpc, uint32_t padding, int pending,
+			 const struct timeval *limit)
 {
 	uint8_t request[4];
-	struct timeval limit = {0, 0};
-	socklen_t len = sizeof(limit);
-	struct rpc rpc = {.op = OP_WAITCONN,
-			  .token = t->id,
-			  .request = request,
-			  .request_len = sizeof(request),
-			  .fd = fd};
 	int r;
 
 	put32(request, padding);
-	raw_getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, &len);
-	r = rpc_wait(&rpc, &limit);
+	rpc->op = OP_WAITCONN;
+	rpc->request = request;
+	rpc->request_len = sizeof(request);
+	r = rpc_line_call(line, rpc, limit, true);
 	return r == -EAGAIN ? -pending : r;
 }
 
-/** connect_started() - The service has sent the SYN: make the stream look like a pending one */
-static int connect_started(int fd, const struct zt_token *t)
+/** started() - The service has sent the SYN: make the stream look like a pending one, and wait */
+static int started(int fd, const struct zt_token *t, struct rpc_line *line, struct rpc *rpc,
+		   const struct timeval *limit)
 {
 	long sent = carrier_pad(fd, t);
 
 	if (sent < 0)
 		return (int)sent;
-	if (raw_is_blocking(fd))
-		return await_connect(fd, t, (uint32_t)sent, EINPROGRESS);
-	return carrier_padded(fd, t, (uint32_t)sent);
+	if (!line->interrupted)
+		return await_outcome(line, rpc, (uint32_t)sent, EINPROGRESS, limit);
+	carrier_padded(fd, t, (uint32_t)sent);
+	return -EINTR;
+}
+
+/** judge_answer() - The answer to CONNECT; CONNECT_REPLACE when the stream cannot be used again */
+static int judge_answer(int fd, int r)
+{
+	/* -ENOTCONN: a service that was restarted, or has forgotten, does not know the token. */
+	return r == -ENOTCONN && carrier_is_dead(fd) ? CONNECT_REPLACE : r;
+}
+
+/**
+ * connect_blocking() - CONNECT and the wait for its outcome, over one connection
+ *
+ * A signal ends both, as it ends connect(2), but not before the answer to CONNECT: until then
+ * nobody knows whether a connection goes on in the background, and the stream must not be padded.
+ * The kernel tells us of signals that restart connect(2) if the connection has a time limit, as
+ * connect(2) itself does with SO_SNDTIMEO.
+ */
+static int connect_blocking(int fd, const struct zt_token *t, const uint8_t *request, size_t len)
+{
+	struct rpc rpc = {
+		.op = OP_CONNECT, .token = t->id, .request = request, .request_len = len, .fd = fd};
+	struct timeval limit = {0, 0};
+	struct timeval patience = {0, 0};
+	socklen_t limit_len = sizeof(limit);
+	struct rpc_line line;
+	int r = rpc_line_open(&line, fd);
+
+	if (r < 0)
+		return r;
+	raw_getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, &limit_len);
+	if (limit.tv_sec != 0 || limit.tv_usec != 0)
+		patience.tv_sec = ANSWER_TIMEOUT_S;
+	r = judge_answer(fd, rpc_line_call(&line, &rpc, &patience, false));
+	if (r == CONNECT_STARTED)
+		r = started(fd, t, &line, &rpc, &limit);
+	else if (r == -EALREADY)
+		r = line.interrupted
+			    ? -EINTR
+			    : await_outcome(&line, &rpc, PADDING_UNCHANGED, EALREADY, &limit);
+	rpc_line_close(&line);
+	return r;
+}
+
+static int connect_nonblocking(int fd, const struct zt_token *t, const uint8_t *request, size_t len)
+{
+	int r = judge_answer(fd, rpc_about(fd, t, OP_CONNECT, request, len, NULL, 0));
+	long sent;
+
+	if (r != CONNECT_STARTED)
+		return r;
+	sent = carrier_pad(fd, t);
+	return sent < 0 ? (int)sent : carrier_padded(fd, t, (uint32_t)sent);
+}
+
+/** connect_once() - 0, CONNECT_DONE, CONNECT_REPLACE, or a failure */
+static int connect_once(int fd, const struct zt_token *t, const uint8_t *request, size_t len)
+{
+	return raw_is_blocking(fd) ? connect_blocking(fd, t, request, len)
+				   : connect_nonblocking(fd, t, request, len);
 }
 
 int stream_disconnect(int fd, const struct zt_token *t)
@@ -98,20 +158,13 @@ int stream_connect(int fd, const struct zt_token *token, const uint8_t *request,
 	int r = rpc_attach(fd, &t);
 
 	if (r == 0)
-		r = rpc_about(fd, &t, OP_CONNECT, request, len, NULL, 0);
-	/* -ENOTCONN: a service that was restarted, or has forgotten, does not know the token. */
-	if (r == CONNECT_REPLACE || (r == -ENOTCONN && carrier_is_dead(fd))) {
+		r = connect_once(fd, &t, request, len);
+	if (r == CONNECT_REPLACE) {
 		r = replace_stream(fd, &t);
 		if (r == 0)
-			r = rpc_about(fd, &t, OP_CONNECT, request, len, NULL, 0);
+			r = connect_once(fd, &t, request, len);
 	}
-	if (r == CONNECT_STARTED)
-		return connect_started(fd, &t);
-	if (r == CONNECT_DONE)
-		return 0;
-	if (r == -EALREADY && raw_is_blocking(fd))
-		return await_connect(fd, &t, PADDING_UNCHANGED, EALREADY);
-	return r;
+	return r == CONNECT_DONE ? 0 : r;
 }
 
 /* ---------------------------------------------------------------- accept */

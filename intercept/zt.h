@@ -188,12 +188,29 @@ int rpc_about(int fd, const struct zt_token *t, enum proto_op op, const void *re
 	      size_t request_len, void *reply, size_t reply_cap);
 /** rpc_notify() - A request without reply if the shared connection is free, else with one */
 int rpc_notify(struct rpc *rpc);
+/* A connection of its own for the requests of a call that waits as long as the network takes */
+struct rpc_line {
+	int fd;
+	uint32_t sequence;
+	bool fresh; /* HELLO not sent yet */
+	bool use_key;
+	bool interruptible; /* a signal ends the wait for the reply */
+	bool interrupted;   /* out: a signal came that did not end a wait */
+	uint8_t name[TOKEN_LEN];
+};
+
+/** rpc_line_open() - To the service of the virtual socket @about: 0 or as rpc_call() */
+int rpc_line_open(struct rpc_line *l, int about);
 /**
- * rpc_wait() - A one-shot call whose reply may take as long as @limit says (zero = for ever)
+ * rpc_line_call() - One request on @l whose reply may take as long as @limit says (zero = for ever)
+ * @waits:	What is asked for may take its time, so that signals and the limit end it
  *
- * Return: as rpc_call(); -EINTR when a signal interrupted the wait; -EAGAIN after @limit
+ * Without a limit the kernel restarts the wait after a handler with SA_RESTART.
+ *
+ * Return: as rpc_call(); if @waits, -EINTR after a signal, -EAGAIN after @limit
  */
-int rpc_wait(struct rpc *rpc, const struct timeval *limit);
+int rpc_line_call(struct rpc_line *l, struct rpc *rpc, const struct timeval *limit, bool waits);
+void rpc_line_close(struct rpc_line *l);
 /** rpc_attach() - Connect @fd to the service and announce @token unless that was done before */
 int rpc_attach(int fd, const struct zt_token *token);
 /** rpc_attach_accepted() - Connect the stream of an accepted connection */
