@@ -188,7 +188,7 @@ ssize_t dgram_receive(int fd, const struct zt_token *t, struct msghdr *msg, int 
 	len = judge(fd, head, n, flags);
 	if (len < 0)
 		return len;
-	reach_note(t, head + DGRAM_ADDR);
+	reach_note(t, head + DGRAM_ADDR, 0);
 	msg->msg_flags = flags & MSG_CMSG_CLOEXEC;
 	r = describe(head, t, msg);
 	if (r < 0)
@@ -409,7 +409,7 @@ static int way_mistake(int fd, const struct zt_token *t, const uint8_t *head)
 	/* With a source of its own a datagram takes another way than the socket's others. */
 	if (rpc_sandboxed() || (head[DGRAM_FLAGS] & DGRAM_SET_SOURCE) != 0)
 		return 0;
-	if (reach_known(t, head + DGRAM_ADDR) || (raw_poll_one(fd, POLLRDHUP) & POLLHUP) != 0)
+	if (reach_known(t, head + DGRAM_ADDR, 0) || (raw_poll_one(fd, POLLRDHUP) & POLLHUP) != 0)
 		return 0;
 	if (rpc_attach(fd, t) != 0)
 		return 0;
@@ -419,7 +419,7 @@ static int way_mistake(int fd, const struct zt_token *t, const uint8_t *head)
 	memcpy(request + 12, head + DGRAM_ADDR, ZTADDR_LEN);
 	r = rpc_about(fd, t, OP_SETOPT, request, sizeof(request), NULL, 0);
 	if (r == 0)
-		reach_note(t, head + DGRAM_ADDR);
+		reach_note(t, head + DGRAM_ADDR, 0);
 	return r == -ENETUNREACH || r == -EACCES || r == -EINVAL ? r : 0;
 }
 
@@ -458,7 +458,8 @@ static int header_of_send(int fd, const struct zt_token *t, const struct msghdr 
 		return r;
 	if (len > (t->family == '4' || head[DGRAM_ADDR] == 4 ? PAYLOAD_MAX4 : PAYLOAD_MAX6))
 		return -EMSGSIZE;
-	return pending_error(fd, t);
+	r = t->kind == 'd' ? segment_mistake(fd, t, head, len) : 0;
+	return r < 0 ? r : pending_error(fd, t);
 }
 
 ssize_t dgram_send(int fd, const struct zt_token *t, const struct msghdr *msg, int flags)

@@ -20,12 +20,16 @@
 
 /* struct group_req: an interface and the address of a group of either family */
 #define GROUP_LEN ((unsigned)sizeof(struct group_req))
+/* struct group_source_req: and the address of a source */
+#define GROUP_SOURCE_LEN ((unsigned)sizeof(struct group_source_req))
+/* struct ip_mreq_source */
+#define MREQ_SOURCE_LEN ((unsigned)sizeof(struct ip_mreq_source))
 
 /* Linux doubles what a program asks for; beyond this a pending connect could not be padded. */
 #define BUFFER_MAX (1 << 20)
 
-/* Largest option value that travels to the service. */
-#define VALUE_MAX 256
+/* Largest option value that travels to the service: struct group_source_req. */
+#define VALUE_MAX 264
 
 enum set_way {
 	SET_REFUSE,  /* ENOPROTOOPT */
@@ -128,6 +132,14 @@ static const struct option options[] = {
 	{IPPROTO_IP, IP_DROP_MEMBERSHIP, SET_SERVICE, GET_REFUSE, 8, 0, 0},
 	{IPPROTO_IP, MCAST_JOIN_GROUP, SET_SERVICE, GET_REFUSE, GROUP_LEN, 0, 0},
 	{IPPROTO_IP, MCAST_LEAVE_GROUP, SET_SERVICE, GET_REFUSE, GROUP_LEN, 0, 0},
+	{IPPROTO_IP, IP_ADD_SOURCE_MEMBERSHIP, SET_SERVICE, GET_REFUSE, MREQ_SOURCE_LEN, 0, 0},
+	{IPPROTO_IP, IP_DROP_SOURCE_MEMBERSHIP, SET_SERVICE, GET_REFUSE, MREQ_SOURCE_LEN, 0, 0},
+	{IPPROTO_IP, IP_BLOCK_SOURCE, SET_SERVICE, GET_REFUSE, MREQ_SOURCE_LEN, 0, 0},
+	{IPPROTO_IP, IP_UNBLOCK_SOURCE, SET_SERVICE, GET_REFUSE, MREQ_SOURCE_LEN, 0, 0},
+	{IPPROTO_IP, MCAST_JOIN_SOURCE_GROUP, SET_SERVICE, GET_REFUSE, GROUP_SOURCE_LEN, 0, 0},
+	{IPPROTO_IP, MCAST_LEAVE_SOURCE_GROUP, SET_SERVICE, GET_REFUSE, GROUP_SOURCE_LEN, 0, 0},
+	{IPPROTO_IP, MCAST_BLOCK_SOURCE, SET_SERVICE, GET_REFUSE, GROUP_SOURCE_LEN, 0, 0},
+	{IPPROTO_IP, MCAST_UNBLOCK_SOURCE, SET_SERVICE, GET_REFUSE, GROUP_SOURCE_LEN, 0, 0},
 	{IPPROTO_IP, IP_RETOPTS, SET_IGNORE, GET_ZERO, 1, 0, 0},
 	{IPPROTO_IP, IP_HDRINCL, SET_DENY, GET_REFUSE, 0, 0, 0},
 	{IPPROTO_IP, IP_TRANSPARENT, SET_DENY, GET_REFUSE, 0, 0, 0},
@@ -142,6 +154,10 @@ static const struct option options[] = {
 	{IPPROTO_IPV6, IPV6_LEAVE_GROUP, SET_SERVICE, GET_REFUSE, 20, 0, 0},
 	{IPPROTO_IPV6, MCAST_JOIN_GROUP, SET_SERVICE, GET_REFUSE, GROUP_LEN, 0, 0},
 	{IPPROTO_IPV6, MCAST_LEAVE_GROUP, SET_SERVICE, GET_REFUSE, GROUP_LEN, 0, 0},
+	{IPPROTO_IPV6, MCAST_JOIN_SOURCE_GROUP, SET_SERVICE, GET_REFUSE, GROUP_SOURCE_LEN, 0, 0},
+	{IPPROTO_IPV6, MCAST_LEAVE_SOURCE_GROUP, SET_SERVICE, GET_REFUSE, GROUP_SOURCE_LEN, 0, 0},
+	{IPPROTO_IPV6, MCAST_BLOCK_SOURCE, SET_SERVICE, GET_REFUSE, GROUP_SOURCE_LEN, 0, 0},
+	{IPPROTO_IPV6, MCAST_UNBLOCK_SOURCE, SET_SERVICE, GET_REFUSE, GROUP_SOURCE_LEN, 0, 0},
 	{IPPROTO_IPV6, IPV6_MTU_DISCOVER, SET_SERVICE, GET_SERVICE, 4, 0, 0},
 	{IPPROTO_IPV6, IPV6_MTU, SET_SERVICE, GET_SERVICE, 4, 0, 0},
 	{IPPROTO_IPV6, IPV6_RECVERR, SET_SERVICE, GET_SERVICE, 4, 0, 0},
@@ -152,6 +168,7 @@ static const struct option options[] = {
 
 	{IPPROTO_UDP, UDP_CORK, SET_SERVICE, GET_SERVICE, 4, 0, 0},
 	{IPPROTO_UDP, UDP_SEGMENT, SET_SERVICE, GET_SERVICE, 4, 0, 0},
+	{IPPROTO_UDP, UDP_GRO, SET_SERVICE, GET_SERVICE, 4, 0, 0},
 	{IPPROTO_UDP, OPT_BEGUN, SET_REFUSE, GET_SERVICE, 4, 0, 0},
 };
 
@@ -211,6 +228,8 @@ static int set_in_service(int fd, const struct zt_token *t, const struct option 
 		reach_forget();
 	if (r == 0)
 		r = o->set == SET_QUIET ? rpc_notify(&rpc) : rpc_call(&rpc);
+	if (r == 0 && o->level == IPPROTO_UDP && o->name == UDP_SEGMENT)
+		segment_set(t, (uint16_t)get16(request + 12));
 	return errnomap_result(r, PLACE_OPTION);
 }
 

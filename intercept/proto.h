@@ -83,6 +83,12 @@ enum proto_op {
 /* Private options of UDP sockets: is a datagram begun, and would one to that ztaddr leave? */
 #define OPT_BEGUN 0x5412
 #define OPT_ROUTE 0x5413
+/* Would one of that length, cut as UDP_SEGMENT says, leave? ztaddr, then these fields */
+#define OPT_CUT	    0x5414
+#define CUT_PAYLOAD 24 /* u32 */
+#define CUT_SEGMENT 28 /* u16, if CUT_IS_SET; else the socket's own */
+#define CUT_IS_SET  30 /* u8 */
+#define CUT_LEN	    32
 
 enum proto_state {
 	STATE_FRESH = 0,

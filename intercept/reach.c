@@ -38,12 +38,13 @@ static uint64_t mix(uint64_t hash, const void *bytes, size_t len)
 	return hash;
 }
 
-static uint64_t hash_of(const struct zt_token *t, const uint8_t *to)
+static uint64_t hash_of(const struct zt_token *t, const uint8_t *to, unsigned piece)
 {
 	uint32_t g = __atomic_load_n(&generation, __ATOMIC_RELAXED);
 	uint64_t hash = mix(FNV_START, t->id, TOKEN_LEN);
 
 	hash = mix(hash, &g, sizeof(g));
+	hash = mix(hash, &piece, sizeof(piece));
 	hash = mix(hash, to + ZTADDR_FAMILY, 1);
 	return mix(hash, to + ZTADDR_IP, ZTADDR_LEN - ZTADDR_IP);
 }
@@ -56,18 +57,18 @@ static uint32_t now(void)
 	return (uint32_t)t.tv_sec & TIME_MASK;
 }
 
-bool reach_known(const struct zt_token *t, const uint8_t to[ZTADDR_LEN])
+bool reach_known(const struct zt_token *t, const uint8_t to[ZTADDR_LEN], unsigned piece)
 {
-	uint64_t hash = hash_of(t, to);
+	uint64_t hash = hash_of(t, to, piece);
 	uint64_t slot = __atomic_load_n(&slots[hash % REACH_SLOTS], __ATOMIC_RELAXED);
 	uint32_t age = (now() - (uint32_t)slot) & TIME_MASK;
 
 	return slot != 0 && ((slot ^ hash) & ~(uint64_t)TIME_MASK) == 0 && age <= REACH_SECONDS;
 }
 
-void reach_note(const struct zt_token *t, const uint8_t to[ZTADDR_LEN])
+void reach_note(const struct zt_token *t, const uint8_t to[ZTADDR_LEN], unsigned piece)
 {
-	uint64_t hash = hash_of(t, to);
+	uint64_t hash = hash_of(t, to, piece);
 	uint64_t slot = (hash & ~(uint64_t)TIME_MASK) | now();
 
 	__atomic_store_n(&slots[hash % REACH_SLOTS], slot, __ATOMIC_RELAXED);

@@ -305,11 +305,21 @@ int dgram_shutdown(int fd, const struct zt_token *t, int how);
 
 /* --------------------------------------------------------------- reach.c */
 
-/** reach_known() - Whether a route from the socket to the ztaddr @to was found a moment ago */
-bool reach_known(const struct zt_token *t, const uint8_t to[ZTADDR_LEN]);
-void reach_note(const struct zt_token *t, const uint8_t to[ZTADDR_LEN]);
+/**
+ * reach_known() - Whether a route from the socket to the ztaddr @to was found a moment ago
+ * @piece:	Payload that fits the MTU of that route, of sends that are cut; else 0
+ */
+bool reach_known(const struct zt_token *t, const uint8_t to[ZTADDR_LEN], unsigned piece);
+void reach_note(const struct zt_token *t, const uint8_t to[ZTADDR_LEN], unsigned piece);
 /** reach_forget() - Something was set that may change the way of datagrams */
 void reach_forget(void);
+
+/* ------------------------------------------------------------- segment.c */
+
+/** segment_set() - UDP_SEGMENT of a socket was set to @size */
+void segment_set(const struct zt_token *t, uint16_t size);
+/** segment_mistake() - What Linux answers to a send that is cut: 0, -EMSGSIZE or -EINVAL */
+int segment_mistake(int fd, const struct zt_token *t, const uint8_t head[DGRAM_LEN], size_t len);
 
 /* -------------------------------------------------------- dgram_control.c */
 

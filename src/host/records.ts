@@ -8,7 +8,7 @@
  * instead of spinning.
  */
 
-import type { RecordPort } from '../preload/datagrams.js';
+import type { RecordPort } from '../preload/datagram-host.js';
 import type { Caller, RecordConnection } from '../preload/record-client.js';
 import { RECORD_MAX } from '../preload/records.js';
 import { type Native, type NativePoll, READABLE, WRITABLE } from './native.js';

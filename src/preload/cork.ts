@@ -7,6 +7,7 @@
  * is bounded with what waits for programs.
  */
 import type { Endpoint, StackErrno } from '../stack/stack.js';
+import { parseAddress, ZTADDR_LEN, type ZtAddress } from './protocol.js';
 import type { Sending } from './records.js';
 
 /** Longest payload of UDP over IPv4 and IPv6, without jumbograms. */
@@ -40,6 +41,10 @@ export class Cork {
     this.#heldMax = heldMax;
   }
 
+  /** Bytes of the begun datagram. */
+  get length(): number {
+    return this.#length;
+  }
   /** Where the begun datagram goes, undefined = none is begun. */
   get to(): Endpoint | undefined {
     return this.#first?.to;
@@ -88,11 +93,52 @@ export class Cork {
   }
 }
 
-/** The datagrams of `size` bytes (0 = one) that a payload is cut into; undefined = too many. */
-export function segments(payload: Uint8Array, size: number): readonly Uint8Array[] | undefined {
+/** IPv4 or IPv6 header, and that of UDP. */
+const HEADERS4 = 20 + 8;
+const HEADERS6 = 40 + 8;
+
+/**
+ * What Linux says of cutting `length` bytes to `to` into datagrams of `size`.
+ * @param mtu of the way there.
+ */
+export function cutMistake(
+  to: Endpoint,
+  length: number,
+  size: number,
+  mtu: number,
+): 'EMSGSIZE' | 'EINVAL' | undefined {
+  const headers = to.ip.length === 4 ? HEADERS4 : HEADERS6;
+  if (Math.min(length, size) + headers > mtu) return 'EMSGSIZE';
+  return length > size * SEGMENTS_MAX ? 'EINVAL' : undefined;
+}
+
+/** The datagrams of `size` bytes (0 = one) that a payload is cut into. */
+export function segments(payload: Uint8Array, size: number): readonly Uint8Array[] {
   if (size === 0 || payload.length <= size) return [payload];
-  if (payload.length > size * SEGMENTS_MAX) return undefined;
   const parts: Uint8Array[] = [];
   for (let at = 0; at < payload.length; at += size) parts.push(payload.subarray(at, at + size));
   return parts;
+}
+
+/** A question of the library: would a datagram of that length leave, cut as UDP_SEGMENT says? */
+export interface CutQuestion {
+  /** Family 0: to the connected peer. */
+  readonly to: ZtAddress;
+  readonly length: number;
+  /** Of this datagram; undefined = as the socket is set. */
+  readonly size: number | undefined;
+}
+
+const QUESTION_LEN = ZTADDR_LEN + 8;
+
+export function parseCutQuestion(value: Uint8Array): CutQuestion | undefined {
+  const to = parseAddress(value, 0);
+  if (to === undefined || value.length < QUESTION_LEN) return undefined;
+  const v = new DataView(value.buffer, value.byteOffset, value.byteLength);
+  const isSet = v.getUint8(ZTADDR_LEN + 6) !== 0;
+  return {
+    to,
+    length: v.getUint32(ZTADDR_LEN, true),
+    size: isSet ? v.getUint16(ZTADDR_LEN + 4, true) : undefined,
+  };
 }

@@ -19,6 +19,7 @@ const SOL_RAW = 255;
 const SO_BINDTODEVICE = 25;
 export const UDP_CORK = 1;
 const UDP_SEGMENT = 103;
+const UDP_GRO = 104;
 const IP_MTU = 14;
 const IP_MULTICAST_IF = 32;
 const IPV6_MULTICAST_IF = 17;
@@ -94,6 +95,8 @@ const INTS: ReadonlyMap<number, IntOption> = new Map([
   [key(SOL_IPV6, 67), { preset: 0, min: 0, max: 255, minusOne: 0 }], // TCLASS
   [key(SOL_UDP, UDP_CORK), FLAG],
   [key(SOL_UDP, UDP_SEGMENT), { preset: 0, min: 0, max: 65_535 }],
+  /* Datagrams may be joined, none ever is: so no message that tells their length is due. */
+  [key(SOL_UDP, UDP_GRO), FLAG],
   [key(SOL_RAW, 1), { preset: 0 }], // ICMP_FILTER
 ]);
 

@@ -46,8 +46,8 @@ export interface Member extends Candidate {
   /** Policy that its program asked for [5 section 5.4]. */
   readonly policy: number;
   readonly reuseAddr: boolean;
-  /** Whether a datagram to this group is wanted. */
-  hears(group: IpBytes): boolean;
+  /** Whether a datagram to this group from that source is wanted. */
+  hears(group: IpBytes, source: IpBytes): boolean;
   deliver(arrival: Arrival): void;
   /** An ICMP error about a datagram sent to `to`. */
   unreachable(to: Endpoint, errno: StackErrno): void;
@@ -153,7 +153,8 @@ class OpenPort implements UdpSink {
       return;
     }
     for (const m of [...this.members]) {
-      if (matches(m, from, to, via) && (!isMulticast(to) || m.hears(to))) m.deliver(arrival);
+      if (matches(m, from, to, via) && (!isMulticast(to) || m.hears(to, from.ip)))
+        m.deliver(arrival);
     }
   }
 

@@ -8,15 +8,15 @@
  * comes after is dropped and counted. No clock, no timer, no I/O of its own.
  */
 import { equalBytes } from '../lib/bytes.js';
-import type { Moment } from '../lib/time.js';
-import type { Endpoint, InterfaceAddress, IpBytes, StackErrno } from '../stack/stack.js';
-import { Cork, type Outgoing, segments } from './cork.js';
+import type { Endpoint, IpBytes, StackErrno } from '../stack/stack.js';
+import { Cork, cutMistake, type Outgoing, parseCutQuestion, segments } from './cork.js';
+import type { DatagramHost, DatagramIdentity, RecordPort } from './datagram-host.js';
 import { type DatagramOptionContext, DatagramOptions, UDP_CORK } from './datagram-options.js';
 import type { Arrival, DatagramPorts, Member } from './datagram-ports.js';
 import { errnoNumber, failed, type SendErrno } from './errno.js';
-import { datagramLeadsToHost, type HostNetwork } from './fallthrough.js';
+import { datagramLeadsToHost } from './fallthrough.js';
 import { HostSide, type HostSideOwner } from './host-datagrams.js';
-import { type MembershipHost, Memberships } from './memberships.js';
+import { Memberships } from './memberships.js';
 import { ANY_INTERFACE, interfaceNamed, LOOPBACK_INDEX } from './networks.js';
 import type { OptionAnswer } from './options.js';
 import {
@@ -40,65 +40,21 @@ import {
   type Token,
   type ZtAddress,
 } from './protocol.js';
-import { QUEUE_BYTES_ALL, type QueueCounters, RecordQueue } from './record-queue.js';
+import { QUEUE_BYTES_ALL, RecordQueue } from './record-queue.js';
 import { DeliverFlag, emitDelivery, emitError, parseSending, type Sending } from './records.js';
-import type { PreloadStack } from './socket-host.js';
 import type { Names, RequestTarget } from './target.js';
 
 /** Told of datagrams that the host received: node:dgram does not say. */
 const HOST_TTL = 64;
 
 const SOL_UDP = 17;
-/** Private options of the library: is a datagram begun, and would one to an address leave? */
+/** Private options of the library: is a datagram begun, and would one (that is cut) leave? */
 const OPT_BEGUN = 0x5412;
 const OPT_ROUTE = 0x5413;
+const OPT_CUT = 0x5414;
 
 const SHUT_RD = 0;
 const SHUT_WR = 1;
-
-/** What a socket may do with the record stream of its program; implemented by the host. */
-export interface RecordPort {
-  /** Gives one record to the kernel; false = its queue is full, and `writable` will be told. */
-  send(record: Uint8Array): boolean;
-  setReading(on: boolean): void;
-  /** Hands over the records that the program has sent so far, if it is read from at all. */
-  drain(): void;
-  /** Whether the program still holds its descriptor, after it shut down its sending side. */
-  isHeld(): boolean;
-  destroy(): void;
-}
-
-/** Counts of all datagram sockets of a view. */
-export interface DatagramCounters extends QueueCounters {
-  memberships: number;
-  /** Records of programs that break the format. */
-  dropDatagramRecord: number;
-  /** Datagrams of programs that could not be sent. */
-  dropDatagramSend: number;
-}
-
-/** What a datagram socket needs of its view. */
-export interface DatagramHost extends MembershipHost {
-  readonly stack: PreloadStack;
-  readonly datagramCounters: DatagramCounters;
-  now(): Moment;
-  mtu(): number;
-  /** Undefined: nothing of the host can be reached. */
-  readonly hostNetwork: HostNetwork | undefined;
-  addresses(): readonly InterfaceAddress[];
-  /** The program is gone. */
-  datagramGone(socket: DatagramSocket): void;
-  /** Half of the stream is shut down: ask again in a while whether the program holds the rest. */
-  watchHeld(socket: DatagramSocket): void;
-}
-
-export interface DatagramIdentity {
-  readonly token: Token;
-  readonly family: 4 | 6;
-  readonly owner: number | undefined;
-  /** Policy that the program asked for [5 section 5.4]. */
-  readonly policy: number;
-}
 
 export class DatagramSocket implements RequestTarget, Member, HostSideOwner {
   readonly token: Token;
@@ -180,8 +136,9 @@ export class DatagramSocket implements RequestTarget, Member, HostSideOwner {
     return { state: this.#state, local, peer: this.#remote, isOnHost: this.#isOnHost };
   }
 
-  hears(group: IpBytes): boolean {
-    return this.#memberships.has(group) || this.options.hearsAllGroups(group.length === 16);
+  hears(group: IpBytes, source: IpBytes): boolean {
+    const isWanted = this.#memberships.hears(group, source);
+    return isWanted ?? this.options.hearsAllGroups(group.length === 16);
   }
 
   deliver({ payload, from, to, ttl, tos, via }: Arrival): void {
@@ -257,9 +214,10 @@ export class DatagramSocket implements RequestTarget, Member, HostSideOwner {
   }
 
   #cut({ sending, to }: Outgoing): SendErrno | undefined {
-    const parts = segments(sending.payload, sending.segment ?? this.options.segment);
-    if (parts === undefined) return 'EINVAL';
-    for (const payload of parts) {
+    const size = sending.segment ?? this.options.segment;
+    const mistake = this.#cutMistake(to, sending.payload.length, size);
+    if (mistake !== undefined) return mistake;
+    for (const payload of segments(sending.payload, size)) {
       const errno = this.#send({ ...sending, payload }, to);
       if (errno !== undefined) return errno;
     }
@@ -313,6 +271,29 @@ export class DatagramSocket implements RequestTarget, Member, HostSideOwner {
     if (this.#cork.to !== undefined) return 0;
     const way = this.#way({ source: undefined, interfaceIndex: ANY_INTERFACE }, to);
     return typeof way === 'string' ? failed(way) : 0;
+  }
+
+  /** What stays on this machine, or is the host's matter, has no limit here. */
+  #mtuTo(to: Endpoint): number {
+    const destination = classifyDestination(this.#host.stack, to.ip);
+    const isOwn = isUnspecified(to.ip) || isLoopback(to.ip) || this.#host.isLocal(to.ip);
+    if (isOwn || this.#leadsToHost(to, destination)) return Number.POSITIVE_INFINITY;
+    return this.#host.mtu();
+  }
+
+  #cutMistake(to: Endpoint, length: number, size: number): StackErrno | undefined {
+    return size === 0 ? undefined : cutMistake(to, length, size, this.#mtuTo(to));
+  }
+
+  /** Private option: what Linux answers to a send that is cut; with UDP_CORK, nothing yet. */
+  #wouldCut(value: Uint8Array): number {
+    const asked = parseCutQuestion(value);
+    if (asked === undefined) return failed('EINVAL');
+    const { to, length, size = this.options.segment } = asked;
+    const end = this.#cork.to ?? (to.family === 0 ? this.#remote : to);
+    if (end === undefined || this.options.isCorked) return 0;
+    const mistake = this.#cutMistake(end, this.#cork.length + length, size);
+    return mistake === undefined ? 0 : failed(mistake);
   }
 
   /** Interface of the socket, of the datagram, of multicast; 0 = what the route says. */
@@ -554,6 +535,7 @@ export class DatagramSocket implements RequestTarget, Member, HostSideOwner {
       return aboutGroup;
     }
     if (level === SOL_UDP && name === OPT_ROUTE) return this.#routeTo(value);
+    if (level === SOL_UDP && name === OPT_CUT) return this.#wouldCut(value);
     const result = this.options.set(level, name, value, this.#optionContext());
     if (result === 0 && level === SOL_UDP && name === UDP_CORK) this.#uncorked();
     if (result === 0 && this.#state !== State.fresh) this.#ports.update(this);

@@ -1,5 +1,6 @@
 /**
- * Multicast memberships of one datagram socket: IP_ADD_MEMBERSHIP, IPV6_JOIN_GROUP and relatives.
+ * Multicast memberships of one datagram socket: IP_ADD_MEMBERSHIP, IPV6_JOIN_GROUP and relatives,
+ * and the sources that each wants. The network knows of groups alone: sources are sorted out here.
  *
  * A membership is held in the stack too, which counts them and names the groups to the network.
  * `leaveAll` gives everything back; nothing else may forget a membership.
@@ -9,20 +10,33 @@ import type { IpBytes } from '../stack/stack.js';
 import { failed } from './errno.js';
 import { type NetworksHost, networkFor } from './networks.js';
 import { isMulticast } from './policy.js';
+import { SourceFilter } from './source-filter.js';
 
 const SOL_IP = 0;
 const SOL_IPV6 = 41;
 const IP_ADD_MEMBERSHIP = 35;
 const IP_DROP_MEMBERSHIP = 36;
+const IP_UNBLOCK_SOURCE = 37;
+const IP_BLOCK_SOURCE = 38;
+const IP_ADD_SOURCE_MEMBERSHIP = 39;
+const IP_DROP_SOURCE_MEMBERSHIP = 40;
 const IPV6_JOIN_GROUP = 20;
 const IPV6_LEAVE_GROUP = 21;
 const MCAST_JOIN_GROUP = 42;
+const MCAST_BLOCK_SOURCE = 43;
+const MCAST_UNBLOCK_SOURCE = 44;
 const MCAST_LEAVE_GROUP = 45;
+const MCAST_JOIN_SOURCE_GROUP = 46;
+const MCAST_LEAVE_SOURCE_GROUP = 47;
 
 const AF_INET = 2;
 const AF_INET6 = 10;
 /** struct group_req: an index, padding, a sockaddr_storage. */
 const GROUP_REQ_LEN = 136;
+/** struct group_source_req: the same, and another sockaddr_storage. */
+const SOURCE_REQ_LEN = 264;
+/** struct ip_mreq_source: group, interface, source. */
+const MREQ_SOURCE_LEN = 12;
 /** Ours: memberships of one socket; Linux allows 20 of IPv4 (igmp_max_memberships). */
 const MEMBERSHIPS_MAX = 64;
 
@@ -34,8 +48,17 @@ export interface MembershipHost extends NetworksHost {
   regroup(): void;
 }
 
+/** A source is wanted, or blocked; or no more. */
+interface SourceWish {
+  readonly source: IpBytes;
+  readonly isWanted: boolean;
+  readonly add: boolean;
+}
+
 interface Wish {
+  /** About the membership as a whole; false for any wish about a source. */
   readonly join: boolean;
+  readonly source?: SourceWish;
   readonly group: IpBytes;
   /** 0 = any. */
   readonly index: number;
@@ -69,15 +92,67 @@ function parseGroupReq(join: boolean, value: Uint8Array): Wish | undefined {
   return undefined;
 }
 
-/**
- * Whether an option is about memberships; undefined wish = malformed, and `otherFamily` the kind of
- * mistake that Linux answers with an errno of its own.
- */
-function parse(
-  level: number,
-  name: number,
-  value: Uint8Array,
-): { readonly wish: Wish | undefined; readonly otherFamily?: boolean } | undefined {
+/** Undefined wish = malformed, and `otherFamily` what Linux answers with an errno of its own. */
+interface Parsed {
+  readonly wish: Wish | undefined;
+  readonly otherFamily?: boolean;
+}
+
+type SourceKind = Omit<SourceWish, 'source'>;
+
+const WANT: SourceKind = { isWanted: true, add: true };
+const WANT_NOT: SourceKind = { isWanted: true, add: false };
+const BLOCK: SourceKind = { isWanted: false, add: true };
+const UNBLOCK: SourceKind = { isWanted: false, add: false };
+
+/** Options about sources: of IPv4 alone, and of both families. */
+const SOURCE_OPTIONS4: ReadonlyMap<number, SourceKind> = new Map([
+  [IP_ADD_SOURCE_MEMBERSHIP, WANT],
+  [IP_DROP_SOURCE_MEMBERSHIP, WANT_NOT],
+  [IP_BLOCK_SOURCE, BLOCK],
+  [IP_UNBLOCK_SOURCE, UNBLOCK],
+]);
+const SOURCE_OPTIONS: ReadonlyMap<number, SourceKind> = new Map([
+  [MCAST_JOIN_SOURCE_GROUP, WANT],
+  [MCAST_LEAVE_SOURCE_GROUP, WANT_NOT],
+  [MCAST_BLOCK_SOURCE, BLOCK],
+  [MCAST_UNBLOCK_SOURCE, UNBLOCK],
+]);
+
+function parseSource4(kind: SourceKind, value: Uint8Array): Parsed {
+  if (value.length < MREQ_SOURCE_LEN) return { wish: undefined };
+  const source = { ...kind, source: value.slice(8, 12) };
+  const address = value.slice(4, 8);
+  return { wish: { join: false, source, group: value.slice(0, 4), index: 0, address } };
+}
+
+/** The address in a sockaddr_storage, if it is of the family of `level`. */
+function storedAddress(level: number, value: Uint8Array, at: number): IpBytes | undefined {
+  const family = value[at]! | (value[at + 1]! << 8);
+  if (level === SOL_IP) return family === AF_INET ? value.slice(at + 4, at + 8) : undefined;
+  return family === AF_INET6 ? value.slice(at + 8, at + 24) : undefined;
+}
+
+function parseSourceReq(level: number, kind: SourceKind, value: Uint8Array): Parsed {
+  if (value.length < SOURCE_REQ_LEN) return { wish: undefined };
+  const group = storedAddress(level, value, 8);
+  const source = storedAddress(level, value, GROUP_REQ_LEN);
+  if (group === undefined || source === undefined) return { wish: undefined, otherFamily: true };
+  const index = u32(value, 0);
+  return { wish: { join: false, source: { ...kind, source }, group, index, address: ANY4 } };
+}
+
+/** Whether an option is about sources of a group. */
+function parseSources(level: number, name: number, value: Uint8Array): Parsed | undefined {
+  if (level !== SOL_IP && level !== SOL_IPV6) return undefined;
+  const kind4 = level === SOL_IP ? SOURCE_OPTIONS4.get(name) : undefined;
+  if (kind4 !== undefined) return parseSource4(kind4, value);
+  const kind = SOURCE_OPTIONS.get(name);
+  return kind === undefined ? undefined : parseSourceReq(level, kind, value);
+}
+
+/** Whether an option is about memberships. */
+function parse(level: number, name: number, value: Uint8Array): Parsed | undefined {
   if (level === SOL_IP && (name === IP_ADD_MEMBERSHIP || name === IP_DROP_MEMBERSHIP)) {
     return { wish: parse4(name === IP_ADD_MEMBERSHIP, value) };
   }
@@ -91,7 +166,13 @@ function parse(
     if (wish.group.length === (level === SOL_IP ? 4 : 16)) return { wish };
     return { wish: undefined, otherFamily: level === SOL_IPV6 };
   }
-  return undefined;
+  return parseSources(level, name, value);
+}
+
+interface Membership {
+  readonly group: IpBytes;
+  readonly index: number;
+  readonly sources: SourceFilter;
 }
 
 const keyOf = (group: IpBytes, index: number): string => `${index}/${group.join('.')}`;
@@ -99,7 +180,7 @@ const keyOf = (group: IpBytes, index: number): string => `${index}/${group.join(
 export class Memberships {
   readonly #host: MembershipHost;
   /** By interface and group. */
-  readonly #groups = new Map<string, { readonly group: IpBytes; readonly index: number }>();
+  readonly #groups = new Map<string, Membership>();
 
   constructor(host: MembershipHost) {
     this.#host = host;
@@ -109,11 +190,17 @@ export class Memberships {
     return this.#groups.size;
   }
 
-  has(group: IpBytes): boolean {
-    if (this.#groups.size === 0) return false;
+  /** Whether a datagram from `source` is wanted; undefined without a membership in its group. */
+  hears(group: IpBytes, source: IpBytes): boolean | undefined {
+    if (this.#groups.size === 0) return undefined;
     const wanted = group.join('.');
-    for (const m of this.#groups.values()) if (m.group.join('.') === wanted) return true;
-    return false;
+    let isMember = false;
+    for (const m of this.#groups.values()) {
+      if (m.group.join('.') !== wanted) continue;
+      if (m.sources.allows(source)) return true;
+      isMember = true;
+    }
+    return isMember ? false : undefined;
   }
 
   /** Carries out a SETOPT; undefined when the option is not about memberships. */
@@ -123,20 +210,35 @@ export class Memberships {
     const { wish } = parsed;
     if (parsed.otherFamily === true) return failed('EADDRNOTAVAIL');
     if (wish === undefined || !isMulticast(wish.group)) return failed('EINVAL');
-    const { group, join } = wish;
+    const { group, join, source } = wish;
     const index = networkFor(this.#host, wish.index, wish.address)?.index;
-    if (index !== undefined) return join ? this.#join(group, index) : this.#leave(group, index);
     /* A network that was left took its memberships with it. */
-    return failed('ENODEV');
+    if (index === undefined) return failed('ENODEV');
+    if (source !== undefined) return this.#setSource(group, index, source);
+    return join ? this.#join(group, index, false) : this.#leave(group, index);
   }
 
-  #join(group: IpBytes, index: number): number {
+  /** A source that is wanted makes the socket a member; all else asks for a membership. */
+  #setSource(group: IpBytes, index: number, { source, isWanted, add }: SourceWish): number {
+    const isFirst = isWanted && add && !this.#groups.has(keyOf(group, index));
+    const joined = isFirst ? this.#join(group, index, true) : 0;
+    if (joined !== 0) return joined;
+    const member = this.#groups.get(keyOf(group, index));
+    if (member === undefined) return failed('EINVAL');
+    const result = add
+      ? member.sources.add(source, isWanted)
+      : member.sources.remove(source, isWanted);
+    if (result === 'leave') return this.#leave(group, index);
+    return result === undefined ? 0 : failed(result);
+  }
+
+  #join(group: IpBytes, index: number, wantsListed: boolean): number {
     const key = keyOf(group, index);
     if (this.#groups.has(key)) return failed('EADDRINUSE');
     if (this.#groups.size >= MEMBERSHIPS_MAX) return failed('ENOBUFS');
     const stack = this.#host.stackOn(index);
     if (stack.groupJoin?.(this.#host.now(), group) !== true) return failed('ENOBUFS');
-    this.#groups.set(key, { group, index });
+    this.#groups.set(key, { group, index, sources: new SourceFilter(wantsListed) });
     this.#host.regroup();
     return 0;
   }

@@ -5,7 +5,8 @@
  * The host calls `handle*`. A connection that breaks a rule of the protocol is closed.
  */
 import { equalBytes } from '../lib/bytes.js';
-import type { DatagramSocket, RecordPort } from './datagrams.js';
+import type { RecordPort } from './datagram-host.js';
+import type { DatagramSocket } from './datagrams.js';
 import type { DelayEntry } from './delay-queue.js';
 import { HELLO_LEN, type Hello, HelloKind, PROTO_MAJOR, parseHello } from './protocol.js';
 

@@ -11,13 +11,9 @@
 import type { Moment } from '../lib/time.js';
 import type { IpBytes, StackConfig } from '../stack/stack.js';
 import { type ClientHost, PreloadConnection } from './client.js';
+import type { DatagramCounters, DatagramHost, RecordPort } from './datagram-host.js';
 import { type DatagramPorts, EchoIds, UdpPorts } from './datagram-ports.js';
-import {
-  type DatagramCounters,
-  type DatagramHost,
-  DatagramSocket,
-  type RecordPort,
-} from './datagrams.js';
+import { DatagramSocket } from './datagrams.js';
 import { type DelayEntry, DelayQueue } from './delay-queue.js';
 import { DNS_PORT, DnsAnswerer } from './dns-answerer.js';
 import { DnsClient } from './dns-client.js';

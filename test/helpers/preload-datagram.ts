@@ -1,5 +1,5 @@
 /** A preloaded program's datagram sockets for tests of `PreloadView`, without descriptors. */
-import type { RecordPort } from '#src/preload/datagrams.js';
+import type { RecordPort } from '#src/preload/datagram-host.js';
 import { HelloKind, type Token } from '#src/preload/protocol.js';
 import type { Caller, RecordConnection } from '#src/preload/record-client.js';
 import { emitSending, parseReceived, type Received } from '#src/preload/records.js';

@@ -77,11 +77,18 @@ export const PROBES: readonly Probe[] = [
     inert: ['G-join', 'G-join6', 'G-generic'],
   },
   {
+    name: 'udp_source',
+    with: ['probe.c', 'udp_util.c'],
+    datagrams: true,
+    cases: 6,
+    inert: ['G-wanted', 'G-sources', 'G-sources6'],
+  },
+  {
     name: 'udp_send',
     with: ['probe.c', 'udp_util.c'],
     datagrams: true,
-    cases: 4,
-    inert: ['S-more', 'S-cork', 'S-segment', 'S-nowhere'],
+    cases: 6,
+    inert: ['S-more', 'S-cork', 'S-segment', 'S-cut', 'S-joined', 'S-nowhere'],
   },
   {
     name: 'echo',

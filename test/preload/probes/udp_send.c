@@ -11,6 +11,9 @@
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
 #endif
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
 #define UDP_CORK 1
 
 static ssize_t more_to(int fd, const char *text, const char *ip, int port)
@@ -141,6 +144,87 @@ static void s_segment(void)
 	say("hears %s", got(s6));
 }
 
+/** cut() - A send of @len bytes that UDP_SEGMENT cuts into pieces of @size */
+static const char *cut(int fd, const char *ip, int port, size_t len, int size)
+{
+	static const char bytes[65507];
+	struct sockaddr_in a = to(ip, port);
+
+	set_option(fd, IPPROTO_UDP, UDP_SEGMENT, size);
+	return num(sendto(fd, bytes, len, 0, (void *)&a, sizeof(a)));
+}
+
+static const char *cut6(int fd, size_t len, int size)
+{
+	static const char bytes[9000];
+	struct sockaddr_in6 a = to6("fd00:17::99", 9);
+
+	set_option(fd, IPPROTO_UDP, UDP_SEGMENT, size);
+	return num(sendto(fd, bytes, len, 0, (void *)&a, sizeof(a)));
+}
+
+/** s_cut() - What UDP_SEGMENT does not take: too many pieces, or pieces longer than the MTU */
+static void s_cut(void)
+{
+	int s = bound(AF_INET), c = bound(AF_INET), six = bound(AF_INET6), dup_of_c;
+	struct sockaddr_in silent = to(SILENT, 9);
+	char b[200] = {0};
+	int n = 0;
+
+	say("128 pieces %s", cut(c, OWN, port_of(s), 128, 1));
+	nap(100);
+	for (; recv(s, b, sizeof(b), MSG_DONTWAIT) == 1;)
+		n++;
+	say("arrive %d", n);
+	say("129 pieces %s", cut(c, OWN, port_of(s), 129, 1));
+	say("none %s", not_got(s));
+	say("long pieces to ourselves %s", cut(c, OWN, port_of(s), 40000, 20000));
+	say("piece above the MTU %s", cut(c, SILENT, 9, 9000, 5000));
+	say("again %s", cut(c, SILENT, 9, 9000, 5000));
+	say("a short datagram %s", cut(c, SILENT, 9, 500, 5000));
+	say("one long piece %s", cut(c, SILENT, 9, 5000, 5000));
+	say("pieces of 1400 %s", cut(c, SILENT, 9, 9000, 1400));
+	say("again %s", cut(c, SILENT, 9, 9000, 1400));
+	say("whole %s", cut(c, SILENT, 9, 9000, 0));
+	say("over IPv6, above the MTU %s", cut6(six, 9000, 5000));
+	say("over IPv6, 129 %s", cut6(six, 129, 1));
+	say("over IPv6 %s", cut6(six, 9000, 1400));
+	set_option(c, IPPROTO_UDP, UDP_SEGMENT, 1);
+	dup_of_c = dup(c);
+	say("by a duplicate %s", num(sendto(dup_of_c, b, 129, 0, (void *)&silent, sizeof(silent))));
+	say("connect %s", err(connect(c, (void *)&silent, sizeof(silent))));
+	say("sendmsg without address, 128 %s",
+	    num(sendmsg(c, &(struct msghdr){.msg_iov = &(struct iovec){b, 128}, .msg_iovlen = 1},
+			0)));
+	say("sendmsg without address, 129 %s",
+	    num(sendmsg(c, &(struct msghdr){.msg_iov = &(struct iovec){b, 129}, .msg_iovlen = 1},
+			0)));
+	set_option(c, IPPROTO_UDP, UDP_CORK, 1);
+	say("corked %s", num(sendto(c, b, 129, 0, (void *)&silent, sizeof(silent))));
+	say("uncorked %s", err(set_option(c, IPPROTO_UDP, UDP_CORK, 0)));
+}
+
+/** s_joined() - UDP_GRO: a receiver that takes joined datagrams gets single ones too */
+static void s_joined(void)
+{
+	int s = bound(AF_INET), c = bound(AF_INET), tcp = socket(AF_INET, SOCK_STREAM, 0);
+	int six = udp(AF_INET6);
+	char b[4] = {0};
+
+	say("preset %d", int_option(s, IPPROTO_UDP, UDP_GRO));
+	say("set %s", err(set_option(s, IPPROTO_UDP, UDP_GRO, 1)));
+	say("is %d", int_option(s, IPPROTO_UDP, UDP_GRO));
+	say("send %s", num(send_to(c, "one", port_of(s))));
+	say("hears %s", got(s));
+	say("other value %s", err(set_option(s, IPPROTO_UDP, UDP_GRO, -7)));
+	say("is %d", int_option(s, IPPROTO_UDP, UDP_GRO));
+	say("off %s", err(set_option(s, IPPROTO_UDP, UDP_GRO, 0)));
+	say("is %d", int_option(s, IPPROTO_UDP, UDP_GRO));
+	say("short %s", err(setsockopt(s, IPPROTO_UDP, UDP_GRO, b, 3)));
+	say("six %s", err(set_option(six, IPPROTO_UDP, UDP_GRO, 1)));
+	say("of TCP %s", err(set_option(tcp, IPPROTO_UDP, UDP_GRO, 1)));
+}
+
 /** s_nowhere() - An unconnected socket, too, hears at once that no route leads there */
 static void s_nowhere(void)
 {
@@ -162,10 +246,8 @@ static void s_nowhere(void)
 }
 
 static const struct probe_case cases[] = {
-	{"S-more", s_more},
-	{"S-cork", s_cork},
-	{"S-segment", s_segment},
-	{"S-nowhere", s_nowhere},
+	{"S-more", s_more}, {"S-cork", s_cork},	    {"S-segment", s_segment},
+	{"S-cut", s_cut},   {"S-joined", s_joined}, {"S-nowhere", s_nowhere},
 };
 
 PROBE_MAIN(cases)

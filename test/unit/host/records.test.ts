@@ -7,7 +7,7 @@ import test from 'ava';
 import { loadNative, type Native, READABLE } from '#src/host/native.js';
 import { RecordDoor } from '#src/host/records.js';
 import { PreloadDoor } from '#src/host/unix.js';
-import type { RecordPort } from '#src/preload/datagrams.js';
+import type { RecordPort } from '#src/preload/datagram-host.js';
 import { emitReply, parseQuestion } from '#src/preload/dns-message.js';
 import { Capability, emitRequest, HelloKind, Op, type Token } from '#src/preload/protocol.js';
 import type { RecordConnection } from '#src/preload/record-client.js';

@@ -9,11 +9,15 @@ const UDP_CORK = 1;
 const UDP_SEGMENT = 103;
 const OPT_BEGUN = 0x5412;
 const OPT_ROUTE = 0x5413;
+const OPT_CUT = 0x5414;
 const ENETUNREACH = -101;
 const EINVAL = -22;
+const EMSGSIZE = -90;
 const FAR = Uint8Array.of(8, 8, 8, 8);
 const SERVER = { ip: OWN, port: 53 };
 const OTHER = { ip: OWN, port: 54 };
+/** On the link, whose MTU is 2,800. */
+const PEER = { ip: Uint8Array.of(10, 147, 17, 9), port: 53 };
 
 interface Scene {
   readonly world: World;
@@ -106,6 +110,47 @@ test('UDP_SEGMENT cuts, by option or for one datagram, but not into more than 12
   t.is(s.server.take().length, 128);
   s.client.send(SERVER, new Uint8Array(129), { segment: 1 });
   t.is(s.server.take().length, 0);
+  t.is(dropped(s), 1);
+});
+
+/** What the service says of `length` bytes; `size` of this datagram, else as the socket is set. */
+function wouldCut(s: Scene, to: Uint8Array | undefined, length: number, size?: number): number {
+  const question = Buffer.alloc(32);
+  if (to !== undefined) question.set(address(to, PEER.port).subarray(0, 24));
+  question.writeUInt32LE(length, 24);
+  question.writeUInt16LE(size ?? 0, 28);
+  question.writeUInt8(Number(size !== undefined), 30);
+  const head = int32(SOL_UDP, OPT_CUT, question.length);
+  return s.control.result(Op.setOpt, s.client.token, Buffer.concat([head, question]));
+}
+
+test('the library may ask whether a send that is cut would leave', (t) => {
+  const s = scene();
+  t.is(wouldCut(s, PEER.ip, 65_507), 0, 'the option is not set');
+  t.is(set(s, UDP_SEGMENT, 2_800 - 28), 0);
+  t.is(wouldCut(s, PEER.ip, 65_507), 0);
+  t.is(set(s, UDP_SEGMENT, 2_800 - 27), 0);
+  t.is(wouldCut(s, PEER.ip, 65_507), EMSGSIZE);
+  t.is(wouldCut(s, PEER.ip, 2_800 - 28), 0, 'a short datagram is no longer than it is');
+  t.is(wouldCut(s, OWN, 65_507), 0, 'what stays here has no limit');
+  t.is(wouldCut(s, PEER.ip, 129, 1), EINVAL);
+  t.is(wouldCut(s, PEER.ip, 128, 1), 0);
+  t.is(wouldCut(s, undefined, 129, 1), 0, 'no peer: the send itself is refused');
+  s.control.result(Op.connect, s.client.token, address(PEER.ip, PEER.port));
+  t.is(wouldCut(s, undefined, 129, 1), EINVAL);
+  s.client.send(PEER, 'x'.repeat(100), { more: true });
+  t.is(wouldCut(s, undefined, 29, 1), EINVAL, 'with what was begun');
+  t.is(set(s, UDP_CORK, 1), 0);
+  t.is(wouldCut(s, undefined, 129, 1), 0, 'nothing leaves yet');
+  const short = int32(SOL_UDP, OPT_CUT, 24, 0, 0, 0, 0, 0, 0);
+  t.is(s.control.result(Op.setOpt, s.client.token, short), EINVAL);
+});
+
+test('pieces longer than the MTU are dropped, and a connected program hears of them', (t) => {
+  const s = scene();
+  s.control.result(Op.connect, s.client.token, address(PEER.ip, PEER.port));
+  s.client.send(undefined, new Uint8Array(6_000), { segment: 3_000 });
+  t.deepEqual(s.client.texts(), ['errno 90']);
   t.is(dropped(s), 1);
 });
 
