@@ -22,10 +22,31 @@ export interface Probe {
 export const PROBES: readonly Probe[] = [
   {
     name: 'tcp',
-    with: ['probe.c'],
+    with: ['probe.c', 'tcp_util.c'],
     datagrams: false,
-    cases: 41,
-    inert: ['T1', 'T3', 'T6', 'T15', 'T18', 'T29', 'T33', 'T38', 'T39', 'X-options'],
+    cases: 18,
+    inert: ['T1', 'T3', 'T6', 'T15', 'T18'],
+  },
+  {
+    name: 'tcp_wait',
+    with: ['probe.c', 'tcp_util.c'],
+    datagrams: false,
+    cases: 12,
+    inert: ['T29', 'T33'],
+  },
+  {
+    name: 'tcp_load',
+    with: ['probe.c', 'tcp_util.c'],
+    datagrams: false,
+    cases: 8,
+    inert: ['T38', 'T39'],
+  },
+  {
+    name: 'tcp_beyond',
+    with: ['probe.c', 'tcp_util.c'],
+    datagrams: false,
+    cases: 19,
+    inert: ['X-options'],
   },
   {
     name: 'tcp_more',

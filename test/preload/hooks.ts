@@ -8,24 +8,22 @@
  * into test/preload/hooks.md. Status 1 when a hook's absence goes unnoticed without a reason below.
  */
 import * as fs from 'node:fs';
-import * as os from 'node:os';
 import * as path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import {
   buildProbe,
   byCase,
   compareCase,
-  HOSTS,
   hookNames,
   type KnownDifferences,
   onKernel,
   PROBES,
   type Probe,
-  readKnownDifferences,
 } from './conformance.js';
-import { type Harness, openHarness } from './harness.js';
-import { enterNamespace, lwipStack } from './namespace.js';
-import { expect, run } from './run.js';
+import type { Harness } from './harness.js';
+import { gcc, linkLibrary, openBench } from './library.js';
+import { enterNamespace } from './namespace.js';
+import { run } from './run.js';
 
 const FILE = fileURLToPath(import.meta.url);
 const ROOT = path.resolve(path.dirname(FILE), '../../..');
@@ -63,27 +61,12 @@ interface Coverage {
   readonly cases: Map<Built, Set<string>>;
 }
 
-async function compile(args: readonly string[]): Promise<void> {
-  const done = await run('gcc', args);
-  expect(done.code === 0, done.stderr);
-}
-
 async function buildTracer(folder: string): Promise<string> {
   const tracer = path.join(folder, 'trace.so');
   const source = path.join(ROOT, 'test/preload/probes/trace.c');
   const include = path.join(ROOT, 'intercept');
-  await compile([
-    '-std=gnu11',
-    '-O1',
-    '-shared',
-    '-fPIC',
-    '-I',
-    include,
-    '-o',
-    tracer,
-    source,
-    '-ldl',
-  ]);
+  const flags = ['-std=gnu11', '-O1', '-shared', '-fPIC', '-I', include];
+  await gcc([...flags, '-o', tracer, source, '-ldl']);
   return tracer;
 }
 
@@ -136,16 +119,7 @@ async function linkWithout(hook: string, folder: string): Promise<string> {
     .readdirSync(OBJECTS)
     .filter((name) => name.endsWith('.o'))
     .map((name) => path.join(OBJECTS, name));
-  const flags = ['-shared', `-Wl,--version-script=${map}`, '-Wl,-z,defs', '-Wl,-z,now'];
-  await compile([
-    ...flags,
-    '-Wl,-Bsymbolic-functions',
-    '-o',
-    mutant,
-    ...objects,
-    '-ldl',
-    '-lpthread',
-  ]);
+  await linkLibrary(objects, mutant, map, ['-Wl,-z,defs']);
   return mutant;
 }
 
@@ -204,11 +178,8 @@ The library is linked again without the symbol, and the cases that call it run u
 
 async function main(): Promise<void> {
   enterNamespace(FILE, 'hooks: failed');
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'netcon-hooks-'));
-  fs.chmodSync(folder, 0o755);
-  const harness = await openHarness(lwipStack());
-  fs.writeFileSync(`${harness.network}.hosts`, HOSTS);
-  const known = readKnownDifferences(path.join(ROOT, 'test/preload/known-differences.md'));
+  const bench = await openBench(ROOT, 'netcon-hooks-');
+  const { folder, harness, known } = bench;
   const hooks = hookNames(ROOT);
   const [, all] = await trace(folder, harness.network);
   const rows: string[] = [];
@@ -225,8 +196,7 @@ async function main(): Promise<void> {
   const text = `${HEAD}\n${coverageRows(hooks, all)}\n${MUTANTS}\n${mutants}\n`;
   if (process.argv.includes('--write')) fs.writeFileSync(TABLE, text);
   else console.log(text);
-  await harness.close();
-  fs.rmSync(folder, { recursive: true, force: true });
+  await bench.close();
   console.log(`hooks: ${hooks.length - unnoticed} passed, ${unnoticed} failed`);
   process.exit(unnoticed === 0 ? 0 : 1);
 }

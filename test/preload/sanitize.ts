@@ -16,15 +16,13 @@ import {
   buildProbe,
   byCase,
   compareCase,
-  HOSTS,
   type KnownDifferences,
   onKernel,
   PROBES,
   type Probe,
-  readKnownDifferences,
 } from './conformance.js';
-import { openHarness } from './harness.js';
-import { enterNamespace, lwipStack } from './namespace.js';
+import { gcc, linkLibrary, openBench } from './library.js';
+import { enterNamespace } from './namespace.js';
 import { expect, run, which } from './run.js';
 
 const FILE = fileURLToPath(import.meta.url);
@@ -79,11 +77,6 @@ const FAULTS: readonly Fault[] = [
 const FAULTY_PROBE = 'udp';
 const FAULTY_CASE = 'U3';
 
-async function gcc(args: readonly string[]): Promise<void> {
-  const done = await run('gcc', args);
-  expect(done.code === 0, done.stderr);
-}
-
 /** Compiles `sources` into `folder`, as many at a time as there are processors. */
 async function compile(
   sources: readonly string[],
@@ -118,13 +111,7 @@ async function link(objects: readonly string[], library: string): Promise<void> 
     map,
   ]);
   expect(done.code === 0, done.stderr);
-  const flags = [
-    '-shared',
-    `-Wl,--version-script=${map}`,
-    '-Wl,-z,now',
-    '-Wl,-Bsymbolic-functions',
-  ];
-  await gcc([...FLAGS, ...flags, '-o', library, ...objects, '-ldl', '-lpthread']);
+  await linkLibrary(objects, library, map, FLAGS);
 }
 
 /** Where sanitizers write, and what makes them. */
@@ -254,10 +241,8 @@ async function main(): Promise<void> {
     return;
   }
   const quick = process.argv.includes('--quick');
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'netcon-sanitize-'));
-  fs.chmodSync(folder, 0o755);
-  const harness = await openHarness(lwipStack());
-  fs.writeFileSync(`${harness.network}.hosts`, HOSTS);
+  const bench = await openBench(ROOT, 'netcon-sanitize-');
+  const { folder, harness, known } = bench;
   const place: Place = {
     folder,
     network: harness.network,
@@ -267,7 +252,6 @@ async function main(): Promise<void> {
     programs: new Map(),
   };
   const library = path.join(folder, 'libztintercept.so');
-  const known = readKnownDifferences(path.join(ROOT, 'test/preload/known-differences.md'));
   let objects: string[] = [];
   await tally.check('the library is built with both sanitizers', async () => {
     objects = await compile(cFiles(SOURCES), path.join(folder, 'library'));
@@ -286,8 +270,7 @@ async function main(): Promise<void> {
   if (!quick) {
     await tally.check('the launcher: no report, and its suite passes', () => launcherSuite(place));
   }
-  await harness.close();
-  fs.rmSync(folder, { recursive: true, force: true });
+  await bench.close();
   tally.finish();
   process.exit();
 }

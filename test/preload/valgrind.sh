@@ -28,10 +28,10 @@ until [ -s "$dir/door" ]; do
 	sleep 0.1
 done
 bad=0
-for probe in tcp tcp_more udp udp_more udp_control; do
-	more=()
-	[[ $probe == tcp* ]] || more=("$probes/udp_util.c")
-	gcc -std=gnu11 -g -O1 -pthread -o "$dir/$probe" "$probes/$probe.c" "$probes/probe.c" "${more[@]}"
+for probe in tcp tcp_wait tcp_load tcp_beyond tcp_more udp udp_more udp_control; do
+	more=$probes/udp_util.c
+	[[ $probe != tcp* ]] || more=$probes/tcp_util.c
+	gcc -std=gnu11 -g -O1 -pthread -o "$dir/$probe" "$probes/$probe.c" "$probes/probe.c" "$more"
 	LD_PRELOAD=$PWD/dist/native/libztintercept.so ZT_NC_NETWORK=$(head -1 "$dir/door") \
 		valgrind -q --log-file="$dir/log-$probe.%p" "$dir/$probe" >"$dir/out" 2>&1 || true
 	errors=$(cat "$dir/log-$probe."* | grep -c '^==[0-9]*== \(Invalid\|Conditional\|Use of\|Syscall param\)' || true)

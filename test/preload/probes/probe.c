@@ -135,6 +135,13 @@ void time_limit(int fd, int option, int ms)
 	setsockopt(fd, SOL_SOCKET, option, &t, sizeof(t));
 }
 
+int share(int n)
+{
+	const char *divisor = getenv("PROBE_SHARE");
+
+	return divisor == NULL ? n : n / atoi(divisor);
+}
+
 struct sockaddr_in to(const char *ip, int port)
 {
 	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};

@@ -59,6 +59,8 @@ const char *num(long r);
 const char *bits(short mask);
 
 void nap(int ms);
+/** share() - @n, or less of it behind a service that is slow: divided by PROBE_SHARE */
+int share(int n);
 /** mask_now() - Poll bits at this moment */
 short mask_now(int fd);
 /** settled() - Poll bits once all of @want are set (or time is up) and nothing moves any more */
