@@ -149,19 +149,36 @@ int zt_connect(int fd, const struct zt_token *t, const struct sockaddr *addr, so
 
 /* ----------------------------------------------------------------- names */
 
+/**
+ * may_have_ended() - A connection that was established may be none any more
+ *
+ * Its stream has hung up: reset, ended by both sides, or the service is gone. After a seccomp
+ * filter nothing is asked, neither the service nor the kernel.
+ */
+static bool may_have_ended(int fd, const struct fd_info *info)
+{
+	uint32_t both = INFO_SHUT_RD | INFO_SHUT_WR;
+
+	return (info->flags & both) != both && !rpc_sandboxed() && carrier_is_dead(fd);
+}
+
 int zt_names(int fd, const struct zt_token *t, struct fd_info *info)
 {
 	uint8_t reply[8 + 2 * ZTADDR_LEN] = {0};
+	bool known = fdtab_get(fd, t, info) && (info->flags & INFO_NAMES) != 0;
 	int r;
 
-	if (fdtab_get(fd, t, info) && (info->flags & INFO_NAMES) != 0)
+	if (known && !may_have_ended(fd, info))
 		return STATE_ESTABLISHED;
-	memset(info, 0, sizeof(*info));
+	if (!known)
+		memset(info, 0, sizeof(*info));
 	if (!rpc_is_attached(fd))
 		return STATE_FRESH;
 	r = rpc_about(fd, t, OP_NAMES, NULL, 0, reply, sizeof(reply));
 	if (r < 0)
 		return r;
+	if (known)
+		return get32s(reply);
 	memcpy(info->local, reply + 8, ZTADDR_LEN);
 	memcpy(info->peer, reply + 8 + ZTADDR_LEN, ZTADDR_LEN);
 	r = get32s(reply);
@@ -241,6 +258,9 @@ int zt_shutdown(int fd, const struct zt_token *t, int how)
 	case STATE_ESTABLISHED:
 		if (how == SHUT_RD)
 			tell_shutdown(fd, t, how);
+		info.flags |= how != SHUT_WR ? INFO_SHUT_RD : 0;
+		info.flags |= how != SHUT_RD ? INFO_SHUT_WR : 0;
+		fdtab_put(fd, t, &info);
 		return (int)raw_shutdown(fd, how);
 	case STATE_LISTENING:
 		return shutdown_listener(fd, t, how);

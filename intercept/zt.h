@@ -122,10 +122,12 @@ enum fd_hint {
 
 #define INFO_NAMES     1 /* local and peer are valid: the connection was ESTABLISHED */
 #define INFO_LISTENING 2
-#define INFO_SHUT      4  /* shutdown() was called on the listener */
-#define INFO_CONNECTED 8  /* datagram socket with a peer */
-#define INFO_PEER4     16 /* AF_INET6 datagram socket whose peer is an IPv4 address */
-#define INFO_BOUND4    32 /* AF_INET6 datagram socket bound to an IPv4 address */
+#define INFO_SHUT      4   /* shutdown() was called on the listener */
+#define INFO_CONNECTED 8   /* datagram socket with a peer */
+#define INFO_PEER4     16  /* AF_INET6 datagram socket whose peer is an IPv4 address */
+#define INFO_BOUND4    32  /* AF_INET6 datagram socket bound to an IPv4 address */
+#define INFO_SHUT_RD   64  /* this direction of a connection was shut down here */
+#define INFO_SHUT_WR   128 /* if both were, the stream tells no more of the peer */
 
 struct fd_info {
 	uint32_t flags;
@@ -280,7 +282,11 @@ int zt_accept(int fd, const struct zt_token *t, struct sockaddr *addr, socklen_t
 int zt_getsockname(int fd, const struct zt_token *t, struct sockaddr *addr, socklen_t *len);
 int zt_getpeername(int fd, const struct zt_token *t, struct sockaddr *addr, socklen_t *len);
 int zt_shutdown(int fd, const struct zt_token *t, int how);
-/** zt_names() - NAMES with cache: state (enum proto_state) or a negative errno; @info is filled */
+/**
+ * zt_names() - NAMES with cache: state (enum proto_state) or a negative errno; @info is filled
+ *
+ * Names of a connection that has ended are still those that were known.
+ */
 int zt_names(int fd, const struct zt_token *t, struct fd_info *info);
 int zt_getsockopt(int fd, const struct zt_token *t, int level, int name, void *v, socklen_t *len);
 int zt_setsockopt(int fd, const struct zt_token *t, int level, int name, const void *v,

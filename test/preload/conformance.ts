@@ -49,6 +49,13 @@ export const PROBES: readonly Probe[] = [
     inert: ['X-options'],
   },
   {
+    name: 'tcp_names',
+    with: ['probe.c', 'tcp_util.c'],
+    datagrams: false,
+    cases: 5,
+    inert: ['P-open', 'P-never'],
+  },
+  {
     name: 'tcp_more',
     with: ['probe.c'],
     datagrams: false,

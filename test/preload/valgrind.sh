@@ -28,7 +28,7 @@ until [ -s "$dir/door" ]; do
 	sleep 0.1
 done
 bad=0
-for probe in tcp tcp_wait tcp_load tcp_beyond tcp_more udp udp_more udp_control; do
+for probe in tcp tcp_wait tcp_load tcp_beyond tcp_names tcp_more udp udp_more udp_control; do
 	more=$probes/udp_util.c
 	[[ $probe != tcp* ]] || more=$probes/tcp_util.c
 	gcc -std=gnu11 -g -O1 -pthread -o "$dir/$probe" "$probes/$probe.c" "$probes/probe.c" "$more"
