@@ -135,11 +135,16 @@ void time_limit(int fd, int option, int ms)
 	setsockopt(fd, SOL_SOCKET, option, &t, sizeof(t));
 }
 
+int slowness(void)
+{
+	const char *text = getenv("PROBE_SLOW");
+
+	return text == NULL ? 1 : atoi(text);
+}
+
 int share(int n)
 {
-	const char *divisor = getenv("PROBE_SHARE");
-
-	return divisor == NULL ? n : n / atoi(divisor);
+	return n / slowness();
 }
 
 struct sockaddr_in to(const char *ip, int port)

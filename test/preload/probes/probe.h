@@ -59,7 +59,9 @@ const char *num(long r);
 const char *bits(short mask);
 
 void nap(int ms);
-/** share() - @n, or less of it behind a service that is slow: divided by PROBE_SHARE */
+/** slowness() - How many times slower than the kernel a service may be: PROBE_SLOW, or 1 */
+int slowness(void);
+/** share() - @n, or less of it behind a service that is slow */
 int share(int n);
 /** mask_now() - Poll bits at this moment */
 short mask_now(int fd);

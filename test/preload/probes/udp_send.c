@@ -172,8 +172,7 @@ static void s_cut(void)
 	int n = 0;
 
 	say("128 pieces %s", cut(c, OWN, port_of(s), 128, 1));
-	nap(100);
-	for (; recv(s, b, sizeof(b), MSG_DONTWAIT) == 1;)
+	while (n < 128 && arrives(s) && recv(s, b, sizeof(b), MSG_DONTWAIT) == 1)
 		n++;
 	say("arrive %d", n);
 	say("129 pieces %s", cut(c, OWN, port_of(s), 129, 1));

@@ -101,7 +101,7 @@ const char *got(int fd)
 
 const char *not_got(int fd)
 {
-	nap(QUIET_MS);
+	nap(QUIET_MS * slowness());
 	return take(fd);
 }
 
