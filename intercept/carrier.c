@@ -98,34 +98,59 @@ bool carrier_is_dead(int fd)
 	return (raw_poll_one(fd, POLLRDHUP) & POLLHUP) != 0;
 }
 
+static bool is_zero(const uint8_t *value, socklen_t len)
+{
+	for (socklen_t i = 0; i < len; i++)
+		if (value[i] != 0)
+			return false;
+	return true;
+}
+
+/** copy_option() - @to is new: what is zero in @from need not be set */
 static void copy_option(int from, int to, int name)
 {
 	uint8_t value[16];
 	socklen_t len = sizeof(value);
 
-	if (raw_getsockopt(from, SOL_SOCKET, name, value, &len) == 0)
+	if (raw_getsockopt(from, SOL_SOCKET, name, value, &len) == 0 && !is_zero(value, len))
 		raw_setsockopt(to, SOL_SOCKET, name, value, len);
+}
+
+static int int_option(int fd, int name)
+{
+	int value = 0;
+	socklen_t len = sizeof(value);
+
+	return raw_getsockopt(fd, SOL_SOCKET, name, &value, &len) == 0 ? value : 0;
+}
+
+static void copy_buffer(int from, int to, int name)
+{
+	int size = int_option(from, name);
+
+	if (size == 0 || size == int_option(to, name))
+		return;
+	/* The kernel doubles what is set. */
+	size /= 2;
+	raw_setsockopt(to, SOL_SOCKET, name, &size, sizeof(size));
+}
+
+void carrier_copy_options(int from, int to)
+{
+	static const int options[] = {SO_RCVTIMEO,  SO_SNDTIMEO,  SO_RCVLOWAT, SO_REUSEADDR,
+				      SO_KEEPALIVE, SO_BROADCAST, SO_PRIORITY, SO_LINGER};
+
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+		copy_option(from, to, options[i]);
+	copy_buffer(from, to, SO_SNDBUF);
+	copy_buffer(from, to, SO_RCVBUF);
 }
 
 void carrier_copy_settings(int from, int to)
 {
-	static const int options[] = {SO_RCVTIMEO,  SO_SNDTIMEO,  SO_RCVLOWAT, SO_REUSEADDR,
-				      SO_KEEPALIVE, SO_BROADCAST, SO_PRIORITY};
-	static const int buffers[] = {SO_SNDBUF, SO_RCVBUF};
 	long flags = raw_fcntl(from, F_GETFL, 0);
 
-	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
-		copy_option(from, to, options[i]);
-	for (size_t i = 0; i < sizeof(buffers) / sizeof(buffers[0]); i++) {
-		int size = 0;
-		socklen_t len = sizeof(size);
-
-		/* The kernel doubles what is set. */
-		if (raw_getsockopt(from, SOL_SOCKET, buffers[i], &size, &len) == 0) {
-			size /= 2;
-			raw_setsockopt(to, SOL_SOCKET, buffers[i], &size, sizeof(size));
-		}
-	}
+	carrier_copy_options(from, to);
 	if (flags > 0)
 		raw_fcntl(to, F_SETFL, flags);
 }

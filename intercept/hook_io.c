@@ -58,18 +58,18 @@ static ssize_t end_of_stream(int fd, const struct zt_token *t)
 	return -1;
 }
 
+/** read_error() - AF_UNIX says ECONNRESET when the service closed before it had read all */
 static ssize_t read_error(int fd, const struct zt_token *t, int error)
 {
-	int e;
+	int e = error;
 
-	if (error == EINVAL && !rpc_is_attached(fd)) {
-		errno = ENOTCONN;
-	} else if (error == ECONNRESET && !rpc_sandboxed()) {
-		e = asked_error(fd, t, OP_TAKEERR);
-		errno = e > 0 ? e : error;
-	} else {
-		errno = error;
-	}
+	if (error == EINVAL && !rpc_is_attached(fd))
+		e = ENOTCONN;
+	else if (error == ECONNRESET && !rpc_sandboxed())
+		e = asked_error(fd, t, OP_EOFINFO);
+	if (e == 0)
+		return 0;
+	errno = e == RPC_UNREACHABLE ? ECONNRESET : e;
 	return -1;
 }
 

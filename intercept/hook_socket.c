@@ -244,6 +244,16 @@ static int shutdown_listener(int fd, const struct zt_token *t, int how)
 	return 0;
 }
 
+/** resets_on_close() - SO_LINGER with no time: a close after the peer's end is a reset, then */
+static bool resets_on_close(int fd)
+{
+	struct linger linger = {0, 0};
+	socklen_t len = sizeof(linger);
+
+	return raw_getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &len) == 0 &&
+	       linger.l_onoff != 0 && linger.l_linger == 0;
+}
+
 int zt_shutdown(int fd, const struct zt_token *t, int how)
 {
 	struct fd_info info;
@@ -256,7 +266,8 @@ int zt_shutdown(int fd, const struct zt_token *t, int how)
 	state = zt_names(fd, t, &info);
 	switch (state) {
 	case STATE_ESTABLISHED:
-		if (how == SHUT_RD)
+		/* The end of the stream would look like that of a close, to the service. */
+		if (how == SHUT_RD || resets_on_close(fd))
 			tell_shutdown(fd, t, how);
 		info.flags |= how != SHUT_WR ? INFO_SHUT_RD : 0;
 		info.flags |= how != SHUT_RD ? INFO_SHUT_WR : 0;

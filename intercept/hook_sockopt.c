@@ -39,7 +39,7 @@ enum set_way {
 	SET_BOTH,
 	SET_QUIET, /* the service, without a reply */
 	SET_IGNORE,
-	SET_BUFFER,   /* the AF_UNIX socket, capped */
+	SET_BUFFER,   /* the AF_UNIX socket, capped; of a stream the service too, without a reply */
 	SET_DATAGRAM, /* the service on a datagram socket, the AF_UNIX socket on a stream */
 };
 
@@ -77,7 +77,7 @@ static const struct option options[] = {
 	{SOL_SOCKET, SO_BROADCAST, SET_BOTH, GET_KERNEL, 4, 0, 0},
 	{SOL_SOCKET, SO_KEEPALIVE, SET_BOTH, GET_KERNEL, 4, 0, 0},
 	{SOL_SOCKET, SO_REUSEPORT, SET_SERVICE, GET_SERVICE, 4, 0, 0},
-	{SOL_SOCKET, SO_LINGER, SET_SERVICE, GET_SERVICE, 8, 0, 0},
+	{SOL_SOCKET, SO_LINGER, SET_BOTH, GET_SERVICE, 8, 0, 0},
 	{SOL_SOCKET, SO_OOBINLINE, SET_SERVICE, GET_SERVICE, 4, 0, 0},
 	{SOL_SOCKET, SO_SNDBUF, SET_BUFFER, GET_KERNEL, 4, 0, 0},
 	{SOL_SOCKET, SO_RCVBUF, SET_BUFFER, GET_KERNEL, 4, 0, 0},
@@ -205,6 +205,12 @@ static int set_buffer(int fd, int name, const void *value)
 	return set_in_kernel(fd, name, &size, sizeof(size));
 }
 
+/** is_quiet() - No answer of the service could change the result */
+static bool is_quiet(const struct option *o)
+{
+	return o->set == SET_QUIET || o->set == SET_BUFFER;
+}
+
 /** set_in_service() - IP options may be one byte long: they travel as int */
 static int set_in_service(int fd, const struct zt_token *t, const struct option *o,
 			  const void *value, socklen_t len)
@@ -227,7 +233,7 @@ static int set_in_service(int fd, const struct zt_token *t, const struct option 
 	if (t->kind != 's')
 		reach_forget();
 	if (r == 0)
-		r = o->set == SET_QUIET ? rpc_notify(&rpc) : rpc_call(&rpc);
+		r = is_quiet(o) ? rpc_notify(&rpc) : rpc_call(&rpc);
 	if (r == 0 && o->level == IPPROTO_UDP && o->name == UDP_SEGMENT)
 		segment_set(t, (uint16_t)get16(request + 12));
 	return errnomap_result(r, PLACE_OPTION);
@@ -248,6 +254,7 @@ int zt_setsockopt(int fd, const struct zt_token *t, int level, int name, const v
 		  socklen_t len)
 {
 	const struct option *o = find_option(t, level, name);
+	int r;
 
 	if (o == NULL || o->set == SET_REFUSE)
 		return -ENOPROTOOPT;
@@ -263,7 +270,8 @@ int zt_setsockopt(int fd, const struct zt_token *t, int level, int name, const v
 	case SET_KERNEL:
 		return set_in_kernel(fd, name, value, len);
 	case SET_BUFFER:
-		return set_buffer(fd, name, value);
+		r = set_buffer(fd, name, value);
+		return r < 0 || t->kind != 's' ? r : set_in_service(fd, t, o, value, len);
 	case SET_BOTH:
 		set_in_kernel(fd, name, value, len);
 		return set_in_service(fd, t, o, value, len);

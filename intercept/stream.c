@@ -195,6 +195,7 @@ static int take_connection(int listener, const struct zt_token *t, const uint8_t
 		log_line(unreachable, NULL);
 		return -ECONNABORTED;
 	}
+	carrier_copy_options(listener, fd);
 	if ((flags & SOCK_NONBLOCK) != 0)
 		raw_fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK);
 	memcpy(info.peer, record + ACCEPT_PEER, ZTADDR_LEN);

@@ -262,7 +262,9 @@ long carrier_pad(int fd, const struct zt_token *t);
 int carrier_padded(int fd, const struct zt_token *t, uint32_t sent);
 /** carrier_is_dead() - The service has closed the stream */
 bool carrier_is_dead(int fd);
-/** carrier_copy_settings() - What the kernel keeps with a stream that is about to be replaced */
+/** carrier_copy_options() - The kernel's options of @from for @to, which is new */
+void carrier_copy_options(int from, int to);
+/** carrier_copy_settings() - The same and the status flags, for a stream that replaces another */
 void carrier_copy_settings(int from, int to);
 /** listener_check() - 0, or what accept() fails with on a socket that does not listen */
 int listener_check(int fd, const struct zt_token *t);

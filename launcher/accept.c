@@ -50,6 +50,7 @@ static void take(const struct call *c, int listener, const struct zt_token *t,
 		answer_result(c, fd == -EMFILE ? -ENFILE : fd);
 		return;
 	}
+	carrier_copy_options(listener, fd);
 	if ((flags & SOCK_NONBLOCK) != 0)
 		raw_fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK);
 	number = c->arg[1] == 0

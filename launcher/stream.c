@@ -71,12 +71,10 @@ static void send_stream(struct call *c, int fd, const struct areas *a, uint8_t *
 
 /* ----------------------------------------------------------------- receiving */
 
-static int asked_error(int fd, const struct zt_token *t, enum proto_op op)
+static int end_error(int fd, const struct zt_token *t)
 {
-	uint8_t none[4] = {0};
 	uint8_t reply[8] = {0};
-	int r = rpc_about(fd, t, op, none, op == OP_TAKEERR ? sizeof(none) : 0, reply,
-			  sizeof(reply));
+	int r = rpc_about(fd, t, OP_EOFINFO, NULL, 0, reply, sizeof(reply));
 
 	return r < 0 ? ECONNRESET : get32s(reply);
 }
@@ -84,16 +82,9 @@ static int asked_error(int fd, const struct zt_token *t, enum proto_op op)
 /** judge() - What a result of 0 or an error of the stream means for TCP [5 section 9.5] */
 static long judge(int fd, const struct zt_token *t, long r)
 {
-	if (r == 0 && (raw_poll_one(fd, POLLRDHUP) & POLLHUP) != 0)
-		return -asked_error(fd, t, OP_EOFINFO);
-	if (r == -EINVAL && !rpc_is_attached(fd))
-		return -ENOTCONN;
-	if (r == -ECONNRESET) {
-		int e = asked_error(fd, t, OP_TAKEERR);
-
-		return e > 0 ? -e : r;
-	}
-	return r;
+	if (r == -ECONNRESET || (r == 0 && (raw_poll_one(fd, POLLRDHUP) & POLLHUP) != 0))
+		return -end_error(fd, t);
+	return r == -EINVAL && !rpc_is_attached(fd) ? -ENOTCONN : r;
 }
 
 /** receive_part() - Bytes given to the caller, 0 at the end, or a negative errno */

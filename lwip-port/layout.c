@@ -67,6 +67,7 @@ static void offsets(void)
 	OFF("OFF_LOCAL", port_io, local);
 	OFF("OFF_REMOTE", port_io, remote);
 	OFF("OFF_INFO", port_io, info);
+	OFF("OFF_SETTINGS", port_io, settings);
 	OFF("OFF_COUNTERS", port_io, counters);
 	OFF("OFF_ADDRS", port_io, addrs);
 	OFF("OFF_ROUTES", port_io, routes);

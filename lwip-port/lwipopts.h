@@ -99,6 +99,7 @@ uint16_t port_chksum(const void *data, int len);
 #define LWIP_NETBUF_RECVINFO 0 /* sequential API only */
 
 /* --- TCP ---------------------------------------------------------------------------------- */
+#define IP_DEFAULT_TTL		   64	/* as Linux; lwIP's is 255 */
 #define LWIP_TCP		   1	/* the point of it all */
 #define LWIP_CALLBACK_API	   1	/* callbacks append to the event queue */
 #define LWIP_TCP_PCB_NUM_EXT_ARGS  1	/* "pcb freed" and "SYN arrived" callbacks of port_tcp.c */

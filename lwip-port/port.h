@@ -27,6 +27,8 @@ extern u32_t port_stats[PORT_COUNTERS_MAX];
 /* --- port_time.c --- */
 void port_enter(double now);
 u32_t port_now(void);
+/* The same in microseconds, for differences below an hour. */
+u32_t port_now_us(void);
 /* lwIP's clock of ticks, right even while its timer is stopped. */
 u32_t port_tcp_ticks(void);
 

@@ -114,10 +114,41 @@ struct port_frame {
 struct port_tcp_info {
 	uint32_t state; /* lwIP's enum tcp_state */
 	uint32_t rto_ms;
-	uint32_t rtt_ms;
+	uint32_t rtt_us;    /* smoothed; 0 = not measured yet */
+	uint32_t rttvar_us; /* mean deviation */
 	uint32_t send_mss;
 	uint32_t cwnd;
-	uint32_t unacked;
+	uint32_t ssthresh;
+	uint32_t unacked; /* bytes sent and not acknowledged */
+	uint32_t unsent;  /* bytes written and not sent */
+	uint32_t receive_window;
+	uint32_t retransmits; /* in a row, of the oldest segment */
+	uint32_t flags;	      /* PORT_TCP_* */
+	uint32_t send_scale;
+	uint32_t receive_scale;
+	uint32_t acked_low; /* bytes acknowledged by the peer, 64 bits */
+	uint32_t acked_high;
+	uint32_t received_low; /* bytes received in order, 64 bits */
+	uint32_t received_high;
+};
+
+#define PORT_TCP_TIMESTAMPS 1u
+#define PORT_TCP_SACK	    2u
+#define PORT_TCP_SCALED	    4u
+
+/* What a connection is told; port_tcp_connect() and port_tcp_options() read it. */
+struct port_tcp_settings {
+	uint32_t no_delay; /* 0 or 1 */
+	uint32_t keep;	   /* 0 or 1: keep-alive */
+	uint32_t idle_ms;
+	uint32_t interval_ms;
+	uint32_t count;
+	uint32_t ttl;
+	uint32_t tos;
+	uint32_t send_max;	  /* most bytes to hold for sending; 0 = no limit of its own */
+	uint32_t receive_max;	  /* most bytes the receive window may grow to; 0 = as above */
+	uint32_t user_timeout_ms; /* without an acknowledgement; 0 = lwIP's own */
+	uint32_t syn_count;	  /* repetitions of a SYN */
 };
 
 /* name, meaning. Names ending in "Used" are levels that return to 0 when everything is closed. */
@@ -187,6 +218,7 @@ struct port_io {
 	struct port_endpoint local;
 	struct port_endpoint remote;
 	struct port_tcp_info info;
+	struct port_tcp_settings settings;
 	uint32_t counters[PORT_COUNTERS_MAX];
 	struct port_addr addrs[PORT_ADDRS_MAX];
 	struct port_route routes[PORT_ROUTES_MAX];
@@ -276,7 +308,10 @@ void port_count(double now);
 
 /* --- port_tcp.c ------------------------------------------------------------------------------- */
 
-/** port_tcp_connect() - From io.local (family ANY or port 0: chosen) to io.remote; handle or error
+/**
+ * port_tcp_connect() - From io.local (family ANY or port 0: chosen) to io.remote, with io.settings
+ *
+ * Return: handle or error
  */
 int32_t port_tcp_connect(double now);
 
@@ -310,9 +345,8 @@ void port_tcp_close(double now, uint32_t handle);
 /** port_tcp_abort() - RST; the handle is dead */
 void port_tcp_abort(double now, uint32_t handle);
 
-/** port_tcp_options() - no_delay and keep: 0 off, 1 on, 2 as is; times in ms */
-void port_tcp_options(double now, uint32_t handle, uint32_t no_delay, uint32_t keep,
-		      uint32_t idle_ms, uint32_t interval_ms, uint32_t count);
+/** port_tcp_options() - Apply io.settings */
+void port_tcp_options(double now, uint32_t handle);
 
 /** port_tcp_info() - Fill io.info; 1, or 0 for a dead handle */
 int32_t port_tcp_info(double now, uint32_t handle);

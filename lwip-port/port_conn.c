@@ -422,6 +422,7 @@ struct conn *conn_new(void)
 	c->since = port_now();
 	c->parkable = port_now();
 	c->place = PL_NONE;
+	memset(&c->tuning, 0, sizeof(c->tuning));
 	used++;
 	return c;
 }

@@ -38,6 +38,22 @@ struct listener {
 	u8_t used;
 };
 
+/* What the program asked for and what is measured; zero in a new record. */
+struct tuning {
+	u64_t acked;	    /* bytes, all in all */
+	u64_t received;	    /* the same */
+	u32_t send_max;	    /* bytes; 0 = no limit of its own */
+	u32_t receive_max;  /* as above */
+	u32_t user_timeout; /* ms; 0 = lwIP's */
+	u32_t progress;	 /* clock of the last acknowledgement, or of the first byte after quiet */
+	u32_t rtt_seq;	 /* end of the segment whose acknowledgement is timed */
+	u32_t rtt_start; /* microseconds */
+	u32_t rtt_us;
+	u32_t rttvar_us;
+	u8_t rtt_timed; /* rtt_seq and rtt_start are set */
+	u8_t syn_count; /* repetitions of a SYN; 0 = lwIP's */
+};
+
 struct conn {
 	struct source src; /* first: cast both ways */
 	u32_t handle;
@@ -47,12 +63,14 @@ struct conn {
 	struct pbuf *rx_last;
 	struct conn *dirty_next;
 	u32_t rx_bytes;
-	u32_t owed;	/* handed out and not credited */
-	u32_t rx_grown; /* by how much the receive window exceeds the first one */
-	u32_t sent;	/* acknowledged and not reported */
-	u32_t since;	/* clock of the last progress; of entering TIME_WAIT */
-	u32_t parkable; /* clock before which the pcb stays listed */
+	u32_t owed;	 /* handed out and not credited */
+	u32_t rx_grown;	 /* by how much the receive window exceeds the first one */
+	u32_t rx_shrunk; /* by how much it is below */
+	u32_t sent;	 /* acknowledged and not reported */
+	u32_t since;	 /* clock of the last progress; of entering TIME_WAIT */
+	u32_t parkable;	 /* clock before which the pcb stays listed */
 	u32_t ack_slot;
+	struct tuning tuning;
 	s32_t error;
 	u16_t local_port; /* counted in the table of ports */
 	u16_t bucket;
@@ -101,12 +119,20 @@ u32_t port_tcp_choose(const ip_addr_t *local, const ip_addr_t *remote, u32_t rpo
 
 /* --- port_window.c --- */
 void port_tcp_first_window(struct tcp_pcb *pcb);
-void port_tcp_first_receive_window(struct tcp_pcb *pcb);
+void port_tcp_first_receive_window(struct conn *c);
 /* Slow start that counts acknowledged bytes. */
 void port_tcp_grow_window(struct tcp_pcb *pcb, u32_t acked);
-/* Bytes by which the receive window grows when the program has read `count`. */
-u32_t port_tcp_grow_receive_window(struct conn *c, u32_t count);
+/* Bytes by which the receive window opens when the program has read `count`. */
+u32_t port_tcp_receive_window(struct conn *c, u32_t count);
+/* Whether the peer must hear at once how far the receive window has opened. */
+int port_tcp_must_update(const struct conn *c);
 /* The record's share of receive windows is free again. */
 void port_tcp_return_window(struct conn *c);
+
+/* --- port_measure.c --- */
+/* Round trip: a segment was sent; a segment arrived; bytes were acknowledged. */
+void port_measure_sent(struct conn *c);
+void port_measure_input(struct conn *c);
+void port_measure_acked(struct conn *c);
 
 #endif

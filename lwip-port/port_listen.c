@@ -77,7 +77,7 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
 	c->local_port = pcb->local_port;
 	conn_count_port(c->local_port, 1);
 	port_tcp_callbacks(pcb);
-	port_tcp_first_receive_window(pcb);
+	port_tcp_first_receive_window(c);
 	port_ring_push(&c->src);
 	return ERR_OK;
 }

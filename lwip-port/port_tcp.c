@@ -17,8 +17,6 @@
 #include "port_conn.h"
 #include "port_hooks.h"
 
-#include <string.h>
-
 #define NEIGHBOUR_MS	  3000	 /* [5 section 10] */
 #define FIN_WAIT_MS	  60000	 /* as Linux; lwIP's 20 s is too short [5 section 6.1] */
 #define ORPHAN_MS	  120000 /* ours: a closed connection whose peer takes nothing */
@@ -70,10 +68,12 @@ static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
 		conn_give_up(c);
 		return ERR_ABRT;
 	}
-	if (p == NULL)
+	if (p == NULL) {
 		c->flags |= F_FIN;
-	else
+	} else {
+		c->tuning.received += p->tot_len;
 		rx_append(c, p);
+	}
 	port_ring_push(&c->src);
 	return ERR_OK;
 }
@@ -83,6 +83,9 @@ static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
 	struct conn *c = arg;
 
 	c->since = port_now();
+	c->tuning.progress = port_now();
+	c->tuning.acked += len;
+	port_measure_acked(c);
 	port_tcp_grow_window(pcb, len);
 	if (c->phase != PH_OPEN)
 		return ERR_OK;
@@ -105,11 +108,12 @@ static void on_error(void *arg, err_t err)
 	port_ring_push(&c->src);
 }
 
-static err_t fail_connect(struct conn *c, err_t err)
+/* Ends a connection from within its poll: the host hears of it, the peer nothing. */
+static err_t fail(struct conn *c, int place, err_t err)
 {
 	struct tcp_pcb *pcb = c->pcb;
 
-	c->error = PORT_ERR(PORT_PLACE_SYN_SENT, err);
+	c->error = PORT_ERR(place, err);
 	c->flags |= F_ERROR;
 	port_ring_push(&c->src);
 	tcp_err(pcb, NULL);
@@ -117,17 +121,41 @@ static err_t fail_connect(struct conn *c, err_t err)
 	return ERR_ABRT;
 }
 
+/* How long a handshake may take: TCP_USER_TIMEOUT, or the time of TCP_SYNCNT repetitions. */
+static u32_t connect_limit(const struct conn *c)
+{
+	u32_t count = c->tuning.syn_count;
+
+	if (c->tuning.user_timeout != 0)
+		return c->tuning.user_timeout;
+	return count == 0 || count >= TCP_SYNMAXRTX ? PORT_NEVER
+						    : ((2u << count) - 1) * LWIP_TCP_RTO_TIME;
+}
+
 static err_t poll_connecting(struct conn *c)
 {
 	struct tcp_pcb *pcb = c->pcb;
 	u32_t rto = LWIP_TCP_RTO_TIME / TCP_SLOW_INTERVAL << pcb->nrtx;
+	u32_t elapsed = port_now() - c->since;
 
 	/* lwIP repeats a SYN at a fixed interval; double it as Linux does. */
 	pcb->rto = (s16_t)LWIP_MIN(rto, SYN_RTO_MAX);
-	if (port_now() - c->since < NEIGHBOUR_MS ||
-	    port_neighbour_known(&pcb->local_ip, &pcb->remote_ip))
+	if (elapsed >= connect_limit(c))
+		return fail(c, PORT_PLACE_SYN_SENT, ERR_TIMEOUT);
+	if (elapsed < NEIGHBOUR_MS || port_neighbour_known(&pcb->local_ip, &pcb->remote_ip))
 		return ERR_OK;
-	return fail_connect(c, ERR_RTE);
+	return fail(c, PORT_PLACE_SYN_SENT, ERR_RTE);
+}
+
+/* TCP_USER_TIMEOUT: bytes wait, sent or not, and no acknowledgement came for that long. */
+static err_t poll_open(struct conn *c)
+{
+	const struct tcp_pcb *pcb = c->pcb;
+
+	if (c->tuning.user_timeout == 0 || (pcb->unacked == NULL && pcb->unsent == NULL) ||
+	    port_now() - c->tuning.progress < c->tuning.user_timeout)
+		return ERR_OK;
+	return fail(c, PORT_PLACE_OPEN, ERR_TIMEOUT);
 }
 
 static err_t poll_closing(struct conn *c)
@@ -156,7 +184,7 @@ static err_t on_poll(void *arg, struct tcp_pcb *pcb)
 		return poll_connecting(c);
 	if (c->phase == PH_CLOSING)
 		return poll_closing(c);
-	return ERR_OK;
+	return c->phase == PH_OPEN ? poll_open(c) : ERR_OK;
 }
 
 static err_t on_connected(void *arg, struct tcp_pcb *pcb, err_t err)
@@ -166,7 +194,7 @@ static err_t on_connected(void *arg, struct tcp_pcb *pcb, err_t err)
 	LWIP_UNUSED_ARG(err);
 	c->since = port_now();
 	port_tcp_first_window(pcb);
-	port_tcp_first_receive_window(pcb);
+	port_tcp_first_receive_window(c);
 	if (c->flags & F_SHUT)
 		tcp_shutdown(pcb, 0, 1);
 	c->phase = PH_OPEN;
@@ -231,6 +259,8 @@ err_t port_hook_inpacket(struct tcp_pcb *pcb, struct tcp_hdr *hdr, struct pbuf *
 		return reuse_time_wait(pcb, hdr);
 	if (pcb->state < ESTABLISHED)
 		return ERR_OK;
+	if (pcb->callback_arg != NULL)
+		port_measure_input(pcb->callback_arg);
 	forgive_closed_window(pcb, hdr);
 	return is_idle_ack(pcb, hdr, p) ? ERR_VAL : ERR_OK;
 }
@@ -259,8 +289,11 @@ void port_tcp_flush(void)
 		list = c->dirty_next;
 		c->dirty_next = NULL;
 		c->flags &= (u16_t)~F_DIRTY;
-		if (c->phase != PH_FREE && c->pcb != NULL && tcp_output(c->pcb) == ERR_BUF)
+		if (c->phase == PH_FREE || c->pcb == NULL)
+			continue;
+		if (tcp_output(c->pcb) == ERR_BUF)
 			mark_dirty(c);
+		port_measure_sent(c);
 	}
 }
 
@@ -277,6 +310,9 @@ u32_t port_tcp_choose(const ip_addr_t *local, const ip_addr_t *remote, u32_t rpo
 	u32_t start = port_rand() % PORT_RANGE;
 	u32_t port = conn_unused_port(start);
 
+	/* lwIP knows no simultaneous open, and so no connection to itself. */
+	if (remote != NULL && port == rport && ip_addr_eq(local, remote))
+		port = conn_unused_port((port - PORT_FIRST + 1) % PORT_RANGE);
 	/* All in use: one that is free towards this destination will do. */
 	for (u32_t i = 0; port == 0 && remote != NULL && i < PORT_RANGE; i++) {
 		u32_t p = PORT_FIRST + (start + i) % PORT_RANGE;
@@ -316,6 +352,8 @@ static int settle_ends(ip_addr_t *local, u16_t *lport, ip_addr_t *remote, u16_t 
 		return PORT_ERR(PORT_PLACE_CONNECT, ERR_RTE);
 	if (ip_addr_isany(local))
 		ip_addr_copy(*local, src);
+	if (*lport == rport && ip_addr_eq(local, remote))
+		return PORT_ERR(PORT_PLACE_SYN_SENT, ERR_RST);
 	if (*lport != 0)
 		return conn_find(local, *lport, remote, rport) != NULL
 			       ? PORT_ERR(PORT_PLACE_BIND, ERR_USE)
@@ -323,6 +361,35 @@ static int settle_ends(ip_addr_t *local, u16_t *lport, ip_addr_t *remote, u16_t 
 	port = port_tcp_choose(local, remote, rport);
 	*lport = (u16_t)port;
 	return port != 0 ? 0 : PORT_ERR(PORT_PLACE_CONNECT, ERR_BUF);
+}
+
+static void set_keepalive(struct tcp_pcb *pcb)
+{
+	if (io.settings.keep == 0) {
+		ip_reset_option(pcb, SOF_KEEPALIVE);
+		return;
+	}
+	ip_set_option(pcb, SOF_KEEPALIVE);
+	pcb->keep_idle = io.settings.idle_ms;
+	pcb->keep_intvl = io.settings.interval_ms;
+	pcb->keep_cnt = io.settings.count;
+}
+
+static void apply_settings(struct conn *c)
+{
+	struct tcp_pcb *pcb = c->pcb;
+
+	if (io.settings.no_delay)
+		tcp_nagle_disable(pcb);
+	else
+		tcp_nagle_enable(pcb);
+	set_keepalive(pcb);
+	pcb->ttl = (u8_t)io.settings.ttl;
+	pcb->tos = (u8_t)io.settings.tos;
+	c->tuning.send_max = io.settings.send_max;
+	c->tuning.receive_max = io.settings.receive_max;
+	c->tuning.user_timeout = io.settings.user_timeout_ms;
+	c->tuning.syn_count = (u8_t)LWIP_MIN(io.settings.syn_count, 255);
 }
 
 static int start_connect(const ip_addr_t *local, u16_t lport, const ip_addr_t *remote, u16_t rport)
@@ -340,6 +407,7 @@ static int start_connect(const ip_addr_t *local, u16_t lport, const ip_addr_t *r
 	}
 	conn_attach(c, pcb);
 	port_tcp_callbacks(pcb);
+	apply_settings(c);
 	/* Bound here and not by tcp_bind(), which walks every list to find a conflict. */
 	ip_addr_copy(pcb->local_ip, *local);
 	pcb->local_port = lport;
@@ -386,14 +454,19 @@ static int may_write(const struct conn *c)
 }
 
 /*
- * Room in the connection's send buffer and in its share of the heap. A connection above its share
+ * Room in the connection's send buffer, which the program may have limited, and in its share of the
+ * heap. A connection above its share
  * takes nothing until acknowledgements have brought it a segment below: no small pieces.
  */
-static u32_t send_room(const struct tcp_pcb *pcb)
+static u32_t send_room(const struct conn *c)
 {
+	const struct tcp_pcb *pcb = c->pcb;
 	u32_t held = TCP_SND_BUF - pcb->snd_buf;
-	u32_t share = LWIP_MAX(port_heap_tx_share(), SHARE_MIN * (u32_t)pcb->mss);
+	u32_t share = port_heap_tx_share();
 
+	if (c->tuning.send_max != 0)
+		share = LWIP_MIN(share, c->tuning.send_max);
+	share = LWIP_MAX(share, SHARE_MIN * (u32_t)pcb->mss);
 	if (share >= TCP_SND_BUF)
 		return pcb->snd_buf;
 	return held + pcb->mss > share ? 0 : LWIP_MIN(share - held, pcb->snd_buf);
@@ -413,8 +486,10 @@ uint32_t PORT_EXPORT(port_tcp_write)(double now, uint32_t handle, uint32_t len, 
 		conn_starve(c);
 		return 0;
 	}
-	room = send_room(c->pcb);
+	room = send_room(c);
 	n = LWIP_MIN(LWIP_MIN(len, 0xffff), room);
+	if (c->pcb->unacked == NULL && c->pcb->unsent == NULL)
+		c->tuning.progress = port_now();
 	/* A full queue of tiny segments, or no memory: try less, then wait. */
 	while (n > 0 && tcp_write(c->pcb, io.data, (u16_t)n, flags) != ERR_OK)
 		n /= 2;
@@ -438,7 +513,7 @@ uint32_t PORT_EXPORT(port_tcp_room)(double now, uint32_t handle)
 		conn_starve(c);
 		return 0;
 	}
-	return send_room(c->pcb);
+	return send_room(c);
 }
 
 void PORT_EXPORT(port_tcp_credit)(double now, uint32_t handle, uint32_t count)
@@ -452,12 +527,16 @@ void PORT_EXPORT(port_tcp_credit)(double now, uint32_t handle, uint32_t count)
 	count = LWIP_MIN(count, c->owed);
 	c->owed -= count;
 	if (c->pcb != NULL)
-		count += port_tcp_grow_receive_window(c, count);
+		count = port_tcp_receive_window(c, count);
 	while (count > 0 && c->pcb != NULL) {
 		u16_t n = (u16_t)LWIP_MIN(count, 0xffff);
 
 		tcp_recved(c->pcb, n);
 		count -= n;
+	}
+	if (c->pcb != NULL && port_tcp_must_update(c)) {
+		tcp_ack_now(c->pcb);
+		mark_dirty(c);
 	}
 }
 
@@ -513,16 +592,7 @@ void PORT_EXPORT(port_tcp_abort)(double now, uint32_t handle)
 /* --- options and questions ----------------------------------------------------------------------
  */
 
-static void set_keepalive(struct tcp_pcb *pcb, u32_t idle_ms, u32_t interval_ms, u32_t count)
-{
-	ip_set_option(pcb, SOF_KEEPALIVE);
-	pcb->keep_idle = idle_ms;
-	pcb->keep_intvl = interval_ms;
-	pcb->keep_cnt = count;
-}
-
-void PORT_EXPORT(port_tcp_options)(double now, uint32_t handle, uint32_t no_delay, uint32_t keep,
-				   uint32_t idle_ms, uint32_t interval_ms, uint32_t count)
+void PORT_EXPORT(port_tcp_options)(double now, uint32_t handle)
 {
 	struct conn *c;
 
@@ -530,33 +600,10 @@ void PORT_EXPORT(port_tcp_options)(double now, uint32_t handle, uint32_t no_dela
 	c = conn_live(handle);
 	if (c == NULL || c->pcb == NULL)
 		return;
-	if (no_delay == 1) {
-		tcp_nagle_disable(c->pcb);
+	apply_settings(c);
+	/* What Nagle's algorithm held back may go. */
+	if (io.settings.no_delay)
 		mark_dirty(c);
-	} else if (no_delay == 0) {
-		tcp_nagle_enable(c->pcb);
-	}
-	if (keep == 1)
-		set_keepalive(c->pcb, idle_ms, interval_ms, count);
-	else if (keep == 0)
-		ip_reset_option(c->pcb, SOF_KEEPALIVE);
-}
-
-int32_t PORT_EXPORT(port_tcp_info)(double now, uint32_t handle)
-{
-	struct conn *c;
-
-	port_enter(now);
-	c = conn_of(handle);
-	if (c == NULL || c->pcb == NULL)
-		return 0;
-	io.info.state = c->pcb->state;
-	io.info.rto_ms = (u32_t)c->pcb->rto * TCP_SLOW_INTERVAL;
-	io.info.rtt_ms = (u32_t)(c->pcb->sa * TCP_SLOW_INTERVAL) >> 3;
-	io.info.send_mss = tcp_mss(c->pcb);
-	io.info.cwnd = c->pcb->cwnd;
-	io.info.unacked = c->pcb->snd_nxt - c->pcb->lastack;
-	return 1;
 }
 
 int32_t PORT_EXPORT(port_tcp_names)(double now, uint32_t handle)

@@ -23,6 +23,7 @@ struct port_io io;
 u32_t port_stats[PORT_COUNTERS_MAX];
 
 static u32_t clock_ms;
+static u32_t clock_us;
 static u32_t tcp_due;	     /* valid while tcp_running */
 static u32_t tcp_stopped_at; /* valid while not: tcp_ticks was right then */
 static u32_t second_due;
@@ -40,11 +41,17 @@ void port_enter(double now)
 
 	if ((s32_t)(ms - clock_ms) > 0)
 		clock_ms = ms;
+	clock_us = (u32_t)(u64_t)(now * 1000);
 }
 
 u32_t port_now(void)
 {
 	return clock_ms;
+}
+
+u32_t port_now_us(void)
+{
+	return clock_us;
 }
 
 u32_t sys_now(void)

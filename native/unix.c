@@ -267,6 +267,20 @@ static napi_value receive(napi_env env, napi_callback_info info)
 	return from_rc(env, n);
 }
 
+/* setSendBuffer(fd, len): bounds what the kernel holds for the other end; 0 or -errno. */
+static napi_value setSendBuffer(napi_env env, napi_callback_info info)
+{
+	struct args a;
+	int fd, len;
+
+	args_take(&a, env, info);
+	fd = args_int(&a);
+	len = args_int(&a);
+	if (args_failed(&a, "setSendBuffer(fd, len)"))
+		return NULL;
+	return from_rc(env, setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &len, sizeof(len)));
+}
+
 /* isHungUp(fd): 1 when both directions are over, that is when the peer has closed; else 0. */
 static napi_value isHungUp(napi_env env, napi_callback_info info)
 {
@@ -331,6 +345,7 @@ napi_status register_unix(napi_env env, napi_value exports)
 		FUNCTION(peerName),
 		FUNCTION(credentials),
 		FUNCTION(pair),
+		FUNCTION(setSendBuffer),
 		FUNCTION(isHungUp),
 		FUNCTION(hasEnded),
 		FUNCTION(note),

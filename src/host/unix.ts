@@ -77,7 +77,7 @@ export interface PreloadDoorOptions {
 
 /** Fields of net.Socket that moving a connection to an `onread` socket needs. */
 interface SocketInternals {
-  _handle: unknown;
+  _handle: { readonly fd?: number } | null;
   _server: unknown;
 }
 
@@ -201,6 +201,13 @@ class UnixStream implements StreamPort {
     else this.#socket.pause();
   }
 
+  /** Without the addon the kernel's own limit stays. */
+  limitBuffer(len: number): void {
+    const { fd } = (this.#socket as unknown as SocketInternals)._handle ?? {};
+    if (this.#destroyed || fd === undefined || fd < 0) return;
+    this.#door.native?.setSendBuffer(fd, len);
+  }
+
   end(): void {
     if (this.#destroyed || this.#ending) return;
     this.#ending = true;
@@ -234,7 +241,7 @@ export class PreloadDoor {
   readonly view: PreloadView;
   readonly #options: PreloadDoorOptions;
   readonly #servers: net.Server[] = [];
-  readonly #native: Native | undefined;
+  readonly native: Native | undefined;
   readonly #records: RecordDoor | undefined;
   readonly #hostNetwork: DoorHostNetwork;
   readonly #streams = new Set<UnixStream>();
@@ -255,7 +262,7 @@ export class PreloadDoor {
     }
     this.#options = options;
     const entropy = new PooledEntropy();
-    this.#native = 'native' in options ? options.native : installedNative();
+    this.native = 'native' in options ? options.native : installedNative();
     this.#hostNetwork = new DoorHostNetwork(
       (act) => this.guard(act),
       () => this.touched(),
@@ -271,8 +278,8 @@ export class PreloadDoor {
       hostName: os.hostname(),
       pid: process.pid,
       wake: () => this.#arm(),
-      hasRecords: this.#native !== undefined,
-      hasCredentials: this.#native !== undefined,
+      hasRecords: this.native !== undefined,
+      hasCredentials: this.native !== undefined,
       hostNetwork: this.#hostNetwork,
       several: options.several,
       ...(options.mac === undefined ? {} : { mac: options.mac }),
@@ -280,7 +287,7 @@ export class PreloadDoor {
       ...(options.dns === undefined ? {} : { dns: options.dns }),
       ...(options.interfaceName === undefined ? {} : { interfaceName: options.interfaceName }),
     });
-    if (this.#native !== undefined) this.#records = this.#newRecords(this.#native);
+    if (this.native !== undefined) this.#records = this.#newRecords(this.native);
   }
 
   #newRecords(native: Native): RecordDoor {
@@ -435,7 +442,7 @@ export class PreloadDoor {
 
   #userOf(socket: net.Socket): number | undefined {
     const { fd } = (socket as unknown as { _handle: { readonly fd: number } })._handle;
-    return this.#native === undefined || fd < 0 ? undefined : userOf(this.#native, fd);
+    return this.native === undefined || fd < 0 ? undefined : userOf(this.native, fd);
   }
 
   #arm(): void {

@@ -523,6 +523,10 @@ export class DatagramSocket implements RequestTarget, Member, HostSideOwner {
   }
 
   /** Errors travel in the record stream. */
+  takeReadError(): number {
+    return this.takePendingError();
+  }
+
   takePendingError(): number {
     return 0;
   }

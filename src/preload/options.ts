@@ -7,6 +7,7 @@
  */
 import type { TcpInfo, TcpOptions } from '../stack/stack.js';
 import { type Errno, failed } from './errno.js';
+import { emitTcpInfo } from './tcp-info.js';
 
 const SOL_SOCKET = 1;
 const IPPROTO_IP = 0;
@@ -15,6 +16,8 @@ const IPPROTO_IPV6 = 41;
 
 const SO_REUSEADDR = 2;
 const SO_BROADCAST = 6;
+const SO_SNDBUF = 7;
+const SO_RCVBUF = 8;
 const SO_KEEPALIVE = 9;
 const SO_OOBINLINE = 10;
 const SO_LINGER = 13;
@@ -55,13 +58,13 @@ const IP_MULTICAST_IF = 32;
 const IP_MULTICAST_TTL = 33;
 const IP_MULTICAST_LOOP = 34;
 
+const IPV6_UNICAST_HOPS = 16;
 const IPV6_V6ONLY = 26;
+const IPV6_TCLASS = 67;
 
 /** Linux: largest value of TCP_KEEPIDLE and TCP_KEEPINTVL in seconds, and of TCP_KEEPCNT. */
 const KEEP_SECONDS_MAX = 32767;
 const KEEP_COUNT_MAX = 127;
-/** Length of struct tcp_info that is answered. */
-const TCP_INFO_LEN = 232;
 /** Linux's MSS before a connection knows better. */
 const MSS_DEFAULT = 536;
 
@@ -76,6 +79,8 @@ export interface OptionContext {
   /** State number as in struct tcp_info (1 ESTABLISHED, 2 SYN_SENT, 7 CLOSE, 8 CLOSE_WAIT, 10 LISTEN). */
   readonly tcpState: number;
   readonly info: TcpInfo | undefined;
+  /** Bytes the program wrote and the peer has not acknowledged. */
+  readonly unsentLen: number;
 }
 
 function key(level: number, name: number): number {
@@ -86,6 +91,8 @@ function key(level: number, name: number): number {
 const INT_DEFAULTS: ReadonlyMap<number, number> = new Map([
   [key(SOL_SOCKET, SO_REUSEADDR), 0],
   [key(SOL_SOCKET, SO_BROADCAST), 0],
+  [key(SOL_SOCKET, SO_SNDBUF), 0],
+  [key(SOL_SOCKET, SO_RCVBUF), 0],
   [key(SOL_SOCKET, SO_KEEPALIVE), 0],
   [key(SOL_SOCKET, SO_OOBINLINE), 0],
   [key(SOL_SOCKET, SO_REUSEPORT), 0],
@@ -114,7 +121,7 @@ const INT_DEFAULTS: ReadonlyMap<number, number> = new Map([
   [key(IPPROTO_IP, IP_MULTICAST_TTL), 1],
   [key(IPPROTO_IP, IP_MULTICAST_LOOP), 1],
   [key(IPPROTO_IPV6, IPV6_V6ONLY), 0],
-  [key(IPPROTO_IPV6, 16), 64], // UNICAST_HOPS
+  [key(IPPROTO_IPV6, IPV6_UNICAST_HOPS), 64],
   [key(IPPROTO_IPV6, 17), 0], // MULTICAST_IF
   [key(IPPROTO_IPV6, 18), 1], // MULTICAST_HOPS
   [key(IPPROTO_IPV6, 19), 1], // MULTICAST_LOOP
@@ -123,7 +130,7 @@ const INT_DEFAULTS: ReadonlyMap<number, number> = new Map([
   [key(IPPROTO_IPV6, 49), 0], // RECVPKTINFO
   [key(IPPROTO_IPV6, 51), 0], // RECVHOPLIMIT
   [key(IPPROTO_IPV6, 66), 0], // RECVTCLASS
-  [key(IPPROTO_IPV6, 67), 0], // TCLASS
+  [key(IPPROTO_IPV6, IPV6_TCLASS), 0],
 ]);
 
 /** Options that Linux reports as 0 or 1 whatever was set. */
@@ -143,7 +150,8 @@ const RANGES: ReadonlyMap<number, readonly [number, number]> = new Map([
   [key(IPPROTO_TCP, TCP_KEEPCNT), [1, KEEP_COUNT_MAX]],
   [key(IPPROTO_TCP, TCP_SYNCNT), [1, 127]],
   [key(IPPROTO_IP, IP_MULTICAST_TTL), [-1, 255]],
-  [key(IPPROTO_IPV6, 16), [-1, 255]],
+  [key(IPPROTO_IPV6, IPV6_UNICAST_HOPS), [-1, 255]],
+  [key(IPPROTO_IPV6, IPV6_TCLASS), [-1, 255]],
 ]);
 
 function intBytes(value: number): Uint8Array {
@@ -228,6 +236,12 @@ export class SocketOptions {
             count: this.#int(IPPROTO_TCP, TCP_KEEPCNT),
           }
         : false,
+      ttl: this.#ints.get(key(IPPROTO_IPV6, IPV6_UNICAST_HOPS)) ?? this.#int(IPPROTO_IP, IP_TTL),
+      tos: (this.#ints.get(key(IPPROTO_IPV6, IPV6_TCLASS)) ?? this.#int(IPPROTO_IP, IP_TOS)) & 0xff,
+      sendMax: this.#int(SOL_SOCKET, SO_SNDBUF),
+      receiveMax: this.#int(SOL_SOCKET, SO_RCVBUF),
+      userTimeoutMs: this.#int(IPPROTO_TCP, TCP_USER_TIMEOUT),
+      synCount: this.#int(IPPROTO_TCP, TCP_SYNCNT),
     };
   }
 
@@ -275,7 +289,7 @@ export class SocketOptions {
       return out;
     }
     if (name === TCP_INFO) return emitTcpInfo(context);
-    if (name === SIOCOUTQ) return intBytes(context.info?.unacked ?? 0);
+    if (name === SIOCOUTQ) return intBytes(context.unsentLen);
     if (name === TCP_MAXSEG) {
       const unconnected = this.#maxSegment === 0 ? MSS_DEFAULT : this.#maxSegment;
       return intBytes(context.info?.sendMss ?? unconnected);
@@ -299,7 +313,8 @@ export class SocketOptions {
     if (level === IPPROTO_IPV6 && name === IPV6_V6ONLY && !context.isFresh) {
       return failed('EINVAL');
     }
-    if (value === -1 && (name === IP_TTL || name === 16)) this.#ints.delete(k);
+    if (value === -1 && (name === IP_TTL || name === IPV6_UNICAST_HOPS || name === IPV6_TCLASS))
+      this.#ints.delete(k);
     else this.#ints.set(k, BOOLEANS.has(k) ? Number(value !== 0) : value);
     return 0;
   }
@@ -325,19 +340,4 @@ export class SocketOptions {
     this.#maxSegment = value;
     return 0;
   }
-}
-
-/** struct tcp_info with the fields the stack knows; times in microseconds, the rest zero. */
-function emitTcpInfo(context: OptionContext): Uint8Array {
-  const out = new Uint8Array(TCP_INFO_LEN);
-  const v = new DataView(out.buffer);
-  v.setUint8(0, context.tcpState);
-  const info = context.info;
-  if (info === undefined) return out;
-  v.setUint32(8, info.rtoMs * 1000, true);
-  v.setUint32(16, info.sendMss, true);
-  v.setUint32(20, info.sendMss, true);
-  v.setUint32(68, info.rttMs * 1000, true);
-  v.setUint32(80, Math.max(1, Math.floor(info.congestionWindow / Math.max(1, info.sendMss))), true);
-  return out;
 }

@@ -34,6 +34,11 @@ export class Outgoing {
     return this.#waiting === undefined;
   }
 
+  /** Bytes that wait for the stack. */
+  get queuedLen(): number {
+    return this.#waiting?.length ?? 0;
+  }
+
   /** Takes bytes, which are borrowed for the call. */
   send(bytes: Uint8Array): void {
     if (this.#waiting !== undefined || this.#host.isCorked()) {

@@ -118,7 +118,7 @@ function takeErr(socket: RequestTarget, payload: Uint8Array): Answer {
 }
 
 function eofInfo(socket: RequestTarget): Answer {
-  return { result: 0, payload: int32Payload(socket.takePendingError(false)) };
+  return { result: 0, payload: int32Payload(socket.takeReadError()) };
 }
 
 function setOpt(socket: RequestTarget, payload: Uint8Array): Answer {

@@ -17,6 +17,8 @@ export interface StreamPort {
   readonly queuedLen: number;
   /** Starts or stops reading, exactly: after `false` not one byte is consumed. */
   setReading(on: boolean): void;
+  /** Bounds what the kernel holds of written bytes; bytes, as SO_SNDBUF takes them. */
+  limitBuffer(len: number): void;
   /** shutdown(WR) after everything queued. */
   end(): void;
   /** close() now: what the kernel has not taken yet is lost. No callback follows. */

@@ -37,6 +37,8 @@ export interface RequestTarget {
   inherit(old: RequestTarget): number;
   /** Positive errno number or 0; cleared unless `peek`. */
   takePendingError(peek: boolean): number;
+  /** What a read at the end of the stream reports: as above, cleared; 0 = an orderly end. */
+  takeReadError(): number;
   setOption(level: number, name: number, value: Uint8Array): number;
   getOption(level: number, name: number): OptionAnswer;
   /** The view forgets the socket, or closes: everything it holds is given back. */

@@ -84,6 +84,8 @@ export class VirtualSocket implements TcpSink, RequestTarget {
   #uncredited = 0;
   #finReceived = false;
   #rxShut = false;
+  /** SHUTDOWN said that the program will not send; only programs that reset on close say it. */
+  #isSendingShut = false;
   /** The connection is dead, its last bytes are still on their way to the program. */
   #dying = false;
 
@@ -156,6 +158,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
     if (this.#handle !== undefined) {
       this.#host.stack.tcpBacklogHold?.(this.#host.now(), this.#handle, false);
     }
+    this.#limitBuffer();
     for (const bytes of this.#early) port.write(bytes);
     this.#early = [];
     this.#earlyLen = 0;
@@ -184,9 +187,14 @@ export class VirtualSocket implements TcpSink, RequestTarget {
       return;
     }
     this.#endSeen = true;
-    /* After our own end of the stream there is nothing left to ask: both directions are done. */
-    if (this.#finReceived) this.#halfClose();
-    else this.#port?.probe();
+    /*
+     * After the peer's end, when the stream can no longer be asked, both directions are done, and
+     * whether the program closed or only shut down is the same; not for one that wants its close to
+     * be a reset, which says what it does.
+     */
+    if (!this.#finReceived) this.#port?.probe();
+    else if (this.options.resetsOnClose && !this.#isSendingShut) this.#programClosed();
+    else this.#halfClose();
   }
 
   /** The program closed with unread data, or the stream broke. */
@@ -516,8 +524,10 @@ export class VirtualSocket implements TcpSink, RequestTarget {
       return;
     }
     if (this.state !== State.established) return;
-    this.#error = errnoNumber(errno);
-    this.state = State.reset;
+    /* Linux: a reset after the peer's end is EPIPE to a writer, and reads go on to say "end". */
+    const isAfterEnd = this.#finReceived && errno === 'ECONNRESET';
+    this.#error = errnoNumber(isAfterEnd ? 'EPIPE' : errno);
+    this.state = isAfterEnd ? State.closed : State.reset;
     this.#dying = true;
     if (this.#port !== undefined) this.#finishDying();
     else this.#binding.release();
@@ -630,7 +640,12 @@ export class VirtualSocket implements TcpSink, RequestTarget {
 
   // -------------------------------------------------------------- requests
 
-  /** TAKEERR and EOFINFO: the pending error, cleared unless `peek`. */
+  /** EOFINFO. */
+  takeReadError(): number {
+    return this.state === State.closed && this.#finReceived ? 0 : this.takePendingError(false);
+  }
+
+  /** TAKEERR: the pending error, cleared unless `peek`. */
   takePendingError(peek: boolean): number {
     const e = this.#error;
     if (!peek) this.#error = 0;
@@ -642,6 +657,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
     switch (this.state) {
       case State.established:
         if (how === SHUT_RD) this.#rxShut = true;
+        else this.#isSendingShut = true;
         return 0;
       case State.listening:
         this.listener?.close();
@@ -682,8 +698,15 @@ export class VirtualSocket implements TcpSink, RequestTarget {
     if (this.#handle !== undefined) {
       this.#carrier.tcpSetOptions(this.#host.now(), this.#handle, this.options.tcp());
     }
+    this.#limitBuffer();
     if (!this.options.corked) this.uncork();
     return 0;
+  }
+
+  /** SO_RCVBUF bounds what waits for the program, here as in the stack's window. */
+  #limitBuffer(): void {
+    const { receiveMax = 0 } = this.options.tcp();
+    if (receiveMax > 0) this.#port?.limitBuffer(receiveMax);
   }
 
   getOption(level: number, name: number): ReturnType<SocketOptions['get']> {
@@ -691,13 +714,15 @@ export class VirtualSocket implements TcpSink, RequestTarget {
   }
 
   #optionContext(): OptionContext {
+    const info = this.#handle === undefined ? undefined : this.#carrier.tcpInfo(this.#handle);
     return {
       isFresh: this.state === State.fresh,
       isConnected: this.state === State.established,
       interfaceNamed: (name) => interfaceNamed(this.#host, name),
       mtu: this.#host.mtu(),
       tcpState: this.#tcpState(),
-      info: this.#handle === undefined ? undefined : this.#carrier.tcpInfo(this.#handle),
+      info,
+      unsentLen: (info?.unacked ?? 0) + (info?.unsent ?? 0) + this.#out.queuedLen,
     };
   }
 

@@ -189,12 +189,7 @@ export class LwipStack implements Stack, StackExtras {
     sink: TcpSink,
     options?: TcpOptions,
   ): TcpHandle | StackErrno {
-    const now = this.#enter(at);
-    const handle = this.#tcp.connect(now, local, remote, sink);
-    if (options !== undefined && typeof handle === 'number') {
-      this.#tcp.setOptions(now, handle, options);
-    }
-    return handle;
+    return this.#tcp.connect(this.#enter(at), local, remote, sink, options);
   }
 
   tcpListen(

@@ -50,15 +50,7 @@ export interface LwipExports {
   port_tcp_shutdown(now: number, handle: number): void;
   port_tcp_close(now: number, handle: number): void;
   port_tcp_abort(now: number, handle: number): void;
-  port_tcp_options(
-    now: number,
-    handle: number,
-    noDelay: number,
-    keep: number,
-    idleMs: number,
-    intervalMs: number,
-    count: number,
-  ): void;
+  port_tcp_options(now: number, handle: number): void;
   port_tcp_info(now: number, handle: number): number;
   port_tcp_names(now: number, handle: number): number;
   port_tcp_listen_name(now: number, handle: number): number;

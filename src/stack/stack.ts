@@ -138,15 +138,42 @@ export interface TcpOptions {
   readonly keepAlive?:
     | { readonly idleMs: number; readonly intervalMs: number; readonly count: number }
     | false;
+  /** Of its packets; the SYN of an accepted connection was answered before it was known. */
+  readonly ttl?: number;
+  readonly tos?: number;
+  /** Most bytes to hold for sending, 0 = no limit but the stack's. At least two segments. */
+  readonly sendMax?: number;
+  /** Most bytes of receive window, as above; what was offered is never taken back. */
+  readonly receiveMax?: number;
+  /** Bytes wait and no acknowledgement came for that long: ETIMEDOUT. 0 = the stack's own limit. */
+  readonly userTimeoutMs?: number;
+  /** How often a SYN is repeated. */
+  readonly synCount?: number;
 }
 
+/** Bytes unless said otherwise. */
 export interface TcpInfo {
+  /** lwIP's number. */
   readonly state: number;
   readonly rtoMs: number;
-  readonly rttMs: number;
+  /** Smoothed round trip and its mean deviation; 0 = not measured yet. */
+  readonly rttUs: number;
+  readonly rttVarUs: number;
   readonly sendMss: number;
   readonly congestionWindow: number;
+  readonly slowStartThreshold: number;
   readonly unacked: number;
+  readonly unsent: number;
+  readonly receiveWindow: number;
+  /** Repetitions in a row of the oldest segment. */
+  readonly retransmits: number;
+  readonly timestamps: boolean;
+  readonly sack: boolean;
+  /** Shifts of the windows, undefined when not negotiated. */
+  readonly sendScale: number | undefined;
+  readonly receiveScale: number | undefined;
+  readonly bytesAcked: number;
+  readonly bytesReceived: number;
 }
 
 /** Destination MAC, source MAC as 6 bytes each; all views borrowed until the callback returns. */

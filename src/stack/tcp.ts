@@ -20,6 +20,7 @@ import {
   OFF_INFO,
   OFF_LOCAL,
   OFF_REMOTE,
+  OFF_SETTINGS,
 } from './layout.js';
 import { isAnyIp, type Lwip, unmapped } from './lwip.js';
 import type {
@@ -42,10 +43,17 @@ interface Names {
 interface Entry {
   sink: TcpSink;
   readonly names: Names;
+  /** All that was ever set. */
+  options: TcpOptions;
 }
 
-/** An option that keeps its value. */
-const LEAVE = 2;
+/** As Linux. */
+const TTL_DEFAULT = 64;
+const SYN_COUNT_DEFAULT = 6;
+/** struct port_tcp_info's flags. */
+const HAS_TIMESTAMPS = 1;
+const HAS_SACK = 2;
+const HAS_SCALE = 4;
 
 const NO_SINK: TcpSink = {
   onConnected() {},
@@ -80,6 +88,7 @@ export class TcpTable {
     local: Endpoint | undefined,
     remote: Endpoint,
     sink: TcpSink,
+    options: TcpOptions = {},
   ): TcpHandle | StackErrno {
     const { exports } = this.#lwip;
     const from = localIp(local?.ip ?? EMPTY, false);
@@ -89,10 +98,11 @@ export class TcpTable {
     if (!isPort(port) || !isPort(remote.port)) return 'EINVAL';
     this.#lwip.putEndpoint(OFF_LOCAL, from, port);
     this.#lwip.putEndpoint(OFF_REMOTE, to, remote.port);
+    this.#putSettings(options);
     const handle = exports.port_tcp_connect(now);
     if (handle < 0) return stackErrno(handle);
     exports.port_tcp_names(now, handle);
-    this.#entries.set(handle, { sink, names: this.#names() });
+    this.#entries.set(handle, { sink, names: this.#names(), options });
     return handle as TcpHandle;
   }
 
@@ -174,19 +184,33 @@ export class TcpTable {
     if (this.#entries.has(handle)) this.#lwip.exports.port_tcp_hold(now, handle, held ? 1 : 0);
   }
 
+  /** What is not given stays as it is. */
   setOptions(now: number, handle: TcpHandle, options: TcpOptions): void {
-    if (!this.#entries.has(handle)) return;
-    const noDelay = options.noDelay === undefined ? LEAVE : options.noDelay ? 1 : 0;
-    const keep = options.keepAlive;
-    const on = typeof keep === 'object';
-    this.#lwip.exports.port_tcp_options(
-      now,
-      handle,
-      noDelay,
-      keep === undefined ? LEAVE : on ? 1 : 0,
-      on ? keep.idleMs : 0,
-      on ? keep.intervalMs : 0,
-      on ? keep.count : 0,
+    const entry = this.#entries.get(handle);
+    if (entry === undefined) return;
+    entry.options = { ...entry.options, ...options };
+    this.#putSettings(entry.options);
+    this.#lwip.exports.port_tcp_options(now, handle);
+  }
+
+  #putSettings(options: TcpOptions): void {
+    const { u32, io } = this.#lwip;
+    const keep = options.keepAlive === false ? undefined : options.keepAlive;
+    u32.set(
+      [
+        options.noDelay === true ? 1 : 0,
+        keep === undefined ? 0 : 1,
+        keep?.idleMs ?? 0,
+        keep?.intervalMs ?? 0,
+        keep?.count ?? 0,
+        options.ttl ?? TTL_DEFAULT,
+        options.tos ?? 0,
+        options.sendMax ?? 0,
+        options.receiveMax ?? 0,
+        options.userTimeoutMs ?? 0,
+        options.synCount ?? SYN_COUNT_DEFAULT,
+      ],
+      (io + OFF_SETTINGS) >> 2,
     );
   }
 
@@ -194,13 +218,25 @@ export class TcpTable {
     const { exports, u32, io } = this.#lwip;
     if (!this.#entries.has(handle) || exports.port_tcp_info(now, handle) === 0) return undefined;
     const field = (i: number): number => u32[((io + OFF_INFO) >> 2) + i] ?? 0;
+    const has = (flag: number): boolean => (field(11) & flag) !== 0;
     return {
       state: field(0),
       rtoMs: field(1),
-      rttMs: field(2),
-      sendMss: field(3),
-      congestionWindow: field(4),
-      unacked: field(5),
+      rttUs: field(2),
+      rttVarUs: field(3),
+      sendMss: field(4),
+      congestionWindow: field(5),
+      slowStartThreshold: field(6),
+      unacked: field(7),
+      unsent: field(8),
+      receiveWindow: field(9),
+      retransmits: field(10),
+      timestamps: has(HAS_TIMESTAMPS),
+      sack: has(HAS_SACK),
+      sendScale: has(HAS_SCALE) ? field(12) : undefined,
+      receiveScale: has(HAS_SCALE) ? field(13) : undefined,
+      bytesAcked: field(14) + field(15) * 2 ** 32,
+      bytesReceived: field(16) + field(17) * 2 ** 32,
     };
   }
 
@@ -236,7 +272,7 @@ export class TcpTable {
     const listener = this.#listeners.get(this.#lwip.u32[(p + EVENT_A) >> 2] ?? 0);
     const local = this.#lwip.endpoint(p + EVENT_LOCAL);
     const remote = this.#lwip.endpoint(p + EVENT_REMOTE);
-    const entry: Entry = { sink: NO_SINK, names: { local, remote } };
+    const entry: Entry = { sink: NO_SINK, names: { local, remote }, options: {} };
     this.#entries.set(handle, entry);
     const sink = listener?.onAccept(handle, local, remote);
     if (sink === undefined) this.abort(now, handle);

@@ -314,10 +314,21 @@ export class FakeStack implements Stack, DatagramExtras {
     return {
       state: pcb.state === 'open' ? 4 : 2,
       rtoMs: 200,
-      rttMs: 1,
+      rttUs: 1_000,
+      rttVarUs: 500,
       sendMss: MSS,
       congestionWindow: 10 * MSS,
+      slowStartThreshold: 0x7fffffff,
       unacked: pcb.outLen,
+      unsent: 0,
+      receiveWindow: 65_535,
+      retransmits: 0,
+      timestamps: true,
+      sack: true,
+      sendScale: 5,
+      receiveScale: 5,
+      bytesAcked: 0,
+      bytesReceived: 0,
     };
   }
   tcpNames(handle: TcpHandle): { local: Endpoint; remote: Endpoint } | undefined {

@@ -37,6 +37,8 @@ export class FakePort implements StreamPort {
   ended = false;
   destroyed = false;
   probes = 0;
+  /** Last bound of the kernel's buffer. */
+  limit: number | undefined;
   /** Set to hold writes back, as a program that does not read does. */
   stuck = false;
   queuedLen = 0;
@@ -48,6 +50,9 @@ export class FakePort implements StreamPort {
   }
   setReading(on: boolean): void {
     this.reading = on;
+  }
+  limitBuffer(len: number): void {
+    this.limit = len;
   }
   end(): void {
     this.ended = true;

@@ -56,6 +56,13 @@ export const PROBES: readonly Probe[] = [
     inert: ['P-open', 'P-never'],
   },
   {
+    name: 'tcp_ends',
+    with: ['probe.c'],
+    datagrams: false,
+    cases: 26,
+    inert: ['E-half4', 'E-half6'],
+  },
+  {
     name: 'tcp_more',
     with: ['probe.c'],
     datagrams: false,

@@ -10,6 +10,7 @@ const FRESH: OptionContext = {
   mtu: 2800,
   tcpState: 7,
   info: undefined,
+  unsentLen: 0,
 };
 
 function value(options: SocketOptions, level: number, name: number, context = FRESH): number {
@@ -87,13 +88,22 @@ test('a device is the virtual interface, lo, or cleared', (t) => {
 
 test('keep-alive options become stack options in milliseconds', (t) => {
   const o = new SocketOptions();
-  t.deepEqual(o.tcp(), { noDelay: false, keepAlive: false });
+  const others = {
+    ttl: 64,
+    tos: 0,
+    sendMax: 0,
+    receiveMax: 0,
+    userTimeoutMs: 0,
+    synCount: 6,
+  };
+  t.deepEqual(o.tcp(), { noDelay: false, keepAlive: false, ...others });
   o.set(1, 9, int32(1), FRESH);
   o.set(6, 4, int32(10), FRESH);
   o.set(6, 1, int32(1), FRESH);
   t.deepEqual(o.tcp(), {
     noDelay: true,
     keepAlive: { idleMs: 10_000, intervalMs: 75_000, count: 9 },
+    ...others,
   });
 });
 
@@ -102,18 +112,42 @@ test('TCP_INFO has state, times in microseconds and segments at their offsets', 
   const info = {
     state: 4,
     rtoMs: 200,
-    rttMs: 3,
+    rttUs: 3_000,
+    rttVarUs: 700,
     sendMss: 1460,
     congestionWindow: 14600,
-    unacked: 7,
+    slowStartThreshold: 0xffffffff,
+    unacked: 1461,
+    unsent: 99,
+    receiveWindow: 65_535,
+    retransmits: 2,
+    timestamps: true,
+    sack: true,
+    sendScale: 7,
+    receiveScale: 5,
+    bytesAcked: 2 ** 33,
+    bytesReceived: 5,
   };
   const bytes = Buffer.from(o.get(6, 11, { ...FRESH, tcpState: 1, info }) as Uint8Array);
   t.is(bytes[0], 1);
+  t.is(bytes[2], 2);
+  t.is(bytes[5], 7);
+  t.is(bytes[6], 0x57);
   t.is(bytes.readUInt32LE(8), 200_000);
   t.is(bytes.readUInt32LE(16), 1460);
+  t.is(bytes.readUInt32LE(24), 2);
+  t.is(bytes.readUInt32LE(60), 2800);
   t.is(bytes.readUInt32LE(68), 3000);
+  t.is(bytes.readUInt32LE(72), 700);
+  t.is(bytes.readUInt32LE(76), 0x7fffffff);
   t.is(bytes.readUInt32LE(80), 10);
-  t.is(value(o, 6, 0x5411, { ...FRESH, info }), 7, 'SIOCOUTQ');
+  t.is(bytes.readBigUInt64LE(120), 2n ** 33n);
+  t.is(bytes.readBigUInt64LE(128), 5n);
+  t.is(bytes.readUInt32LE(144), 99);
+  const fresh = Buffer.from(o.get(6, 11, { ...FRESH, tcpState: 7 }) as Uint8Array);
+  t.is(fresh[0], 7);
+  t.is(fresh.readUInt32LE(80), 10);
+  t.is(value(o, 6, 0x5411, { ...FRESH, info, unsentLen: 7 }), 7, 'SIOCOUTQ');
 });
 
 test('IP_MTU needs a connection; an accepted socket starts with a copy of the options', (t) => {

@@ -299,6 +299,45 @@ test('linger {1, 0} resets at close', (t) => {
   t.is(client.control.ask(Op.takeErr, accepted.token, int32(0)).payload.readInt32LE(0), 104);
 });
 
+test('linger {1, 0} resets at close after the end of the peer too, not after a shutdown', (t) => {
+  for (const saysShutdown of [false, true]) {
+    const world = new World();
+    const { client, accepted } = pair(world);
+    t.is(client.control.result(Op.setOpt, accepted.token, int32(1, 13, 8, 1, 0)), 0);
+    client.socket.end(true);
+    t.true(accepted.port.ended);
+    accepted.send('part');
+    if (saysShutdown) t.is(client.control.result(Op.shutdown, accepted.token, int32(1)), 0);
+    accepted.end(false);
+    t.is(client.socket.port.bytes.toString(), 'part');
+    const error = client.control.ask(Op.eofInfo, client.socket.token).payload.readInt32LE(0);
+    t.is(error, saysShutdown ? 0 : 104);
+  }
+});
+
+test('a reset after the end of the peer: reads say "end", SO_ERROR says EPIPE', (t) => {
+  const world = new World();
+  const { client, accepted } = pair(world);
+  accepted.end(false);
+  t.true(client.socket.port.ended);
+  client.socket.send('to nobody');
+  t.true(client.socket.port.destroyed);
+  t.is(client.control.ask(Op.eofInfo, client.socket.token).payload.readInt32LE(0), 0);
+  t.is(client.control.ask(Op.takeErr, client.socket.token, int32(0)).payload.readInt32LE(0), 32);
+  t.is(stateOf(client.control, client.socket), State.closed);
+});
+
+test('SO_RCVBUF bounds what the kernel holds for the program, inherited by accepted sockets', (t) => {
+  const world = new World();
+  const server = listening(world, 80);
+  t.is(server.control.result(Op.setOpt, server.socket.token, int32(1, 8, 4, 8192)), 0);
+  const client = connected(world, 80);
+  t.is(client.socket.port.limit, undefined);
+  t.is(acceptLast(world, server.socket).port.limit, 8192);
+  t.is(client.control.result(Op.setOpt, client.socket.token, int32(1, 8, 4, 4096)), 0);
+  t.is(client.socket.port.limit, 4096);
+});
+
 test('after a reset the program still gets what waited for it', (t) => {
   const world = new World();
   const { client, accepted } = pair(world);

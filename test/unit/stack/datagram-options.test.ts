@@ -62,7 +62,7 @@ for (const [name, own, peer] of [
     t.true(world.run(() => server.got.length === 2));
     const [told, plain] = server.got;
     t.deepEqual([told?.ttl, told?.tos, told?.from.ip], [7, 0x28, own]);
-    t.deepEqual([plain?.ttl, plain?.tos, plain?.from.ip], [255, 0, own]);
+    t.deepEqual([plain?.ttl, plain?.tos, plain?.from.ip], [64, 0, own]);
     expectClean(t, world, server, client);
   });
 

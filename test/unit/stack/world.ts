@@ -10,7 +10,14 @@ import { createHash } from 'node:crypto';
 import type { ExecutionContext } from 'ava';
 import type { Moment } from '#src/lib/time.js';
 import { createStack, type LwipStack } from '#src/stack/lwip-stack.js';
-import type { Endpoint, ListenHandle, StackErrno, TcpHandle, TcpSink } from '#src/stack/stack.js';
+import type {
+  Endpoint,
+  ListenHandle,
+  StackErrno,
+  TcpHandle,
+  TcpOptions,
+  TcpSink,
+} from '#src/stack/stack.js';
 
 export const ip4 = (text: string): Uint8Array => Uint8Array.from(text.split('.').map(Number));
 
@@ -238,8 +245,8 @@ export class Peer implements TcpSink {
     this.stack = stack;
   }
 
-  connect(remote: Endpoint, local?: Endpoint): this {
-    const handle = this.stack.tcpConnect(this.world.at, local, remote, this);
+  connect(remote: Endpoint, local?: Endpoint, options?: TcpOptions): this {
+    const handle = this.stack.tcpConnect(this.world.at, local, remote, this, options);
     if (typeof handle !== 'number') throw new Error(`connect: ${handle}`);
     this.handle = handle;
     return this;
