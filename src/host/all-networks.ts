@@ -69,6 +69,7 @@ export class AllNetworks {
       kick: () => service.loop.kick(),
       regroup: () => this.#regroup(),
       grant: () => service.grant,
+      limits: service.userLimits,
       now: readClock,
       failed: (e) => this.#failed(e),
       log: (line) => service.log('warning', line),

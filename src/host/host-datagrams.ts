@@ -6,12 +6,10 @@
  */
 import * as dgram from 'node:dgram';
 import type { HostDatagramSink, HostDatagrams } from '../preload/fallthrough.js';
-import { Quota } from '../preload/quota.js';
+import type { Quota } from '../preload/quota.js';
 import type { Endpoint, StackErrno } from '../stack/stack.js';
 import { ipText, parseIp } from '../wire/inetaddress.js';
 
-/** Ours: sockets of one user of a view on the host; each costs a descriptor of the service. */
-const SOCKETS_MAX = 1024;
 /** [5 section 6.4] bytes of one socket that wait to be sent. */
 const QUEUE_BYTES = 256 * 1024;
 /** Ours: datagrams of one socket that wait to be sent; empty ones take memory too. */
@@ -29,15 +27,17 @@ export type ErrnoOf = (e: NodeJS.ErrnoException) => StackErrno;
 
 export class HostUdp {
   readonly #open = new Set<HostUdpSocket>();
-  readonly #quota = new Quota(SOCKETS_MAX);
+  readonly #quota: Quota;
   /** Sockets that were refused: their user has as many as it may. */
   dropped = 0;
   readonly #enter: Enter;
   readonly #errnoOf: ErrnoOf;
 
-  constructor(enter: Enter, errnoOf: ErrnoOf) {
+  /** @param quota sockets of each user; may be shared with other doors. */
+  constructor(enter: Enter, errnoOf: ErrnoOf, quota: Quota) {
     this.#enter = enter;
     this.#errnoOf = errnoOf;
+    this.#quota = quota;
   }
 
   get size(): number {

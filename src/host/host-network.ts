@@ -12,6 +12,7 @@ import type {
   HostNetwork,
   TcpCarrier,
 } from '../preload/fallthrough.js';
+import type { Quota } from '../preload/quota.js';
 import type { Endpoint, StackErrno, TcpHandle, TcpOptions, TcpSink } from '../stack/stack.js';
 import { ipText, parseIp } from '../wire/inetaddress.js';
 import { HostUdp } from './host-datagrams.js';
@@ -207,13 +208,14 @@ export class DoorHostNetwork implements HostNetwork {
   readonly #udp: HostUdp;
   readonly #enter: Enter;
 
-  constructor(guard: Enter, touched: () => void, grant: () => Grant) {
+  /** @param sockets datagram sockets of each user; may be shared with other doors. */
+  constructor(guard: Enter, touched: () => void, grant: () => Grant, sockets: Quota) {
     this.#enter = (act) => {
       guard(act);
       touched();
     };
     this.tcp = new HostTcp(this.#enter);
-    this.#udp = new HostUdp(this.#enter, errnoOf);
+    this.#udp = new HostUdp(this.#enter, errnoOf, sockets);
     this.grant = grant;
   }
 

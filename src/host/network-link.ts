@@ -174,6 +174,7 @@ export class NetworkLink implements JoinedNetwork {
       regroup: () => this.#service.loop.regroup(this.nwid),
       dns: () => this.dns(),
       grant: () => this.#service.grant,
+      limits: this.#service.userLimits,
       now: readClock,
       failed: (e) => this.stackFailed(e),
       log: (line) => this.#service.log('warning', line),

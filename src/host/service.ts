@@ -57,6 +57,7 @@ import { openDgram } from './udp-dgram.js';
 import { openNative } from './udp-native.js';
 import type { OpenSocket } from './udp-socket.js';
 import { Underlay } from './underlay.js';
+import { UserLimits } from './user-limits.js';
 
 export interface ServiceOptions {
   /** The home folder as given. */
@@ -111,6 +112,7 @@ export class Service {
   localConf: JsonRecord;
   /** What programs may reach of the host's network. */
   grant: Grant = NOTHING_GRANTED;
+  readonly userLimits = new UserLimits();
   /** Called after local.conf changed. */
   onLocalConf: () => void = () => undefined;
   /** Called once when our address turned out to be another node's, at once if it did already. */

@@ -26,6 +26,7 @@ import { PooledEntropy } from './entropy.js';
 import { DoorHostNetwork } from './host-network.js';
 import { loadNative, type Native } from './native.js';
 import { RecordDoor, userOf } from './records.js';
+import { UserLimits } from './user-limits.js';
 
 /** [5 section 5.1] longest path; sun_path has 108 bytes. */
 const PATH_MAX = 104;
@@ -71,6 +72,8 @@ export interface PreloadDoorOptions {
   readonly regroup?: () => void;
   /** What programs may reach of the host's network; default: nothing. */
   readonly grant?: () => Grant;
+  /** Shared with the other doors of the service; default: limits of this door. */
+  readonly limits?: UserLimits;
   /** The addon; default: loaded, unless NETCON_IO=dgram says that there is none. */
   readonly native?: Native | undefined;
 }
@@ -262,11 +265,13 @@ export class PreloadDoor {
     }
     this.#options = options;
     const entropy = new PooledEntropy();
+    const limits = options.limits ?? new UserLimits();
     this.native = 'native' in options ? options.native : installedNative();
     this.#hostNetwork = new DoorHostNetwork(
       (act) => this.guard(act),
       () => this.touched(),
       options.grant ?? (() => NOTHING_GRANTED),
+      limits.hostSockets,
     );
     this.view = new PreloadView({
       nwid: options.nwid,
@@ -281,6 +286,7 @@ export class PreloadDoor {
       hasRecords: this.native !== undefined,
       hasCredentials: this.native !== undefined,
       hostNetwork: this.#hostNetwork,
+      pendingLimits: limits.pending,
       several: options.several,
       ...(options.mac === undefined ? {} : { mac: options.mac }),
       ...(options.regroup === undefined ? {} : { regroup: options.regroup }),

@@ -3,10 +3,11 @@
  * makes with one (UDP_SEGMENT). As in Linux the first part says where to and how, and what the
  * others say about that counts for nothing.
  *
- * Holds at most one datagram of the longest payload; what all sockets hold counts as waiting, and
- * is bounded with what waits for programs.
+ * Holds at most one datagram of the longest payload; what the sockets of a user hold counts as
+ * waiting, and is bounded with what waits for its programs.
  */
 import type { Endpoint, StackErrno } from '../stack/stack.js';
+import type { Pending } from './pending.js';
 import { parseAddress, ZTADDR_LEN, type ZtAddress } from './protocol.js';
 import type { Sending } from './records.js';
 
@@ -23,22 +24,15 @@ export interface Outgoing {
   readonly to: Endpoint;
 }
 
-/** The bytes that all sockets of a view hold. */
-export interface Held {
-  datagramBytesQueued: number;
-}
-
 export class Cork {
-  readonly #held: Held;
-  readonly #heldMax: number;
+  readonly #pending: Pending;
   #first: Outgoing | undefined;
   /** What the parts said, in one piece: parts may be many and empty, and cost nothing of their own. */
   #bytes = EMPTY;
   #length = 0;
 
-  constructor(held: Held, heldMax: number) {
-    this.#held = held;
-    this.#heldMax = heldMax;
+  constructor(pending: Pending) {
+    this.#pending = pending;
   }
 
   /** Bytes of the begun datagram. */
@@ -60,13 +54,12 @@ export class Cork {
     const { payload } = part.sending;
     const most = first.to.ip.length === 4 ? PAYLOAD_MAX4 : PAYLOAD_MAX6;
     const isTooLong = this.#length + payload.length > most;
-    if (isTooLong || this.#held.datagramBytesQueued + payload.length > this.#heldMax) {
+    if (isTooLong || !this.#pending.take(0, payload.length)) {
       this.take();
       return isTooLong ? 'EMSGSIZE' : 'ENOBUFS';
     }
     this.#first = first;
     this.#append(payload);
-    this.#held.datagramBytesQueued += payload.length;
     return holds ? undefined : this.take();
   }
 
@@ -85,7 +78,7 @@ export class Cork {
   take(): Outgoing | undefined {
     const first = this.#first;
     const payload = this.#bytes.subarray(0, this.#length);
-    this.#held.datagramBytesQueued -= this.#length;
+    this.#pending.give(0, this.#length);
     this.#first = undefined;
     this.#bytes = EMPTY;
     this.#length = 0;

@@ -7,6 +7,7 @@ import type { InterfaceAddress } from '../stack/stack.js';
 import type { DatagramSocket } from './datagrams.js';
 import type { HostNetwork } from './fallthrough.js';
 import type { MembershipHost } from './memberships.js';
+import type { PendingCounters, PendingLimits } from './pending.js';
 import type { Token } from './protocol.js';
 import type { QueueCounters } from './record-queue.js';
 import type { PreloadStack } from './socket-host.js';
@@ -24,7 +25,7 @@ export interface RecordPort {
 }
 
 /** Counts of all datagram sockets of a view. */
-export interface DatagramCounters extends QueueCounters {
+export interface DatagramCounters extends QueueCounters, PendingCounters {
   memberships: number;
   /** Records of programs that break the format. */
   dropDatagramRecord: number;
@@ -36,6 +37,7 @@ export interface DatagramCounters extends QueueCounters {
 export interface DatagramHost extends MembershipHost {
   readonly stack: PreloadStack;
   readonly datagramCounters: DatagramCounters;
+  readonly pendingLimits: PendingLimits;
   now(): Moment;
   mtu(): number;
   /** Undefined: nothing of the host can be reached. */

@@ -19,6 +19,7 @@ import { HostSide, type HostSideOwner } from './host-datagrams.js';
 import { Memberships } from './memberships.js';
 import { ANY_INTERFACE, interfaceNamed, LOOPBACK_INDEX } from './networks.js';
 import type { OptionAnswer } from './options.js';
+import { Pending } from './pending.js';
 import {
   classifyDestination,
   type Destination,
@@ -40,7 +41,7 @@ import {
   type Token,
   type ZtAddress,
 } from './protocol.js';
-import { QUEUE_BYTES_ALL, RecordQueue } from './record-queue.js';
+import { RecordQueue } from './record-queue.js';
 import { DeliverFlag, emitDelivery, emitError, parseSending, type Sending } from './records.js';
 import type { Names, RequestTarget } from './target.js';
 
@@ -101,8 +102,10 @@ export class DatagramSocket implements RequestTarget, Member, HostSideOwner {
     this.policy = identity.policy;
     this.#boundIp = this.#wildcard();
     this.#memberships = new Memberships(host);
-    this.#queue = new RecordQueue(port, host.datagramCounters);
-    this.#cork = new Cork(host.datagramCounters, QUEUE_BYTES_ALL);
+    const counters = host.datagramCounters;
+    const pending = new Pending(host.pendingLimits, counters, identity.owner);
+    this.#queue = new RecordQueue(port, counters, pending);
+    this.#cork = new Cork(pending);
   }
 
   #wildcard(): IpBytes {

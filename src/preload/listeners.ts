@@ -258,11 +258,14 @@ export class ListenRegistry {
     }
     const holder = socket.holder!;
     if (this.host.ports.conflictsWithListener(holder)) return failed('EADDRINUSE');
-    if (!this.host.listenerQuota.hasRoom(socket.owner)) return failed('ENOBUFS');
+    const { listenerQuota } = this.host;
+    if (!listenerQuota.take(socket.owner)) return failed('ENOBUFS');
     const key = groupKey(holder);
     const group = this.#groups.get(key) ?? this.#open(key, socket, effective);
-    if (typeof group === 'number') return group;
-    this.host.listenerQuota.take(socket.owner);
+    if (typeof group === 'number') {
+      listenerQuota.give(socket.owner);
+      return group;
+    }
     const member = new ListenerMember(this, group, socket, port, effective);
     group.members.push(member);
     socket.listener = member;

@@ -6,6 +6,7 @@ export class Quota {
   readonly #max: number;
   readonly #held = new Map<number | undefined, number>();
   #total = 0;
+  #refused = 0;
 
   constructor(max: number) {
     this.#max = max;
@@ -16,23 +17,36 @@ export class Quota {
     return this.#total;
   }
 
-  hasRoom(user: number | undefined): boolean {
-    return (this.#held.get(user) ?? 0) < this.#max;
+  /** How often `take` refused. */
+  get refused(): number {
+    return this.#refused;
   }
 
-  /** Takes one; false, and nothing taken, when the user holds all it may. */
-  take(user: number | undefined): boolean {
-    if (!this.hasRoom(user)) return false;
-    this.#held.set(user, (this.#held.get(user) ?? 0) + 1);
-    this.#total++;
+  hasRoom(user: number | undefined, count = 1): boolean {
+    return (this.#held.get(user) ?? 0) + count <= this.#max;
+  }
+
+  /** Takes `count`; false, and nothing taken, when the user would hold more than it may. */
+  take(user: number | undefined, count = 1): boolean {
+    if (!this.hasRoom(user, count)) {
+      this.#refused++;
+      return false;
+    }
+    this.#set(user, (this.#held.get(user) ?? 0) + count);
+    this.#total += count;
     return true;
   }
 
-  give(user: number | undefined): void {
-    const held = this.#held.get(user);
-    if (held === undefined) throw new Error('given back more than was taken');
-    if (held === 1) this.#held.delete(user);
-    else this.#held.set(user, held - 1);
-    this.#total--;
+  give(user: number | undefined, count = 1): void {
+    const held = this.#held.get(user) ?? 0;
+    if (count > held) throw new Error('given back more than was taken');
+    this.#set(user, held - count);
+    this.#total -= count;
+  }
+
+  /** Users that hold nothing are not remembered. */
+  #set(user: number | undefined, held: number): void {
+    if (held === 0) this.#held.delete(user);
+    else this.#held.set(user, held);
   }
 }

@@ -23,6 +23,7 @@ import { dnsOnHost } from './host-dns.js';
 import { type ListenHost, ListenRegistry } from './listeners.js';
 import type { NameSources } from './names.js';
 import { FIRST_INTERFACE_INDEX, interfaceNameOf, type ViewNetwork } from './networks.js';
+import { PendingLimits } from './pending.js';
 import { type Ports, PortTable } from './ports.js';
 import {
   byteKey,
@@ -107,6 +108,8 @@ export interface PreloadViewOptions {
   readonly regroup?: () => void;
   /** What programs may reach of the host's network; without it nothing. */
   readonly hostNetwork?: HostNetwork;
+  /** Shared with the other views of the service; default: a limit of this view. */
+  readonly pendingLimits?: PendingLimits | undefined;
 }
 
 /** Counts of a view, for metrics and tests. */
@@ -124,6 +127,10 @@ export interface PreloadCounters extends Readonly<DatagramCounters> {
   readonly udpPorts: number;
   readonly echoIds: number;
   /** What was refused because its user had as much as it may. */
+  readonly dropSockets: number;
+  readonly dropListeners: number;
+  readonly dropWaiting: number;
+  readonly dropControls: number;
   readonly dropParked: number;
   readonly dropQuestions: number;
   readonly dropUdpPorts: number;
@@ -174,9 +181,11 @@ export class PreloadView
     datagramBytesQueued: 0,
     memberships: 0,
     dropDatagramQueue: 0,
+    dropDatagramUser: 0,
     dropDatagramRecord: 0,
     dropDatagramSend: 0,
   };
+  readonly pendingLimits: PendingLimits;
   readonly welcome: Welcome;
   /** K of [5 section 5.1]: 16 bytes that clients of the abstract door must know. */
   readonly key = new Uint8Array(16);
@@ -196,7 +205,6 @@ export class PreloadView
   readonly #unparkDue: DelayQueue<Request>;
   readonly #parked = new Map<Token, DelayEntry<Request>[]>();
   readonly #parkedQuota = new Quota(PARKED_MAX);
-  #dropParked = 0;
   /** Connections that are not a socket's stream: HELLO pending, or control. */
   readonly #clients = new Set<PreloadConnection>();
   /** Record connections whose HELLO is pending. */
@@ -217,6 +225,7 @@ export class PreloadView
     this.#unparkDue = new DelayQueue(PARK_MS, options.wake);
     this.#heldDue = new DelayQueue(PROBE_HALF_CLOSED_MS, options.wake);
     this.hostNetwork = options.hostNetwork;
+    this.pendingLimits = options.pendingLimits ?? new PendingLimits();
     this.regroup = options.regroup ?? (() => undefined);
     const several = options.several ?? this.#onlyNetwork(options);
     this.networks = () => several.networks();
@@ -345,7 +354,11 @@ export class PreloadView
       questions: this.dns.size + (this.hostDns?.size ?? 0),
       udpPorts: this.udp.size,
       echoIds: this.#echo.size,
-      dropParked: this.#dropParked,
+      dropSockets: this.#tokenQuota.refused,
+      dropListeners: this.listenerQuota.refused,
+      dropWaiting: this.waitingQuota.refused,
+      dropControls: this.#controlQuota.refused,
+      dropParked: this.#parkedQuota.refused,
       dropQuestions: this.dns.dropped + (this.hostDns?.dropped ?? 0) + this.#answerer.dropped,
       dropUdpPorts: this.udp.dropped,
       ...this.datagramCounters,
@@ -372,10 +385,12 @@ export class PreloadView
   }
 
   attach(hello: Hello, port: StreamPort, client: PreloadConnection): VirtualSocket | undefined {
-    if (this.#sockets.has(hello.token) || !this.#tokenQuota.hasRoom(client.uid)) return undefined;
+    if (this.#sockets.has(hello.token) || !this.#tokenQuota.take(client.uid)) return undefined;
     const socket = this.#socketFor(hello, client);
-    if (socket === undefined) return undefined;
-    this.#tokenQuota.take(client.uid);
+    if (socket === undefined) {
+      this.#tokenQuota.give(client.uid);
+      return undefined;
+    }
     socket.owner = client.uid;
     this.#sockets.set(hello.token, socket);
     socket.attach(port, hello.token);
@@ -495,7 +510,6 @@ export class PreloadView
   /** A request that overtook the HELLO of its token waits [5 section 5.6]. */
   #park(request: Request): void {
     if (!this.#parkedQuota.take(request.client.uid)) {
-      this.#dropParked++;
       answerError(request, failed('ENOBUFS'));
       return;
     }

@@ -124,7 +124,7 @@ export class World {
   /** Reproducible, not secret. */
   #fill(out: Uint8Array): void {
     for (let i = 0; i < out.length; i++) {
-      this.#seed = (this.#seed * 1103515245 + 12345) & 0x7fffffff;
+      this.#seed = (Math.imul(this.#seed, 1103515245) + 12345) & 0x7fffffff;
       out[i] = this.#seed >> 16;
     }
   }

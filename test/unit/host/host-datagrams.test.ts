@@ -5,6 +5,7 @@ import * as net from 'node:net';
 import test from 'ava';
 import { hostsText, serverOf } from '#src/host/host-names.js';
 import { DoorHostNetwork } from '#src/host/host-network.js';
+import { HOST_SOCKETS_MAX, UserLimits } from '#src/host/user-limits.js';
 import { DnsClient } from '#src/preload/dns-client.js';
 import {
   DnsType,
@@ -33,11 +34,12 @@ async function server(answer: (m: Buffer, from: dgram.RemoteInfo, s: dgram.Socke
   return { s, to: { ip: LOOPBACK, port: s.address().port } };
 }
 
-function network() {
+function network(sockets = new UserLimits().hostSockets) {
   return new DoorHostNetwork(
     (act) => act(),
     () => undefined,
     () => NOTHING_GRANTED,
+    sockets,
   );
 }
 
@@ -87,21 +89,32 @@ test('a refusal is told to a socket with a peer', async (t) => {
   t.is(n.counters().hostDatagrams, 0);
 });
 
-test('what waits to be sent is bounded, and so are the sockets', (t) => {
+test('what waits to be sent is bounded', (t) => {
   const n = network();
   const { port } = open(n, { ip: LOOPBACK, port: 9 });
   const part = new Uint8Array(QUEUE_BYTES / 8);
   for (let i = 0; i < 8; i++) t.is(port.send({ ip: LOOPBACK, port: 9 }, part), undefined);
-  t.is(port.send({ ip: LOOPBACK, port: 9 }, part), 'ENOBUFS');
-  const sink = { onDatagram: () => undefined, onError: () => undefined };
-  const more: (HostDatagrams | string)[] = [];
-  for (let i = 0; i < 1024; i++) more.push(n.openDatagrams(4, undefined, undefined, sink));
-  t.is(more.pop(), 'ENOBUFS');
-  t.true(more.every((p) => typeof p !== 'string'));
-  t.true(typeof n.openDatagrams(4, undefined, 7, sink) !== 'string', 'another user');
-  t.deepEqual(n.counters(), { hostDatagrams: 1025, dropHostDatagrams: 1 });
+  t.is(port.send({ ip: LOOPBACK, port: 9 }, Uint8Array.of(1)), 'ENOBUFS');
   n.close();
-  t.is(n.counters().hostDatagrams, 0);
+});
+
+test('a user has 1,024 sockets on the host, at all doors together', (t) => {
+  const { hostSockets } = new UserLimits();
+  const [one, two] = [network(hostSockets), network(hostSockets)];
+  const sink = { onDatagram: () => undefined, onError: () => undefined };
+  const openAt = (n: DoorHostNetwork, user: number | undefined) =>
+    n.openDatagrams(4, undefined, user, sink);
+  const first = openAt(two, undefined) as HostDatagrams;
+  for (let i = 1; i < HOST_SOCKETS_MAX; i++) t.true(typeof openAt(one, undefined) !== 'string');
+  for (const n of [one, two]) t.is(openAt(n, undefined), 'ENOBUFS');
+  t.true(typeof openAt(one, 7) !== 'string', 'another user');
+  first.close();
+  t.true(typeof openAt(one, undefined) !== 'string', 'one was closed');
+  t.is(openAt(two, undefined), 'ENOBUFS');
+  t.deepEqual(one.counters(), { hostDatagrams: 1025, dropHostDatagrams: 1 });
+  t.deepEqual(two.counters(), { hostDatagrams: 0, dropHostDatagrams: 2 });
+  one.close();
+  t.is(hostSockets.total, 0);
 });
 
 test('empty datagrams are bounded by their number', (t) => {

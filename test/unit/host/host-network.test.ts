@@ -4,6 +4,7 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import test from 'ava';
 import { DoorHostNetwork } from '#src/host/host-network.js';
 import { NOTHING_GRANTED } from '#src/preload/fallthrough.js';
+import { Quota } from '#src/preload/quota.js';
 import type { StackErrno, TcpHandle, TcpSink } from '#src/stack/stack.js';
 
 const AT = { mono: 0, wall: 0 };
@@ -59,6 +60,7 @@ function network() {
       touched++;
     },
     () => NOTHING_GRANTED,
+    new Quota(1),
   );
   const connect = (port: number): { sink: Sink; handle: TcpHandle } => {
     const sink = new Sink();

@@ -2,7 +2,6 @@ import test from 'ava';
 import type { HostNetwork } from '#src/preload/fallthrough.js';
 import { Policy } from '#src/preload/policy.js';
 import { BindFlag, Op, State } from '#src/preload/protocol.js';
-import { QUEUE_COUNT_ALL } from '#src/preload/record-queue.js';
 import { emitSending } from '#src/preload/records.js';
 import { address, type Control, int32, OWN, SILENT, World } from '#test/helpers/preload-client.js';
 import { ProgramDatagram } from '#test/helpers/preload-datagram.js';
@@ -492,17 +491,6 @@ test('IP_FREEBIND binds to a foreign IPv4 address, and nothing leaves from there
   t.is(control.result(Op.connect, stream.token, address(OWN, 53)), -101);
 });
 
-test('what waits for all programs together is bounded too', (t) => {
-  const world = new World();
-  const sockets = 160;
-  for (let i = 0; i < sockets; i++) bound(world, 1000 + i).socket.port.room = 0;
-  const sender = new ProgramDatagram(world);
-  for (let i = 0; i < sockets; i++)
-    for (let k = 0; k < 512; k++) sender.send({ ip: OWN, port: 1000 + i }, '');
-  const { datagramsQueued, dropDatagramQueue } = world.view.counters();
-  t.is(datagramsQueued, QUEUE_COUNT_ALL);
-  t.is(dropDatagramQueue, sockets * 512 - QUEUE_COUNT_ALL);
-});
 const ENETUNREACH = -101;
 
 test("an echo request is never the host's to carry, whatever the policy", (t) => {

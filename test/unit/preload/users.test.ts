@@ -1,16 +1,48 @@
 /** Users: limits of each, and whose connections may be picked up [5 sections 13 and 14]. */
 import test from 'ava';
-import { HelloKind, Op } from '#src/preload/protocol.js';
+import type { PreloadConnection } from '#src/preload/client.js';
+import { HelloKind, Op, type Token } from '#src/preload/protocol.js';
 import { Quota } from '#src/preload/quota.js';
-import { address, FakePort, hello, int32, OWN, World } from '#test/helpers/preload-client.js';
+import {
+  address,
+  type Control,
+  FakePort,
+  hello,
+  int32,
+  OWN,
+  World,
+} from '#test/helpers/preload-client.js';
 import { ProgramDatagram } from '#test/helpers/preload-datagram.js';
 
 const ANY = new Uint8Array(4);
+const ENOBUFS = -105;
+
+/** A stream socket of a user. */
+class UserStream {
+  readonly port = new FakePort();
+  readonly token: Token;
+  readonly connection: PreloadConnection;
+
+  constructor(world: World, uid: number) {
+    this.token = world.newToken();
+    this.connection = world.view.open(this.port, { needsKey: false, uid });
+    this.connection.handleBytes(hello(HelloKind.socket, this.token, 4, '\0'.repeat(8)));
+  }
+
+  /** Binds and listens; a negative errno number when that fails. */
+  listen(root: Control, number: number): number {
+    return (
+      root.result(Op.bind, this.token, address(ANY, number)) ||
+      root.result(Op.listen, this.token, int32(4096, 0))
+    );
+  }
+}
 
 test('a quota counts per user and throws when more comes back than went out', (t) => {
   const quota = new Quota(2);
   t.true(quota.take(1) && quota.take(1));
   t.false(quota.take(1));
+  t.is(quota.refused, 1);
   t.true(quota.take(2) && quota.take(undefined));
   t.is(quota.total, 4);
   quota.give(1);
@@ -19,15 +51,32 @@ test('a quota counts per user and throws when more comes back than went out', (t
   t.throws(() => quota.give(2));
 });
 
+test('a quota of amounts: what fits exactly, nothing of what does not', (t) => {
+  const quota = new Quota(10);
+  t.true(quota.take(1, 9) && quota.take(1, 0));
+  t.false(quota.take(1, 2));
+  t.true(quota.take(1, 1) && quota.take(1, 0));
+  t.false(quota.hasRoom(1));
+  t.throws(() => quota.give(1, 11));
+  quota.give(1, 10);
+  t.true(quota.hasRoom(1, 10));
+  t.false(quota.hasRoom(1, 11));
+  t.is(quota.total, 0);
+});
+
 test('a user with all the sockets it may have leaves room for another', (t) => {
   const world = new World();
-  const socketOf = (uid: number) =>
+  const datagramOf = (uid: number) =>
     new ProgramDatagram(world, { caller: { needsKey: false, uid } });
-  for (let i = 0; i < 16384; i++) socketOf(1);
-  const first = socketOf(2);
-  t.true(socketOf(1).port.destroyed);
-  t.false(first.port.destroyed);
+  const first = datagramOf(1);
+  for (let i = 1; i < 16384; i++) datagramOf(1);
+  t.false(datagramOf(2).port.destroyed);
+  t.true(datagramOf(1).port.destroyed);
+  t.true(new UserStream(world, 1).port.destroyed);
+  t.is(world.view.counters().dropSockets, 2);
   first.close();
+  t.false(new UserStream(world, 1).port.destroyed);
+  t.true(datagramOf(1).port.destroyed);
   t.is(world.view.counters().datagramSockets, 16384);
   world.view.close();
   t.is(world.view.counters().sockets, 0);
@@ -51,6 +100,67 @@ test('a user has at most 2,048 UDP ports, and another finds some', (t) => {
   t.is(world.view.counters().udpPorts, 0);
 });
 
+test('a user has at most 1,024 listeners, and another can listen too', (t) => {
+  const world = new World();
+  const root = world.control(false, undefined, 0);
+  const held = Array.from({ length: 1024 }, () => new UserStream(world, 1));
+  t.true(held.every((s, i) => s.listen(root, 1000 + i) === 0));
+  const next = new UserStream(world, 1);
+  t.is(next.listen(root, 10_000), ENOBUFS);
+  t.is(new UserStream(world, 2).listen(root, 10_001), 0);
+  t.is(held[1]!.listen(root, 0), -22, 'a socket that listens');
+  held[0]!.connection.handleReset();
+  t.is(root.result(Op.listen, next.token, int32(8, 0)), 0);
+  const { listeners, dropListeners } = world.view.counters();
+  t.deepEqual([listeners, dropListeners], [1025, 1]);
+  world.view.close();
+  t.is(world.view.counters().listeners, 0);
+});
+
+test('a user has at most 4,096 connections not yet accepted, and another has its own', (t) => {
+  const world = new World();
+  const root = world.control(false, undefined, 0);
+  const servers = [1, 1, 2].map((uid) => new UserStream(world, uid));
+  servers.forEach((s, i) => {
+    t.is(s.listen(root, 80 + i), 0);
+  });
+  const connect = (port: number) => {
+    const client = world.socket();
+    root.post(Op.connect, client.token, address(OWN, port));
+    return client;
+  };
+  for (let i = 0; i < 4095; i++) connect(80);
+  connect(81);
+  t.is(world.view.counters().waiting, 4096);
+  connect(81);
+  t.deepEqual([world.view.counters().waiting, world.view.counters().dropWaiting], [4096, 1]);
+  connect(82);
+  t.is(world.view.counters().waiting, 4097);
+  servers[1]!.connection.handleReset();
+  world.pass(10_000);
+  t.is(world.view.counters().waiting, 4096, 'its listener is gone');
+  connect(80);
+  t.deepEqual([world.view.counters().waiting, world.view.counters().dropWaiting], [4097, 1]);
+  for (const s of servers) s.connection.handleReset();
+  world.pass(10_000);
+  t.is(world.view.counters().waiting, 0);
+});
+
+test('a user has at most 1,024 control connections, and another has its own', (t) => {
+  const world = new World();
+  const held = Array.from({ length: 1024 }, () => world.control(false, undefined, 1));
+  t.true(held.every((c) => !c.port.destroyed));
+  t.true(world.control(false, undefined, 1).port.destroyed);
+  t.false(world.control(false, undefined, 2).port.destroyed);
+  held[0]!.connection.handleReset();
+  t.false(world.control(false, undefined, 1).port.destroyed);
+  t.true(world.control(false, undefined, 1).port.destroyed);
+  const { controls, dropControls } = world.view.counters();
+  t.deepEqual([controls, dropControls], [1025, 2]);
+  world.view.close();
+  t.is(world.view.counters().controls, 0);
+});
+
 test('a user has at most 4,096 early requests, and another can wait too', (t) => {
   const world = new World();
   const [one, two] = [1, 2].map((uid) => world.control(false, undefined, uid));
@@ -70,12 +180,9 @@ test('a user has at most 4,096 early requests, and another can wait too', (t) =>
 test('a connection is picked up by the user of its listener, root, or who knows the key', (t) => {
   const world = new World();
   const root = world.control(false, undefined, 0);
-  const port = new FakePort();
-  const listening = world.newToken();
-  const stream = world.view.open(port, { needsKey: false, uid: 1000 });
-  stream.handleBytes(hello(HelloKind.socket, listening, 4, '\0'.repeat(8)));
-  t.is(root.result(Op.bind, listening, address(ANY, 80)), 0);
-  t.is(root.result(Op.listen, listening, int32(8, 0)), 0);
+  const server = new UserStream(world, 1000);
+  const { port } = server;
+  t.is(server.listen(root, 80), 0);
   for (let i = 0; i < 3; i++) {
     const client = world.socket();
     t.is(root.result(Op.connect, client.token, address(OWN, 80)), 0);

@@ -581,15 +581,6 @@ test('a client that reads no replies is cut off', (t) => {
   t.true(control.port.destroyed);
 });
 
-test('more than 1024 control connections are refused', (t) => {
-  const world = new World();
-  const all = Array.from({ length: 1024 }, () => world.control());
-  t.is(world.view.counters().controls, 1024);
-  t.true(world.control().port.destroyed);
-  all[0]!.connection.handleEnd();
-  t.false(world.control().port.destroyed);
-});
-
 test('names: RESOLVE, REVERSE, SRCADDR and IFLIST answer', (t) => {
   const world = new World();
   world.hosts = '10.147.17.9 web\n';
