@@ -42,21 +42,22 @@ export interface DnsHost {
 /** Called with the answer, or undefined when no server gave one. */
 export type DnsDone = (answer: Uint8Array | undefined) => void;
 
-/** One attempt: a port that hears one server. */
+/** One attempt: a port, of the user who asks, that hears one server. */
 class UdpTry implements Member {
   readonly family: 4 | 6;
   readonly v6Only = true;
   readonly reuseAddr = false;
   readonly reusePort = false;
-  readonly owner = undefined;
+  readonly owner: number | undefined;
   readonly policy = Policy.none;
   readonly localIp: IpBytes;
   readonly remote: DnsServer;
   readonly device: number;
   readonly #question: Question;
 
-  constructor(question: Question, server: DnsServer) {
+  constructor(question: Question, server: DnsServer, user: number | undefined) {
     this.#question = question;
+    this.owner = user;
     this.remote = server;
     this.device = server.via ?? ANY_INTERFACE;
     this.family = server.ip.length === 4 ? 4 : 6;
@@ -115,6 +116,7 @@ class TcpTry implements TcpSink {
 }
 
 class Question {
+  readonly user: number | undefined;
   readonly #client: DnsClient;
   readonly #servers: readonly DnsServer[];
   readonly #message: Uint8Array;
@@ -133,8 +135,10 @@ class Question {
     servers: readonly DnsServer[],
     message: Uint8Array,
     asked: DnsQuestion,
+    user: number | undefined,
     done: DnsDone,
   ) {
+    this.user = user;
     this.#client = client;
     this.#servers = servers;
     this.#message = message.slice();
@@ -150,18 +154,23 @@ class Question {
         this.#finish(this.#lastAnswer);
         return;
       }
-      if (this.#sendTo(this.#servers[this.#tries++ % this.#servers.length]!)) return;
+      const server = this.#servers[this.#tries++ % this.#servers.length]!;
+      const attempt = new UdpTry(this, server, this.user);
+      if (this.#client.host.udp.add(attempt, attempt.localIp, 0) < 0) {
+        /* The user has all the ports it may: there is none to ask another server from either. */
+        this.#finish(this.#lastAnswer);
+        return;
+      }
+      if (this.#sendTo(server, attempt)) return;
     }
   }
 
-  #sendTo(server: DnsServer): boolean {
-    const { host } = this.#client;
-    const attempt = new UdpTry(this, server);
+  #sendTo(server: DnsServer, attempt: UdpTry): boolean {
     this.#newId();
-    if (host.udp.add(attempt, attempt.localIp, 0) < 0) return false;
     this.#udp = attempt;
     this.#timer = this.#client.arm(this);
-    const errno = host.udp.send(attempt, server, this.#message, { ttl: TTL });
+    const { udp } = this.#client.host;
+    const errno = udp.send(attempt, server, this.#message, { ttl: TTL });
     if (errno === undefined) return true;
     this.#stop();
     return false;
@@ -255,8 +264,8 @@ export class DnsClient {
   /** Questions that were refused: their user has as many under way as it may. */
   dropped = 0;
   readonly #quota: Quota;
-  /** Questions under way, and whose they are. */
-  readonly #open = new Map<Question, number | undefined>();
+  /** Questions under way. */
+  readonly #open = new Set<Question>();
   readonly #due: DelayQueue<Question>;
 
   /** @param quota questions of each user; may be shared with other clients. */
@@ -288,11 +297,11 @@ export class DnsClient {
     }
     let isInside = true;
     let isRefused = false;
-    const question = new Question(this, servers, message, asked, (answer) => {
+    const question = new Question(this, servers, message, asked, user, (answer) => {
       if (isInside) isRefused = true;
       else done(answer);
     });
-    this.#open.set(question, user);
+    this.#open.add(question);
     question.next();
     isInside = false;
     return isRefused ? undefined : () => question.withdraw();
@@ -303,7 +312,7 @@ export class DnsClient {
   }
 
   forget(question: Question): void {
-    this.#quota.give(this.#open.get(question));
+    this.#quota.give(question.user);
     this.#open.delete(question);
   }
 
@@ -316,6 +325,6 @@ export class DnsClient {
   }
 
   close(): void {
-    for (const question of [...this.#open.keys()]) question.withdraw();
+    for (const question of [...this.#open]) question.withdraw();
   }
 }

@@ -14,7 +14,7 @@ import {
 import type { HostDatagramSink, HostDatagrams, HostNetwork } from '#src/preload/fallthrough.js';
 import { Policy } from '#src/preload/policy.js';
 import { Op } from '#src/preload/protocol.js';
-import type { Endpoint } from '#src/stack/stack.js';
+import type { Endpoint, StackErrno } from '#src/stack/stack.js';
 import { address, Control, int32, OWN, SILENT, World } from '#test/helpers/preload-client.js';
 import { ProgramDatagram } from '#test/helpers/preload-datagram.js';
 
@@ -356,6 +356,35 @@ test('at most 256 questions of a user are under way, and another user has its ow
   t.is(world.view.counters().questions, 1);
 });
 
+test('a question takes a port of the user who asks, or is not asked', (t) => {
+  const { world } = withServer();
+  const root = world.control(false, undefined, 0);
+  const [one, two] = [1, 2].map((uid) => world.control(false, undefined, uid));
+  const socketOf = (uid: number) => {
+    const socket = new ProgramDatagram(world, { caller: { needsKey: false, uid } });
+    t.is(root.result(Op.bind, socket.token, address(new Uint8Array(4), 0)), 0);
+    return socket;
+  };
+  const held = Array.from({ length: 2047 }, () => socketOf(1));
+  const { udpPorts } = world.view.counters();
+  const ask = (control: Control, name: string) =>
+    control.post(Op.resolve, undefined, resolvePayload(name));
+  t.is(one!.reply(ask(one!, 'the.last')), undefined, 'it is under way');
+  t.is(world.view.counters().udpPorts, udpPorts + 1);
+  t.is(one!.reply(ask(one!, 'one.more'))?.result, -11);
+  t.is(one!.result(Op.dnsRaw, undefined, rawPayload(emitQuery(1, 'a.b', DnsType.a)!)), -11);
+  const refused = world.view.counters();
+  t.deepEqual([refused.dropUdpPorts, refused.questions, refused.dropQuestions], [2, 1, 0]);
+  t.is(two!.reply(ask(two!, 'another.user')), undefined);
+  t.is(world.view.counters().questions, 2);
+  held[0]!.close();
+  t.is(one!.reply(ask(one!, 'one.more')), undefined);
+  const { dropUdpPorts, questions } = world.view.counters();
+  t.deepEqual([dropUdpPorts, questions], [2, 3]);
+  world.pass(6_001);
+  t.is(world.view.counters().udpPorts, udpPorts - 1);
+});
+
 test('at most 128 questions of a user are under way at the own server', (t) => {
   const { world } = withServer();
   const of = (uid: number) => new ProgramDatagram(world, { caller: { needsKey: false, uid } });
@@ -382,6 +411,8 @@ class FakeHost implements Pick<HostNetwork, 'grant' | 'openDatagrams' | 'hosts' 
   readonly asked: string[] = [];
   readonly users: (number | undefined)[] = [];
   open = 0;
+  /** Sockets are refused. */
+  isFull = false;
   readonly grant = () => ({ max: this.max, allow: [], deny: [] });
   readonly hosts = () => '192.0.2.1 filed.test\n';
   readonly nameServers = () => [HOST_SERVER];
@@ -391,9 +422,10 @@ class FakeHost implements Pick<HostNetwork, 'grant' | 'openDatagrams' | 'hosts' 
     peer: Endpoint | undefined,
     user: number | undefined,
     sink: HostDatagramSink,
-  ): HostDatagrams {
-    this.open++;
+  ): HostDatagrams | StackErrno {
     this.users.push(user);
+    if (this.isFull) return 'ENOBUFS';
+    this.open++;
     return {
       send: (_to, payload) => {
         const question = parseQuestion(payload)!;
@@ -466,6 +498,23 @@ test('what the network does not know the host is asked, for who has all of it', 
   host.max = Policy.loopback;
   t.is(resolve(Policy.full, 'host.test'), -2, 'not granted');
   t.deepEqual(host.asked, []);
+});
+
+test('a question to the host takes a socket there of the user who asks, or is not asked', (t) => {
+  const { host, world } = onHost();
+  const ask = (uid: number) => {
+    const control = new Control(world, false, undefined, uid, Policy.full);
+    return control.reply(control.post(Op.resolve, undefined, resolvePayload('slow.test')))?.result;
+  };
+  t.is(ask(1), undefined);
+  t.is(ask(2), undefined);
+  t.deepEqual(host.users, [1, 2]);
+  host.isFull = true;
+  t.is(ask(1), -11);
+  t.is(host.users.length, 3, 'no other try');
+  t.is(world.view.counters().questions, 2);
+  host.isFull = false;
+  t.is(ask(1), undefined);
 });
 
 test('a server of the host that does not answer is asked twice, then there is no answer', (t) => {
