@@ -134,7 +134,7 @@ export class DatagramSocket implements RequestTarget, Member, HostSideOwner {
   }
   get names(): Names {
     const isNamed = this.#state !== State.fresh;
-    const host = this.#isOnHost ? this.#hostSide?.local(this.#familyOf(this.#remote!)) : undefined;
+    const host = this.#isOnHost ? this.#hostSide?.local() : undefined;
     const local = isNamed ? (host ?? { ip: this.localIp, port: this.#localPort }) : undefined;
     return { state: this.#state, local, peer: this.#remote, isOnHost: this.#isOnHost };
   }
@@ -419,7 +419,7 @@ export class DatagramSocket implements RequestTarget, Member, HostSideOwner {
     const destination = classifyDestination(via, address.ip);
     if (!toMany && this.#leadsToHost(address, destination)) return this.#connectOnHost(address);
     if (destination.kind !== 'virtual' || !this.#hasWayFromBound()) return failed('ENETUNREACH');
-    this.#isOnHost = false;
+    this.#leaveHostPeer();
     this.#remote = { ip: destination.ip, port: address.port };
     this.#connectedIp = isUnspecified(this.#boundIp) ? destination.source : undefined;
     this.#state = State.established;
@@ -450,6 +450,11 @@ export class DatagramSocket implements RequestTarget, Member, HostSideOwner {
     return 0;
   }
 
+  #leaveHostPeer(): void {
+    this.#isOnHost = false;
+    this.#hostSide?.disconnect();
+  }
+
   #leadsToHost(to: Endpoint, destination: Destination): boolean {
     const { hostNetwork } = this.#host;
     if (hostNetwork === undefined || !this.#ports.mayFallThrough) return false;
@@ -464,10 +469,6 @@ export class DatagramSocket implements RequestTarget, Member, HostSideOwner {
   #onHost(): HostSide {
     this.#hostSide ??= new HostSide(this.#host.hostNetwork!, this.policy, this);
     return this.#hostSide;
-  }
-
-  #familyOf({ ip }: Endpoint): 4 | 6 {
-    return ip.length === 4 ? 4 : 6;
   }
 
   hostDatagram(payload: Uint8Array, from: Endpoint, local: Endpoint): void {
@@ -495,7 +496,7 @@ export class DatagramSocket implements RequestTarget, Member, HostSideOwner {
     if (this.#state !== State.established) return 0;
     this.#remote = undefined;
     this.#connectedIp = undefined;
-    this.#isOnHost = false;
+    this.#leaveHostPeer();
     if (this.#portByProgram) {
       this.#state = State.bound;
       this.#ports.update(this);
