@@ -8,7 +8,7 @@
  */
 import type { JsonRecord, JsonValue } from '../lib/json.js';
 import { type Grant, NOTHING_GRANTED, type Prefix } from '../preload/fallthrough.js';
-import { Policy, type PolicyNumber } from '../preload/policy.js';
+import { isMapped, Policy, type PolicyNumber } from '../preload/policy.js';
 import { netconSettings } from './local-conf.js';
 import { parsePrefix } from './physical-conf.js';
 
@@ -16,6 +16,11 @@ export interface GrantConf {
   readonly grant: Grant;
   /** What was wrong, one line each. */
   readonly complaints: readonly string[];
+}
+
+/** ::ffff:a.b.c.d/96+n means a.b.c.d/n, as everywhere. */
+function asIpv4({ ip, bits }: Prefix): Prefix {
+  return isMapped(ip) && bits >= 96 ? { ip: ip.subarray(12), bits: bits - 96 } : { ip, bits };
 }
 
 /** @throws nothing; what is no list of prefixes is named in `complaints`. */
@@ -30,7 +35,7 @@ function prefixes(name: string, v: JsonValue | undefined, complaints: string[]):
     const p = typeof entry === 'string' ? parsePrefix(entry) : undefined;
     if (p === undefined)
       complaints.push(`settings.netcon.${name}: ${JSON.stringify(entry)} is not a network`);
-    else out.push(p);
+    else out.push(asIpv4(p));
   }
   return out;
 }

@@ -6,6 +6,7 @@
 import type { Endpoint, IpBytes, Stack, StackErrno } from '../stack/stack.js';
 import {
   type Destination,
+  embeddedIpv4,
   isInPrefix,
   isLoopback,
   isMapped,
@@ -89,12 +90,18 @@ export function effectivePolicy(wanted: number, grant: Grant): PolicyNumber {
       : Policy.none;
 }
 
-const isIn = (ip: IpBytes, list: readonly Prefix[]): boolean =>
-  list.some((p) => isInPrefix(ip, p.ip, p.bits));
+/** An IPv6 address with an IPv4 address in it is in the lists of both. */
+function isIn(ip: IpBytes, list: readonly Prefix[]): boolean {
+  const inside = embeddedIpv4(ip);
+  return list.some(
+    (p) =>
+      isInPrefix(ip, p.ip, p.bits) || (inside !== undefined && isInPrefix(inside, p.ip, p.bits)),
+  );
+}
 
 /**
  * Whether a destination that nothing virtual answers at may be reached on the host. IPv4 in IPv6 form
- * may not: no prefix of IPv4 would hold it off, and the library asks for IPv4 as such.
+ * may not: the kernel would connect by IPv4, and the library asks for IPv4 as such.
  * @param ip an address, not the unspecified one.
  */
 export function mayReachHost(ip: IpBytes, wanted: number, grant: Grant): boolean {

@@ -46,6 +46,34 @@ export function isMapped(ip: IpBytes): boolean {
   return ip.length === 16 && ip.every((b, i) => i >= 12 || b === (i < 10 ? 0 : 0xff));
 }
 
+/** IPv6 prefixes with an IPv4 address in them, and where: RFC 4291 2.5.5 (both forms), 6052, 3056. */
+const EMBEDDING: readonly {
+  readonly prefix: IpBytes;
+  readonly bits: number;
+  readonly at: number;
+}[] = [
+  { prefix: new Uint8Array(16), bits: 96, at: 12 },
+  { prefix: prefixOf(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff), bits: 96, at: 12 },
+  { prefix: prefixOf(0, 0x64, 0xff, 0x9b), bits: 96, at: 12 },
+  { prefix: prefixOf(0x20, 0x02), bits: 16, at: 2 },
+];
+
+function prefixOf(...bytes: readonly number[]): IpBytes {
+  const ip = new Uint8Array(16);
+  ip.set(bytes);
+  return ip;
+}
+
+/**
+ * The IPv4 address that an IPv6 address stands for or leads to: mapped, compatible, behind the
+ * well-known NAT64 prefix, 6to4; undefined = none. :: and ::1 are addresses of their own.
+ */
+export function embeddedIpv4(ip: IpBytes): IpBytes | undefined {
+  if (ip.length !== 16 || isUnspecified(ip) || isLoopback(ip)) return undefined;
+  const found = EMBEDDING.find((e) => isInPrefix(ip, e.prefix, e.bits));
+  return found && ip.subarray(found.at, found.at + 4);
+}
+
 /** Whether the first `bits` bits of two addresses of one family agree. */
 export function isInPrefix(ip: IpBytes, prefix: IpBytes, bits: number): boolean {
   if (ip.length !== prefix.length) return false;

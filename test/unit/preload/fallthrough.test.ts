@@ -52,6 +52,57 @@ test('IPv4 in IPv6 form gets round no list', (t) => {
   t.true(mayReachHost(near, Policy.full, grant), 'another IPv6 address');
 });
 
+test('IPv4 inside IPv6, by NAT64, 6to4 or as a compatible address, gets round no list', (t) => {
+  const inside = [
+    (a: string, b: string) => `64:ff9b::${a}:${b}`,
+    (a: string, b: string) => `2002:${a}:${b}::1`,
+    (a: string, b: string) => `2002:${a}:${b}:ffff:ffff:ffff:ffff:ffff`,
+    (a: string, b: string) => `::${a}:${b}`,
+  ];
+  const denied = { fallthrough: 'full', fallthroughDeny: ['10.1.0.0/16'] };
+  const allowed = { fallthrough: 'full', fallthroughAllow: ['10.1.0.0/16'] };
+  const both = {
+    fallthrough: 'full',
+    fallthroughAllow: ['::/0'],
+    fallthroughDeny: ['10.1.0.0/16'],
+  };
+  for (const of of inside) {
+    const [hit, miss] = [of('a01', '203'), of('a02', '203')];
+    for (const conf of [denied, both]) {
+      t.false(reaches(conf, 2, hit), hit);
+      t.true(reaches(conf, 2, miss), miss);
+    }
+    t.true(reaches(allowed, 2, hit), hit);
+    t.false(reaches(allowed, 2, miss), miss);
+    t.false(reaches({ fallthrough: 'loopback' }, 2, of('7f00', '1')), 'not loopback');
+  }
+});
+
+test('other IPv6 addresses have no IPv4 address in them', (t) => {
+  const lists = { fallthrough: 'full', fallthroughDeny: ['0.0.0.0/0'] };
+  const others = [
+    '::1',
+    '64:ff9b::1:a01:203',
+    '64:ff9b:1::a01:203',
+    '2003:a01:203::1',
+    'fd00::a01:203',
+  ];
+  for (const ip of [...others, '::1:0:a01:203']) t.true(reaches(lists, 2, ip), ip);
+  for (const ip of ['::a01:203', '::2', '64:ff9b::', '2002::', '10.1.2.3'])
+    t.false(reaches(lists, 2, ip), ip);
+  t.true(reaches({ ...lists, fallthroughDeny: ['64:ff9b::/96'] }, 2, '10.1.2.3'));
+  t.false(reaches({ ...lists, fallthroughDeny: ['64:ff9b::/96'] }, 2, '64:ff9b::a01:203'));
+});
+
+test('a network of IPv4 in IPv6 form is that network of IPv4', (t) => {
+  const lists = { fallthrough: 'full', fallthroughDeny: ['::ffff:10.1.0.0/112'] };
+  t.false(reaches(lists, 2, '10.1.2.3'));
+  t.false(reaches(lists, 2, '64:ff9b::a01:203'));
+  t.true(reaches(lists, 2, '10.2.2.3'));
+  t.false(reaches({ ...lists, fallthroughDeny: ['::ffff:0.0.0.0/96'] }, 2, '10.2.2.3'));
+  t.true(reaches({ ...lists, fallthroughDeny: ['::ffff:0.0.0.0/95'] }, 2, '10.2.2.3'));
+});
+
 test('a mistake grants nothing and is named', (t) => {
   const cases: [JsonRecord, RegExp][] = [
     [{ fallthrough: 'all' }, /"all"; it must be none, loopback or full/],
