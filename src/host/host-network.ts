@@ -16,7 +16,7 @@ import type { Quota } from '../preload/quota.js';
 import type { Endpoint, StackErrno, TcpHandle, TcpOptions, TcpSink } from '../stack/stack.js';
 import { ipText, parseIp } from '../wire/inetaddress.js';
 import { HostUdp } from './host-datagrams.js';
-import { hostsText, nameServers } from './host-names.js';
+import { HostNames } from './host-names.js';
 
 /** [5 section 13] bytes that wait for the program, or for the host's socket. */
 const WINDOW_LEN = 256 * 1024;
@@ -206,10 +206,18 @@ export class DoorHostNetwork implements HostNetwork {
   readonly tcp: HostTcp;
   readonly grant: () => Grant;
   readonly #udp: HostUdp;
+  readonly #names: HostNames;
   readonly #enter: Enter;
 
   /** @param sockets datagram sockets of each user; may be shared with other doors. */
-  constructor(guard: Enter, touched: () => void, grant: () => Grant, sockets: Quota) {
+  constructor(
+    guard: Enter,
+    touched: () => void,
+    grant: () => Grant,
+    sockets: Quota,
+    names = new HostNames(),
+  ) {
+    this.#names = names;
     this.#enter = (act) => {
       guard(act);
       touched();
@@ -234,11 +242,11 @@ export class DoorHostNetwork implements HostNetwork {
   }
 
   hosts(): string {
-    return hostsText();
+    return this.#names.hosts();
   }
 
   nameServers(): readonly Endpoint[] {
-    return nameServers();
+    return this.#names.servers();
   }
 
   close(): void {

@@ -26,6 +26,7 @@ import { PooledEntropy } from './entropy.js';
 import { DoorHostNetwork } from './host-network.js';
 import { loadNative, type Native } from './native.js';
 import { RecordDoor, userOf } from './records.js';
+import { TextFile } from './text-file.js';
 import { UserLimits } from './user-limits.js';
 
 /** [5 section 5.1] longest path; sun_path has 108 bytes. */
@@ -254,7 +255,6 @@ export class PreloadDoor {
   #dirty: UnixStream[] = [];
   #timer: NodeJS.Timeout | undefined;
   #timerAt = Number.POSITIVE_INFINITY;
-  #hosts: { mtimeMs: number; text: string } | undefined;
 
   constructor(options: PreloadDoorOptions) {
     if (Buffer.byteLength(options.path) > PATH_MAX) {
@@ -265,6 +265,10 @@ export class PreloadDoor {
     }
     this.#options = options;
     const entropy = new PooledEntropy();
+    const hostsFile = `${options.path}.hosts`;
+    const hosts = new TextFile(hostsFile, {
+      failed: (reason) => options.log(`preload: ${hostsFile}: ${reason}`),
+    });
     const limits = options.limits ?? new UserLimits();
     this.native = 'native' in options ? options.native : installedNative();
     this.#hostNetwork = new DoorHostNetwork(
@@ -279,7 +283,7 @@ export class PreloadDoor {
       now: options.now,
       random: (out) => entropy.fill(out),
       config: options.config,
-      hosts: () => this.#hostsText(),
+      hosts: () => hosts.text(),
       hostName: os.hostname(),
       pid: process.pid,
       wake: () => this.#arm(),
@@ -469,23 +473,6 @@ export class PreloadDoor {
     this.guard(() => this.view.handleTimeout(this.#options.now()));
     this.#arm();
     this.#options.kick();
-  }
-
-  /** `<path>.hosts`, read again when it changed. */
-  #hostsText(): string {
-    const file = `${this.#options.path}.hosts`;
-    try {
-      const { mtimeMs } = fs.statSync(file);
-      if (this.#hosts?.mtimeMs !== mtimeMs) {
-        this.#hosts = { mtimeMs, text: fs.readFileSync(file, 'utf8') };
-      }
-      return this.#hosts.text;
-    } catch (e) {
-      if ((e as NodeJS.ErrnoException).code !== 'ENOENT') {
-        this.#options.log(`preload: ${file}: ${(e as Error).message}`);
-      }
-      return '';
-    }
   }
 }
 

@@ -6,6 +6,7 @@
  */
 import { equalBytes } from '../lib/bytes.js';
 import type { InterfaceAddress, IpBytes, StackConfig } from '../stack/stack.js';
+import { type HostsTable, plainName } from './hosts-table.js';
 import { LOOPBACK_INDEX, type ViewNetwork } from './networks.js';
 import { putAddress, ZTADDR_LEN } from './protocol.js';
 
@@ -20,85 +21,16 @@ const LOOPBACK_MTU = 65536;
 /** Ours: addresses of one name that are answered. */
 export const ANSWERS_MAX = 64;
 
-/** Parses dotted IPv4; undefined for anything else. */
-export function parseIpv4(text: string): IpBytes | undefined {
-  const parts = text.split('.');
-  if (parts.length !== 4) return undefined;
-  const out = new Uint8Array(4);
-  for (let i = 0; i < 4; i++) {
-    const part = parts[i]!;
-    if (!/^(?:0|[1-9]\d{0,2})$/.test(part) || Number(part) > 255) return undefined;
-    out[i] = Number(part);
-  }
-  return out;
-}
-
-/** Parses IPv6 text without a zone; undefined for anything else. */
-export function parseIpv6(text: string): IpBytes | undefined {
-  const halves = text.split('::');
-  if (halves.length > 2) return undefined;
-  const head = groupsOf(halves[0]!, halves.length === 1);
-  const tail = halves.length === 2 ? groupsOf(halves[1]!, true) : [];
-  if (head === undefined || tail === undefined) return undefined;
-  const missing = 8 - head.length - tail.length;
-  if (halves.length === 2 ? missing < 1 : missing !== 0) return undefined;
-  const groups = [...head, ...new Array<number>(missing).fill(0), ...tail];
-  const out = new Uint8Array(16);
-  groups.forEach((g, i) => {
-    out[2 * i] = g >> 8;
-    out[2 * i + 1] = g & 0xff;
-  });
-  return out;
-}
-
-/** Groups of one side of `::`; only the last group of the last side may be dotted. */
-function groupsOf(text: string, isLast: boolean): number[] | undefined {
-  if (text === '') return [];
-  const groups: number[] = [];
-  const parts = text.split(':');
-  for (const [i, part] of parts.entries()) {
-    const mayBeDotted = isLast && i === parts.length - 1;
-    const v4 = mayBeDotted && part.includes('.') ? parseIpv4(part) : undefined;
-    if (v4 !== undefined) groups.push((v4[0]! << 8) | v4[1]!, (v4[2]! << 8) | v4[3]!);
-    else if (/^[0-9a-fA-F]{1,4}$/.test(part)) groups.push(Number.parseInt(part, 16));
-    else return undefined;
-  }
-  return groups;
-}
-
-interface HostsEntry {
-  readonly ip: IpBytes;
-  /** First name: the canonical one. */
-  readonly names: readonly string[];
-}
-
-/** The lines of a hosts(5) text that can be read; others are passed over, as libc does. */
-export function parseHosts(text: string): HostsEntry[] {
-  const entries: HostsEntry[] = [];
-  for (const line of text.split('\n')) {
-    const words = line.replace(/#.*/, '').trim().split(/\s+/);
-    const ip = parseIpv4(words[0]!) ?? parseIpv6(words[0]!);
-    if (ip !== undefined && words.length > 1) entries.push({ ip, names: words.slice(1) });
-  }
-  return entries;
-}
-
 export interface Resolution {
   readonly canonical: string;
   readonly addresses: readonly IpBytes[];
 }
 
 export interface NameSources {
-  /** Contents of the view's hosts file; empty when there is none. */
-  hosts(): string;
+  readonly hosts: HostsTable;
   /** The machine's own name. */
   readonly hostName: string;
   config(): StackConfig;
-}
-
-function sameName(a: string, b: string): boolean {
-  const plain = (s: string) => (s.endsWith('.') ? s.slice(0, -1) : s).toLowerCase();
-  return plain(a) === plain(b);
 }
 
 function ofFamily(ip: IpBytes, family: number): boolean {
@@ -111,19 +43,20 @@ export function resolveName(
   name: string,
   family: number,
 ): Resolution | undefined {
-  const entries = parseHosts(sources.hosts()).filter((e) => e.names.some((n) => sameName(n, name)));
+  const entries = sources.hosts.named(name);
   if (entries.length > 0) {
     const addresses = entries.map((e) => e.ip).filter((ip) => ofFamily(ip, family));
     return { canonical: entries[0]!.names[0]!, addresses: addresses.slice(0, ANSWERS_MAX) };
   }
-  if (!sameName(sources.hostName, name)) return undefined;
+  if (plainName(sources.hostName) !== plainName(name)) return undefined;
   const own = sources.config().addresses.map((a) => a.ip);
   return { canonical: sources.hostName, addresses: own.filter((ip) => ofFamily(ip, family)) };
 }
 
 /** REVERSE: the name of an address, or undefined. */
 export function reverseName(sources: NameSources, ip: IpBytes): string | undefined {
-  for (const e of parseHosts(sources.hosts())) if (equalBytes(e.ip, ip)) return e.names[0];
+  const named = sources.hosts.nameOf(ip);
+  if (named !== undefined) return named;
   const isOwn = sources.config().addresses.some((a) => equalBytes(a.ip, ip));
   return isOwn ? sources.hostName : undefined;
 }

@@ -20,6 +20,7 @@ import {
   reverseNameOf,
 } from './dns-message.js';
 import { effectivePolicy, type HostNetwork } from './fallthrough.js';
+import { HostsTable, plainName } from './hosts-table.js';
 import { memberAddresses } from './member-names.js';
 import {
   ANSWERS_MAX,
@@ -66,10 +67,6 @@ export interface ResolverHost {
 /** Ends a question early; its answer is not called any more. */
 export type Withdraw = () => void;
 const NOTHING: Withdraw = () => undefined;
-
-function plainName(name: string): string {
-  return (name.endsWith('.') ? name.slice(0, -1) : name).toLowerCase();
-}
 
 /** Whether `ip` is in a subnet or route of that network. */
 function isOf(network: ViewNetwork, ip: IpBytes): boolean {
@@ -142,9 +139,13 @@ function inTurns<T>(
 
 export class Resolver {
   readonly #host: ResolverHost;
+  /** Of the host; unused where it cannot be reached. */
+  readonly #hostSources: NameSources;
 
   constructor(host: ResolverHost) {
     this.#host = host;
+    const hosts = new HostsTable(() => host.hostNetwork?.hosts() ?? '');
+    this.#hostSources = { hosts, hostName: '', config: () => NO_CONFIG };
   }
 
   /** What needs no server: undefined when the name is not known here. */
@@ -198,8 +199,7 @@ export class Resolver {
     const { hostNetwork, hostDns } = this.#host;
     if (hostNetwork === undefined || hostDns === undefined) return undefined;
     if (effectivePolicy(asker.policy, hostNetwork.grant()) !== Policy.full) return undefined;
-    const sources = { hosts: () => hostNetwork.hosts(), hostName: '', config: () => NO_CONFIG };
-    return { sources, dns: hostDns, servers: hostNetwork.nameServers() };
+    return { sources: this.#hostSources, dns: hostDns, servers: hostNetwork.nameServers() };
   }
 
   /**

@@ -20,6 +20,7 @@ import { DnsClient } from './dns-client.js';
 import { failed } from './errno.js';
 import type { HostNetwork } from './fallthrough.js';
 import { dnsOnHost } from './host-dns.js';
+import { HostsTable } from './hosts-table.js';
 import { type ListenHost, ListenRegistry } from './listeners.js';
 import type { NameSources } from './names.js';
 import { FIRST_INTERFACE_INDEX, interfaceNameOf, type ViewNetwork } from './networks.js';
@@ -231,7 +232,8 @@ export class PreloadView
     this.networks = () => several.networks();
     this.stackOn = (index) => several.stackOn(index);
     this.ports = several.ports;
-    this.names = { hosts: options.hosts, hostName: options.hostName, config: options.config };
+    const { hostName, config } = options;
+    this.names = { hosts: new HostsTable(options.hosts), hostName, config };
     this.#listeners = new ListenRegistry(this);
     this.udp = new UdpPorts(this, () => this.random32());
     this.#echo = new EchoIds(this, () => this.random32());

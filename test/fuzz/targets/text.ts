@@ -10,7 +10,7 @@ import {
   primaryPort,
 } from '#src/host/local-conf.js';
 import { emitJson, isRecord, JsonSyntaxError, parseJson } from '#src/lib/json.js';
-import { parseIpv4, parseIpv6 } from '#src/preload/names.js';
+import { parseIpv4, parseIpv6 } from '#src/preload/ip-text.js';
 import { networkIdText, parseMac } from '#src/wire/address.js';
 import { Dictionary, DictionaryBuilder } from '#src/wire/dictionary.js';
 import { emitIdentityText, parseIdentityText } from '#src/wire/identity.js';

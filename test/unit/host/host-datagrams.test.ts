@@ -1,9 +1,12 @@
 /** Datagrams and names on the host's network, over real loopback. */
 import * as dgram from 'node:dgram';
 import { once } from 'node:events';
+import * as fs from 'node:fs';
 import * as net from 'node:net';
+import * as os from 'node:os';
+import * as path from 'node:path';
 import test from 'ava';
-import { hostsText, serverOf } from '#src/host/host-names.js';
+import { HostNames, serverOf, serversIn } from '#src/host/host-names.js';
 import { DoorHostNetwork } from '#src/host/host-network.js';
 import { HOST_SOCKETS_MAX, UserLimits } from '#src/host/user-limits.js';
 import { DnsClient } from '#src/preload/dns-client.js';
@@ -34,12 +37,13 @@ async function server(answer: (m: Buffer, from: dgram.RemoteInfo, s: dgram.Socke
   return { s, to: { ip: LOOPBACK, port: s.address().port } };
 }
 
-function network(sockets = new UserLimits().hostSockets) {
+function network(sockets = new UserLimits().hostSockets, names?: HostNames) {
   return new DoorHostNetwork(
     (act) => act(),
     () => undefined,
     () => NOTHING_GRANTED,
     sockets,
+    names,
   );
 }
 
@@ -156,9 +160,44 @@ test('a socket that cannot be connected says so, and holds nothing', async (t) =
   n.close();
 });
 
-test('a hosts file that cannot be read is as an empty one', (t) => {
-  t.is(hostsText('/'), '');
-  t.is(hostsText('/nonexistent'), '');
+test('a file that cannot be read is as an empty one', (t) => {
+  for (const path of ['/', '/nonexistent']) {
+    const names = new HostNames(path, path);
+    t.is(names.hosts(), '');
+    t.deepEqual(names.servers(), [{ ip: LOOPBACK, port: 53 }]);
+  }
+});
+
+test('servers and hosts are those that the files name now', (t) => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'netcon-names-'));
+  const [hosts, resolv] = [path.join(folder, 'hosts'), path.join(folder, 'resolv.conf')];
+  const names = new HostNames(hosts, resolv);
+  const n = network(new UserLimits().hostSockets, names);
+  const servers = () => n.nameServers().map((s) => `${s.ip.join('.')}:${s.port}`);
+  t.deepEqual(servers(), ['127.0.0.1:53']);
+  fs.writeFileSync(resolv, 'search lan\nnameserver 192.0.2.1\n');
+  t.deepEqual(servers(), ['192.0.2.1:53']);
+  fs.writeFileSync(resolv, 'search lan\nnameserver 192.0.2.2\n');
+  t.deepEqual(servers(), ['192.0.2.2:53']);
+  fs.writeFileSync(`${resolv}.new`, 'nameserver 192.0.2.3\nnameserver 192.0.2.4\n');
+  fs.renameSync(`${resolv}.new`, resolv);
+  t.deepEqual(servers(), ['192.0.2.3:53', '192.0.2.4:53']);
+  fs.writeFileSync(hosts, '192.0.2.9 nine\n');
+  t.is(n.hosts(), '192.0.2.9 nine\n');
+  fs.rmSync(folder, { recursive: true });
+});
+
+test('resolv.conf: the first three servers, whatever else it says', (t) => {
+  const shown = (text: string) => serversIn(text).map((s) => `${s.ip.join('.')}:${s.port}`);
+  t.deepEqual(shown('# nameserver 192.0.2.8\n;x\nnameserver\t192.0.2.1 # one\noptions rotate\n'), [
+    '192.0.2.1:53',
+  ]);
+  t.deepEqual(shown('nameserver 192.0.2.1;two\nnameserver nonsense\nnameservers 192.0.2.3'), [
+    '192.0.2.1:53',
+  ]);
+  const many = [1, 2, 3, 4].map((i) => `nameserver 192.0.2.${i}`).join('\n');
+  t.is(shown(many).length, 3);
+  t.is(serversIn('nameserver fe80::1%eth0')[0]!.ip.length, 16);
 });
 
 test('names: the hosts file and the servers of the host', (t) => {

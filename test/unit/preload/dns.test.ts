@@ -415,7 +415,10 @@ class FakeHost implements Pick<HostNetwork, 'grant' | 'openDatagrams' | 'hosts' 
   isFull = false;
   readonly grant = () => ({ max: this.max, allow: [], deny: [] });
   readonly hosts = () => '192.0.2.1 filed.test\n';
-  readonly nameServers = () => [HOST_SERVER];
+  server = HOST_SERVER;
+  readonly nameServers = () => [this.server];
+  /** Who was asked last. */
+  peer: Endpoint | undefined;
 
   openDatagrams(
     _family: 4 | 6,
@@ -424,6 +427,7 @@ class FakeHost implements Pick<HostNetwork, 'grant' | 'openDatagrams' | 'hosts' 
     sink: HostDatagramSink,
   ): HostDatagrams | StackErrno {
     this.users.push(user);
+    this.peer = peer;
     if (this.isFull) return 'ENOBUFS';
     this.open++;
     return {
@@ -498,6 +502,15 @@ test('what the network does not know the host is asked, for who has all of it', 
   host.max = Policy.loopback;
   t.is(resolve(Policy.full, 'host.test'), -2, 'not granted');
   t.deepEqual(host.asked, []);
+});
+
+test('a question goes to the server that the host has when it is asked', (t) => {
+  const { host, resolve } = onHost();
+  t.deepEqual(resolve(Policy.full, 'host.test'), [SILENT.join('.')]);
+  t.deepEqual(host.peer?.ip, HOST_SERVER.ip);
+  host.server = { ip: Uint8Array.of(192, 0, 2, 54), port: 53 };
+  t.deepEqual(resolve(Policy.full, 'host.test'), [SILENT.join('.')]);
+  t.deepEqual(host.peer?.ip, host.server.ip);
 });
 
 test('a question to the host takes a socket there of the user who asks, or is not asked', (t) => {

@@ -1,22 +1,17 @@
 import test from 'ava';
-import {
-  emitInterfaces,
-  emitResolution,
-  parseHosts,
-  parseIpv4,
-  parseIpv6,
-  resolveName,
-  reverseName,
-} from '#src/preload/names.js';
+import { HostsTable, parseHosts } from '#src/preload/hosts-table.js';
+import { parseIpv4, parseIpv6 } from '#src/preload/ip-text.js';
+import { emitInterfaces, emitResolution, resolveName, reverseName } from '#src/preload/names.js';
 
 const CONFIG = {
   mtu: 2800,
   addresses: [{ ip: Uint8Array.of(10, 147, 17, 1), prefixLen: 24 }],
   routes: [],
 };
+const HOSTS =
+  '# comment\n10.147.17.9 web.test web # inline\n\nfd00::9 web.test\nbroken line\n300.1.1.1 bad\n';
 const SOURCES = {
-  hosts: () =>
-    '# comment\n10.147.17.9 web.test web # inline\n\nfd00::9 web.test\nbroken line\n300.1.1.1 bad\n',
+  hosts: new HostsTable(() => HOSTS),
   hostName: 'machine',
   config: () => CONFIG,
 };
@@ -48,11 +43,27 @@ test('IPv6 text with and without a gap, with an IPv4 tail', (t) => {
 });
 
 test('hosts text: comments, blank and unreadable lines are passed over', (t) => {
-  const entries = parseHosts(SOURCES.hosts());
+  const entries = parseHosts(HOSTS);
   t.deepEqual(
     entries.map((e) => e.names),
     [['web.test', 'web'], ['web.test']],
   );
+});
+
+test('a hosts text is read again when it is another, by name and by address', (t) => {
+  let text = '10.0.0.1 one Both.test\n10.0.0.2 both.TEST. both.test two\n10.0.0.1 later\n';
+  const table = new HostsTable(() => text);
+  const ips = (name: string) => table.named(name).map((e) => e.ip.join('.'));
+  t.deepEqual(ips('BOTH.test'), ['10.0.0.1', '10.0.0.2'], 'each line once, in order');
+  t.is(table.named('two')[0]!.names[0], 'both.TEST.');
+  t.is(table.nameOf(Uint8Array.of(10, 0, 0, 1)), 'one');
+  t.is(table.nameOf(Uint8Array.of(10, 0, 0, 3)), undefined);
+  text = '10.0.0.3 one\n';
+  t.deepEqual([ips('one'), ips('both.test')], [['10.0.0.3'], []]);
+  t.is(table.nameOf(Uint8Array.of(10, 0, 0, 1)), undefined);
+  t.is(table.nameOf(Uint8Array.of(10, 0, 0, 3)), 'one');
+  text = '';
+  t.deepEqual(ips('one'), []);
 });
 
 test('a name resolves to the addresses of the wanted family, without regard to case or a final dot', (t) => {

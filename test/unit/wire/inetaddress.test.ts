@@ -1,6 +1,6 @@
 /** Texts of addresses: the strict grammar, as the platform and inet_pton have it. */
 import test from 'ava';
-import { parseIpv4, parseIpv6 } from '#src/preload/names.js';
+import { parseIpv4, parseIpv6 } from '#src/preload/ip-text.js';
 import { parseIp } from '#src/wire/inetaddress.js';
 
 const REFUSED = [
