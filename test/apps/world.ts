@@ -99,6 +99,29 @@ export interface MemberOptions {
   readonly conf?: object;
 }
 
+/** A network that lets everybody in and gives addresses of both families. */
+export async function createNetwork(
+  controller: TestService,
+  nwid: string,
+  subnet: string,
+  pool6: string,
+): Promise<void> {
+  await controller.request(
+    'POST',
+    `/controller/network/${nwid}`,
+    JSON.stringify({
+      private: false,
+      v4AssignMode: { zt: true },
+      v6AssignMode: { zt: true },
+      routes: [{ target: `${subnet}.0/24` }, { target: `${pool6}/64` }],
+      ipAssignmentPools: [
+        { ipRangeStart: `${subnet}.10`, ipRangeEnd: `${subnet}.250` },
+        { ipRangeStart: `${pool6}10`, ipRangeEnd: `${pool6}ffff` },
+      ],
+    }),
+  );
+}
+
 export class World {
   readonly folder = new HomeFolder();
   readonly nwid = `${testAddress(0)}${NETWORK.toString(16).padStart(6, '0')}`;
@@ -111,20 +134,7 @@ export class World {
   async up(): Promise<void> {
     fs.chmodSync(this.folder.dir, 0o755);
     this.root = await this.#service('root', 0, [`-p${ROOT_PORT}`]);
-    await this.root.request(
-      'POST',
-      `/controller/network/${this.nwid}`,
-      JSON.stringify({
-        private: false,
-        v4AssignMode: { zt: true },
-        v6AssignMode: { zt: true },
-        routes: [{ target: `${SUBNET}.0/24` }, { target: `${V6_POOL}/64` }],
-        ipAssignmentPools: [
-          { ipRangeStart: `${SUBNET}.10`, ipRangeEnd: `${SUBNET}.250` },
-          { ipRangeStart: `${V6_POOL}10`, ipRangeEnd: `${V6_POOL}ffff` },
-        ],
-      }),
-    );
+    await createNetwork(this.root, this.nwid, SUBNET, V6_POOL);
     this.a = await this.member('a', 1);
     this.b = await this.member('b', 2);
   }

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import * as fs from 'node:fs';
 import * as path from 'node:path';
-import { Member, type World, within } from '../apps/world.js';
+import { createNetwork, Member, type World, within } from '../apps/world.js';
 import { packageFile, runProgram } from '../helpers/service.js';
 import type { Tally } from '../helpers/tally.js';
 import type { Program } from '../preload/run.js';
@@ -196,20 +196,7 @@ export async function checkNetworks(world: World, tally: Tally): Promise<void> {
     address: string;
   };
   const nwid = `${status.address}0000b2`;
-  await controller.request(
-    'POST',
-    `/controller/network/${nwid}`,
-    JSON.stringify({
-      private: false,
-      v4AssignMode: { zt: true },
-      v6AssignMode: { zt: true },
-      routes: [{ target: `${SUBNET}.0/24` }, { target: `${V6_POOL}/64` }],
-      ipAssignmentPools: [
-        { ipRangeStart: `${SUBNET}.10`, ipRangeEnd: `${SUBNET}.250` },
-        { ipRangeStart: `${V6_POOL}10`, ipRangeEnd: `${V6_POOL}ffff` },
-      ],
-    }),
-  );
+  await createNetwork(controller, nwid, SUBNET, V6_POOL);
   const other2 = new Member(world.b.service, 'b on the second network', nwid);
   const second = new Member(world.a.service, 'a on the second network', nwid);
   await other2.join(nwid);
