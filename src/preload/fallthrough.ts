@@ -5,6 +5,7 @@
  */
 import type { Endpoint, IpBytes, Stack, StackErrno } from '../stack/stack.js';
 import {
+  classifyDestination,
   type Destination,
   embeddedIpv4,
   isInPrefix,
@@ -13,6 +14,7 @@ import {
   isMulticast,
   Policy,
   type PolicyNumber,
+  resolveUnspecified,
 } from './policy.js';
 import type { Ports } from './ports.js';
 
@@ -127,6 +129,31 @@ export function leadsToHost(
     ? ports.hasListener(to.ip, to.port)
     : virtual.kind === 'virtual';
   return !isTaken && mayReachHost(to.ip, wanted, host.grant());
+}
+
+/** How a connection gets to its destination. */
+export interface TcpWay {
+  readonly carrier: TcpCarrier;
+  readonly to: Endpoint;
+  /** Address that the network would send from; undefined = the host carries it. */
+  readonly source: IpBytes | undefined;
+}
+
+/** @param stack of the interface that the socket is bound to. @returns undefined: there is no way. */
+export function tcpWayTo(
+  address: Endpoint,
+  stack: Pick<Stack, 'sourceFor'> & TcpCarrier,
+  ports: Ports,
+  wanted: number,
+  host: HostNetwork | undefined,
+): TcpWay | undefined {
+  const destination = classifyDestination(stack, address.ip);
+  const to = { ip: resolveUnspecified(address.ip), port: address.port };
+  if (host !== undefined && leadsToHost(to, destination, ports, wanted, host))
+    return { carrier: host.tcp, to, source: undefined };
+  return destination.kind === 'virtual'
+    ? { carrier: stack, to, source: destination.source }
+    : undefined;
 }
 
 /**

@@ -76,7 +76,7 @@ export interface OptionContext {
   /** Index of an interface, 0 for the empty name. */
   interfaceNamed(name: string): number | undefined;
   readonly mtu: number;
-  /** State number as in struct tcp_info (1 ESTABLISHED, 2 SYN_SENT, 7 CLOSE, 8 CLOSE_WAIT, 10 LISTEN). */
+  /** State number as in struct tcp_info. */
   readonly tcpState: number;
   readonly info: TcpInfo | undefined;
   /** Bytes the program wrote and the peer has not acknowledged. */

@@ -5,6 +5,7 @@
  * delivery rate, ECN) and the counts of segments.
  */
 import type { TcpInfo } from '../stack/stack.js';
+import { State, type StateNumber } from './protocol.js';
 
 /** Length of the struct that is answered. */
 const TCP_INFO_LEN = 232;
@@ -100,4 +101,24 @@ export function emitTcpInfo(source: TcpInfoSource): Uint8Array {
   if (source.info === undefined) putFresh(v);
   else putConnection(v, source.info, source.mtu);
   return out;
+}
+
+/** Linux: enum of struct tcp_info's state. */
+const TcpState = {
+  established: 1,
+  synSent: 2,
+  finWait2: 5,
+  close: 7,
+  closeWait: 8,
+  lastAck: 9,
+  listen: 10,
+} as const;
+
+/** State number of a socket; of a connection, which ends it has seen. */
+export function tcpStateOf(state: StateNumber, isReceived: boolean, isSent: boolean): number {
+  if (state === State.listening) return TcpState.listen;
+  if (state === State.connecting) return TcpState.synSent;
+  if (state !== State.established) return TcpState.close;
+  if (isReceived) return isSent ? TcpState.lastAck : TcpState.closeWait;
+  return isSent ? TcpState.finWait2 : TcpState.established;
 }

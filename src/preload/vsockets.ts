@@ -3,7 +3,8 @@
  * [5 section 6.1].
  *
  * Contents: the stream; bind and listen; connect; data from and to the program; ends and errors;
- * answers to requests. Its parts: binding.ts, padding.ts, outgoing.ts; what it needs: socket-host.ts.
+ * answers to requests. Its parts: binding.ts, control-block.ts, handshake.ts, incoming.ts, outgoing.ts;
+ * what it needs: socket-host.ts.
  *
  * States FRESH, BOUND, LISTENING, CONNECTING, ESTABLISHED, FAILED, CLOSED, RESET. A socket owns at
  * most one stream port and one TCP control block; either may go first. Received bytes return
@@ -13,15 +14,17 @@
  */
 import type { Endpoint, StackErrno, TcpHandle, TcpSink } from '../stack/stack.js';
 import { Binding } from './binding.js';
+import { ControlBlock } from './control-block.js';
 import type { DelayEntry } from './delay-queue.js';
 import { errnoNumber, failed } from './errno.js';
-import { leadsToHost, type TcpCarrier } from './fallthrough.js';
+import { type TcpWay, tcpWayTo } from './fallthrough.js';
+import { Handshake } from './handshake.js';
+import { Incoming } from './incoming.js';
 import type { ListenerMember } from './listeners.js';
 import { interfaceNamed } from './networks.js';
 import { type OptionContext, SocketOptions } from './options.js';
 import { Outgoing, type OutgoingHost } from './outgoing.js';
-import { Padding } from './padding.js';
-import { classifyDestination, hasWayFrom, mayBind, resolveUnspecified } from './policy.js';
+import { hasWayFrom, mayBind } from './policy.js';
 import type { PortHolder } from './ports.js';
 import {
   BindFlag,
@@ -33,6 +36,7 @@ import {
 } from './protocol.js';
 import type { SocketHost, StreamPort } from './socket-host.js';
 import type { ConnectWaiter, Names, RequestTarget } from './target.js';
+import { tcpStateOf } from './tcp-info.js';
 
 const SHUT_RD = 0;
 
@@ -46,27 +50,17 @@ export class VirtualSocket implements TcpSink, RequestTarget {
   options: SocketOptions;
   /** Policy that the program asked for [5 section 5.4]. */
   policy = 0;
-  #carrier: TcpCarrier;
   state: StateNumber = State.fresh;
   /** Set while the socket listens. */
   listener: ListenerMember | undefined;
 
   #port: StreamPort | undefined;
-  #handle: TcpHandle | undefined;
+  readonly #tcp: ControlBlock;
   readonly #binding: Binding;
   #peer: Endpoint | undefined;
   #error = 0;
 
-  readonly #padding = new Padding();
-  /** Decided outcome of the handshake that waits for the padding to be announced. */
-  #outcome: 'connected' | StackErrno | undefined;
-  #waiters = new Set<ConnectWaiter>();
-  /** The handshake was complete once. */
-  #wasConnected = false;
-  /** connect() has reported the failure of the handshake. */
-  #failureReported = false;
-  /** A connect() has already reported success. */
-  #connectReported = false;
+  readonly #handshake = new Handshake();
   #connectProbe: DelayEntry<VirtualSocket> | undefined;
 
   readonly #out: Outgoing;
@@ -77,13 +71,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
   #lingering = false;
   #halfCloseProbe: DelayEntry<VirtualSocket> | undefined;
 
-  /** Received bytes while no stream is attached. */
-  #early: Uint8Array[] = [];
-  #earlyLen = 0;
-  /** Received bytes whose window credit is outstanding. */
-  #uncredited = 0;
-  #finReceived = false;
-  #rxShut = false;
+  readonly #in = new Incoming((count) => this.#tcp.credit(count));
   /** SHUTDOWN said that the program will not send; only programs that reset on close say it. */
   #isSendingShut = false;
   /** The connection is dead, its last bytes are still on their way to the program. */
@@ -91,7 +79,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
 
   constructor(host: SocketHost, token: Token, family: 4 | 6, options = new SocketOptions()) {
     this.#host = host;
-    this.#carrier = host.stack;
+    this.#tcp = new ControlBlock(() => host.now(), host.stack);
     this.token = token;
     this.family = family;
     this.options = options;
@@ -111,13 +99,12 @@ export class VirtualSocket implements TcpSink, RequestTarget {
     const s = new VirtualSocket(host, token, family, options);
     s.owner = names.owner;
     s.state = State.established;
-    s.#handle = handle;
-    s.#connectReported = true;
-    s.#wasConnected = true;
+    s.#tcp.accept(handle);
+    s.#handshake.skipAll();
     s.#peer = names.peer;
     s.#binding.settle(names.local);
-    host.stack.tcpBacklogHold?.(host.now(), handle, true);
-    host.stack.tcpSetOptions(host.now(), handle, options.tcp());
+    s.#tcp.holdBacklog(host.stack, true);
+    s.#tcp.setOptions(options.tcp());
     return s;
   }
 
@@ -131,22 +118,13 @@ export class VirtualSocket implements TcpSink, RequestTarget {
     return this.state >= State.failed;
   }
 
-  get isAttached(): boolean {
-    return this.#port !== undefined;
-  }
-
   get holder(): PortHolder | undefined {
     return this.#binding.holder;
   }
 
   /** Bytes that arrived before a program picked the connection up. */
   get earlyLen(): number {
-    return this.#earlyLen;
-  }
-
-  /** Whether the connection of an accepted socket is already dead. */
-  get isDead(): boolean {
-    return this.#handle === undefined && this.state !== State.fresh;
+    return this.#in.earlyLen;
   }
 
   // ---------------------------------------------------------------- stream
@@ -155,16 +133,12 @@ export class VirtualSocket implements TcpSink, RequestTarget {
   attach(port: StreamPort, token: Token): void {
     this.token = token;
     this.#port = port;
-    if (this.#handle !== undefined) {
-      this.#host.stack.tcpBacklogHold?.(this.#host.now(), this.#handle, false);
-    }
+    this.#tcp.holdBacklog(this.#host.stack, false);
     this.#limitBuffer();
-    for (const bytes of this.#early) port.write(bytes);
-    this.#early = [];
-    this.#earlyLen = 0;
+    this.#in.attach(port);
     port.setReading(true);
     if (this.#dying) this.#finishDying();
-    else if (this.#finReceived) port.end();
+    else if (this.#in.isEnded) port.end();
     this.streamFlushed();
   }
 
@@ -192,7 +166,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
      * whether the program closed or only shut down is the same; not for one that wants its close to
      * be a reset, which says what it does.
      */
-    if (!this.#finReceived) this.#port?.probe();
+    if (!this.#in.isEnded) this.#port?.probe();
     else if (this.options.resetsOnClose && !this.#isSendingShut) this.#programClosed();
     else this.#halfClose();
   }
@@ -205,7 +179,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
 
   /** Everything written to the port has reached the kernel. */
   streamFlushed(): void {
-    this.#credit();
+    this.#in.credit();
     if (this.listener !== undefined) this.listener.flushed();
     if (this.#dying) this.#finishDying();
   }
@@ -229,10 +203,9 @@ export class VirtualSocket implements TcpSink, RequestTarget {
   }
 
   #skipPadding(bytes: Uint8Array): Uint8Array {
-    if (this.#padding.isRead) return bytes;
-    const rest = this.#padding.skip(bytes);
-    /* A blocking connect() returns when its descriptor is writable again. */
-    if (this.#padding.isRead && this.state === State.established) this.#answerWaiters(0);
+    if (this.#handshake.isRead) return bytes;
+    const rest = this.#handshake.skip(bytes);
+    if (this.state === State.established) this.#handshake.answerIfRead();
     return rest;
   }
 
@@ -245,7 +218,11 @@ export class VirtualSocket implements TcpSink, RequestTarget {
     if (address.family === 6 && this.family === 4) return failed('EAFNOSUPPORT');
     const freeBind = this.options.freeBind || (flags & BindFlag.freeBind) !== 0;
     if (!freeBind && !mayBind(this.#host.stack, address.ip)) return failed('EADDRNOTAVAIL');
-    const result = this.#binding.reserve(address.ip, address.port, flags);
+    return this.#bindTo(address, flags);
+  }
+
+  #bindTo({ ip, port }: Endpoint, flags: number): number {
+    const result = this.#binding.reserve(ip, port, flags);
     if (result !== 0) return result;
     this.#binding.isByProgram = true;
     this.state = State.bound;
@@ -279,11 +256,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
     const { local } = old.#binding;
     if (!old.#binding.isByProgram || local === undefined) return 0;
     old.#binding.release();
-    const result = this.#binding.reserve(local.ip, local.port, 0);
-    if (result !== 0) return result;
-    this.#binding.isByProgram = true;
-    this.state = State.bound;
-    return 0;
+    return this.#bindTo(local, 0);
   }
 
   // --------------------------------------------------------------- connect
@@ -297,82 +270,51 @@ export class VirtualSocket implements TcpSink, RequestTarget {
       case State.connecting:
         return failed('EALREADY');
       case State.established:
-        return this.#connectAgain();
+        return this.#handshake.again();
       case State.listening:
         return failed('EISCONN');
       default:
-        return this.#connectAfterEnd();
+        return this.#handshake.afterEnd(this.state === State.failed, () => this.#takeError());
     }
   }
 
-  /**
-   * Linux, measured: a socket that was connected stays so for connect(2); one whose handshake
-   * failed reports the error, or ECONNABORTED when that was read already, and is free after that.
-   */
-  #connectAfterEnd(): number {
-    if (this.#wasConnected) return failed('EISCONN');
-    const error = this.#takeError();
-    if (this.#failureReported || this.state !== State.failed) return error || ConnectResult.replace;
-    this.#failureReported = true;
-    return error || failed('ECONNABORTED');
-  }
-
-  #connectAgain(): number {
-    if (this.#connectReported) return failed('EISCONN');
-    this.#connectReported = true;
-    return ConnectResult.done;
-  }
-
   #takeError(): number {
-    const e = this.#error;
-    this.#error = 0;
-    return -e;
+    return -this.takePendingError(false);
   }
 
   #startConnect(address: ZtAddress): number {
     if (address.family === 0) return failed('EAFNOSUPPORT');
     if (this.options.v6Only && address.family === 4) return failed('ENETUNREACH');
-    const { ports, hostNetwork } = this.#host;
-    const stack = this.#host.stackOn(this.options.device);
-    const destination = classifyDestination(stack, address.ip);
-    const to = { ip: resolveUnspecified(address.ip), port: address.port };
-    // The service connects for the program; what the program bound is of the virtual network.
-    if (leadsToHost(to, destination, ports, this.policy, hostNetwork))
-      return this.#connectBy(hostNetwork!.tcp, undefined, to);
-    if (destination.kind !== 'virtual') return failed('ENETUNREACH');
-    const local = this.#binding.connectFrom(destination.source);
+    const { stack, ports, hostNetwork } = this.#host;
+    const via = this.#host.stackOn(this.options.device);
+    const way = tcpWayTo(address, via, ports, this.policy, hostNetwork);
+    if (way === undefined) return failed('ENETUNREACH');
+    // The service connects for the program on the host; what the program bound is of the network.
+    const local = way.source === undefined ? undefined : this.#binding.connectFrom(way.source);
     if (typeof local === 'number') return local;
-    if (local !== undefined && !hasWayFrom(this.#host.stack, local.ip))
-      return failed('ENETUNREACH');
-    return this.#connectBy(stack, local, to);
+    if (local !== undefined && !hasWayFrom(stack, local.ip)) return failed('ENETUNREACH');
+    return this.#connectBy(way, local);
   }
 
-  #connectBy(carrier: TcpCarrier, local: Endpoint | undefined, remote: Endpoint): number {
-    this.#carrier = carrier;
+  #connectBy({ carrier, to }: TcpWay, local: Endpoint | undefined): number {
     this.#port?.setReading(false);
-    const handle = carrier.tcpConnect(this.#host.now(), local, remote, this, this.options.tcp());
-    if (typeof handle === 'string') {
+    const errno = this.#tcp.connect(carrier, local, to, this, this.options.tcp());
+    if (errno !== undefined) {
       this.#port?.setReading(true);
-      return failed(handle);
+      return failed(errno);
     }
-    this.#beginConnecting(handle, remote);
-    return ConnectResult.started;
-  }
-
-  #beginConnecting(handle: TcpHandle, remote: Endpoint): void {
-    this.#handle = handle;
-    this.#peer = remote;
-    const names = this.#isOnHost ? undefined : this.#carrier.tcpNames(handle);
-    if (names !== undefined) this.#binding.settle(names.local);
+    this.#peer = to;
+    const own = this.#isOnHost ? undefined : this.#tcp.local;
+    if (own !== undefined) this.#binding.settle(own);
     this.state = State.connecting;
-    this.#padding.begin();
-    this.#outcome = undefined;
+    this.#handshake.begin();
     this.#connectProbe = this.#host.timers.probeConnecting(this);
+    return ConnectResult.started;
   }
 
   /** PADDED, and the padding part of WAITCONN. */
   padded(count: number): void {
-    if (this.state === State.connecting && this.#padding.announce(count)) this.#settle();
+    if (this.state === State.connecting && this.#handshake.announce(count)) this.#settle();
   }
 
   /**
@@ -380,24 +322,23 @@ export class VirtualSocket implements TcpSink, RequestTarget {
    * @returns withdraws the waiter.
    */
   waitConnect(count: number, waiter: ConnectWaiter): () => void {
-    if (this.state === State.established) {
-      this.#connectReported = true;
-      this.#waiters.add(waiter);
-      if (this.#padding.isRead) this.#answerWaiters(0);
-    } else if (this.state !== State.connecting) {
+    if (this.state !== State.established && this.state !== State.connecting) {
       waiter(this.#takeError() || failed('ENOTCONN'));
-    } else {
-      this.#waiters.add(waiter);
-      this.padded(count);
+      return () => undefined;
     }
-    return () => this.#waiters.delete(waiter);
+    const withdraw = this.#handshake.wait(waiter);
+    if (this.state === State.connecting) this.padded(count);
+    else {
+      this.#handshake.reported();
+      this.#handshake.answerIfRead();
+    }
+    return withdraw;
   }
 
   /** Applies the outcome of the handshake once the padding is announced. */
   #settle(): void {
-    if (this.#outcome === undefined || !this.#padding.isAnnounced) return;
-    const outcome = this.#outcome;
-    this.#outcome = undefined;
+    const outcome = this.#handshake.takeOutcome();
+    if (outcome === undefined) return;
     cancel(this.#connectProbe);
     if (outcome === 'connected') this.#established();
     else this.#connectFailed(outcome);
@@ -405,22 +346,21 @@ export class VirtualSocket implements TcpSink, RequestTarget {
 
   /** Whether the host's network carries the connection. */
   get #isOnHost(): boolean {
-    return this.#carrier === this.#host.hostNetwork?.tcp;
+    return this.#tcp.carrier === this.#host.hostNetwork?.tcp;
   }
 
   #established(): void {
-    const names = this.#isOnHost ? this.#carrier.tcpNames(this.#handle!) : undefined;
+    const local = this.#isOnHost ? this.#tcp.local : undefined;
     // The host chooses its end of a connection while it connects.
-    if (names !== undefined) this.#binding.rename(names.local);
+    if (local !== undefined) this.#binding.rename(local);
     this.state = State.established;
-    this.#wasConnected = true;
-    if (this.#waiters.size > 0) this.#connectReported = true;
+    this.#handshake.connected();
     this.#port?.setReading(true);
-    if (this.#padding.isRead) this.#answerWaiters(0);
+    this.#handshake.answerIfRead();
   }
 
   #connectFailed(errno: StackErrno): void {
-    if (this.#waiters.size === 0) {
+    if (!this.#handshake.hasWaiters) {
       this.#error = errnoNumber(errno);
       this.#closeStream(State.failed);
       return;
@@ -428,15 +368,9 @@ export class VirtualSocket implements TcpSink, RequestTarget {
     this.#peer = undefined;
     this.#binding.forgetAutomatic();
     this.state = this.#binding.isByProgram ? State.bound : State.fresh;
-    this.#answerWaiters(failed(errno));
+    this.#handshake.answer(failed(errno));
     /* The stream is used again: its padding is read and skipped. */
     this.#port?.setReading(true);
-  }
-
-  #answerWaiters(result: number): void {
-    const waiters = [...this.#waiters];
-    this.#waiters.clear();
-    for (const w of waiters) w(result);
   }
 
   // ------------------------------------------------------ program to stack
@@ -444,10 +378,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
   #outgoingHost(): OutgoingHost {
     return {
       isCorked: () => this.options.corked && !this.#endSeen,
-      write: (bytes) => {
-        if (this.#handle === undefined) return undefined;
-        return this.#carrier.tcpWrite(this.#host.now(), this.#handle, bytes, false);
-      },
+      write: (bytes) => this.#tcp.write(bytes),
       setReading: (on) => this.#port?.setReading(on),
       armCork: () => this.#host.timers.cork(this),
       drained: () => this.#drained(),
@@ -455,8 +386,8 @@ export class VirtualSocket implements TcpSink, RequestTarget {
   }
 
   #send(bytes: Uint8Array): void {
-    if (this.#handle === undefined) this.#brokenPipe();
-    else this.#out.send(bytes);
+    if (this.#tcp.isOpen) this.#out.send(bytes);
+    /* The connection is gone and the program still writes. */ else this.#closeStream(State.closed);
   }
 
   /** Nothing waits any more: an end that came meanwhile may go out. */
@@ -470,15 +401,10 @@ export class VirtualSocket implements TcpSink, RequestTarget {
     this.#out.pump(true);
   }
 
-  /** The connection is gone and the program still writes. */
-  #brokenPipe(): void {
-    this.#closeStream(this.state === State.established ? State.closed : this.state);
-  }
-
   // ------------------------------------------------------ stack to program
 
   onConnected(): void {
-    this.#outcome = 'connected';
+    this.#handshake.decide('connected');
     this.#settle();
   }
 
@@ -488,18 +414,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
       this.#abort();
       return;
     }
-    if (this.#rxShut) {
-      this.#carrier.tcpCredit(this.#host.now(), this.#handle!, bytes.length);
-      return;
-    }
-    this.#uncredited += bytes.length;
-    if (this.#port === undefined) {
-      this.#early.push(bytes.slice());
-      this.#earlyLen += bytes.length;
-      this.onEarlyData?.();
-      return;
-    }
-    this.#port.write(bytes);
+    if (!this.#in.push(bytes)) this.onEarlyData?.();
   }
 
   /** Called at the first bytes of a connection that waits for them (TCP_DEFER_ACCEPT). */
@@ -510,32 +425,28 @@ export class VirtualSocket implements TcpSink, RequestTarget {
   }
 
   onFin(): void {
-    this.#finReceived = true;
+    this.#in.isEnded = true;
     this.#port?.end();
     if (this.#txDone) this.#bothDone();
   }
 
   onError(errno: StackErrno): void {
-    this.#handle = undefined;
+    this.#tcp.lost();
     this.#lingering = false;
     if (this.state === State.connecting) {
-      this.#outcome = errno;
+      this.#handshake.decide(errno);
       this.#settle();
       return;
     }
     if (this.state !== State.established) return;
     /* Linux: a reset after the peer's end is EPIPE to a writer, and reads go on to say "end". */
-    const isAfterEnd = this.#finReceived && errno === 'ECONNRESET';
+    const isAfterEnd = this.#in.isEnded && errno === 'ECONNRESET';
     this.#error = errnoNumber(isAfterEnd ? 'EPIPE' : errno);
     this.state = isAfterEnd ? State.closed : State.reset;
     this.#dying = true;
     if (this.#port !== undefined) this.#finishDying();
     else this.#binding.release();
-    this.onDeath?.();
   }
-
-  /** Called when a connection dies that no program has picked up. */
-  onDeath: (() => void) | undefined;
 
   /** A reset: what the program has not been given yet goes first [5 section 13]. */
   #finishDying(): void {
@@ -544,39 +455,26 @@ export class VirtualSocket implements TcpSink, RequestTarget {
     this.#closeStream(this.state);
   }
 
-  #credit(): void {
-    if (this.#uncredited === 0 || this.#port === undefined) return;
-    if (this.#port.queuedLen > 0) return;
-    const count = this.#uncredited;
-    this.#uncredited = 0;
-    if (this.#handle !== undefined) {
-      this.#carrier.tcpCredit(this.#host.now(), this.#handle, count);
-    }
-  }
-
   // ------------------------------------------------------------------ ends
 
   /** The program shut down its sending direction and may still read. */
   #halfClose(): void {
     this.#halfClosePending = true;
     this.#out.pump(true);
-    if (this.#txDone || !this.#out.isEmpty || this.#handle === undefined) return;
+    if (this.#txDone || !this.#out.isEmpty || !this.#tcp.isOpen) return;
     this.#txDone = true;
-    if (this.#finReceived) {
+    if (this.#in.isEnded) {
       this.#bothDone();
       return;
     }
-    this.#carrier.tcpShutdown(this.#host.now(), this.#handle);
+    this.#tcp.shutdown();
     this.#halfCloseProbe = this.#host.timers.probeHalfClosed(this);
   }
 
   /** Both directions ended in order: the control block finishes by itself. */
   #bothDone(): void {
-    if (this.#handle !== undefined) {
-      this.#credit();
-      this.#carrier.tcpClose(this.#host.now(), this.#handle);
-    }
-    this.#handle = undefined;
+    if (this.#tcp.isOpen) this.#in.credit();
+    this.#tcp.close();
     this.state = State.closed;
     this.#dying = true;
     this.#finishDying();
@@ -584,8 +482,8 @@ export class VirtualSocket implements TcpSink, RequestTarget {
 
   /** The program closed its descriptor. */
   #programClosed(): void {
-    if (this.#handle !== undefined) {
-      if (this.options.resetsOnClose || this.#uncredited > 0) this.#abort();
+    if (this.#tcp.isOpen) {
+      if (this.options.resetsOnClose || this.#in.isUnread) this.#abort();
       else this.#closeGently();
     }
     this.#programGone();
@@ -600,41 +498,42 @@ export class VirtualSocket implements TcpSink, RequestTarget {
 
   #closeLingering(): void {
     this.#lingering = false;
-    if (this.#handle !== undefined) this.#carrier.tcpClose(this.#host.now(), this.#handle);
-    this.#handle = undefined;
+    this.#tcp.close();
   }
 
   #abort(): void {
     this.#lingering = false;
-    if (this.#handle !== undefined) this.#carrier.tcpAbort(this.#host.now(), this.#handle);
-    this.#handle = undefined;
+    this.#tcp.abort();
+  }
+
+  #unlisten(): void {
+    this.listener?.close();
+    this.listener = undefined;
   }
 
   /** The stream has ended for good: free everything, keep names and error for a while. */
   #programGone(): void {
-    this.listener?.close();
-    this.listener = undefined;
+    this.#unlisten();
     this.#closeStream(this.state === State.reset ? State.reset : State.closed);
   }
 
   #closeStream(next: StateNumber): void {
     this.state = next;
-    this.#answerWaiters(failed('ECONNRESET'));
+    this.#handshake.answer(failed('ECONNRESET'));
     for (const t of [this.#connectProbe, this.#halfCloseProbe]) cancel(t);
     this.#out.close(this.#lingering);
     if (!this.#lingering) this.#abort();
     this.#binding.release();
     this.#port?.destroy();
     this.#port = undefined;
-    this.#uncredited = 0;
+    this.#in.detach();
     this.#host.retire(this);
   }
 
   /** Resets an accepted connection that no program will pick up. */
   abandon(): void {
     this.#abort();
-    this.#early = [];
-    this.#earlyLen = 0;
+    this.#in.dropEarly();
     this.#binding.release();
   }
 
@@ -642,7 +541,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
 
   /** EOFINFO. */
   takeReadError(): number {
-    return this.state === State.closed && this.#finReceived ? 0 : this.takePendingError(false);
+    return this.state === State.closed && this.#in.isEnded ? 0 : this.takePendingError(false);
   }
 
   /** TAKEERR: the pending error, cleared unless `peek`. */
@@ -656,24 +555,23 @@ export class VirtualSocket implements TcpSink, RequestTarget {
   shutdown(how: number): number {
     switch (this.state) {
       case State.established:
-        if (how === SHUT_RD) this.#rxShut = true;
+        if (how === SHUT_RD) this.#in.isShut = true;
         else this.#isSendingShut = true;
         return 0;
       case State.listening:
-        this.listener?.close();
-        this.listener = undefined;
+        this.#unlisten();
         this.state = State.closed;
         this.#binding.release();
         return 0;
       case State.connecting:
-        this.#abortConnecting();
+        this.#resetStream();
         return 0;
       default:
         return failed('ENOTCONN');
     }
   }
 
-  #abortConnecting(): void {
+  #resetStream(): void {
     this.#abort();
     this.#closeStream(State.reset);
   }
@@ -681,12 +579,8 @@ export class VirtualSocket implements TcpSink, RequestTarget {
   /** DISCONNECT (connect to AF_UNSPEC): 0, or 2 when the stream must be replaced. */
   disconnect(): number {
     if (this.state === State.fresh || this.state === State.bound) return 0;
-    if (this.listener !== undefined) {
-      this.listener.close();
-      this.listener = undefined;
-    }
-    this.#abort();
-    this.#closeStream(State.reset);
+    this.#unlisten();
+    this.#resetStream();
     return ConnectResult.replace;
   }
 
@@ -695,9 +589,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
     const result = this.options.set(level, name, value, this.#optionContext());
     if (result !== 0) return result;
     this.#binding.updateOptions();
-    if (this.#handle !== undefined) {
-      this.#carrier.tcpSetOptions(this.#host.now(), this.#handle, this.options.tcp());
-    }
+    this.#tcp.setOptions(this.options.tcp());
     this.#limitBuffer();
     if (!this.options.corked) this.uncork();
     return 0;
@@ -714,25 +606,16 @@ export class VirtualSocket implements TcpSink, RequestTarget {
   }
 
   #optionContext(): OptionContext {
-    const info = this.#handle === undefined ? undefined : this.#carrier.tcpInfo(this.#handle);
+    const { info } = this.#tcp;
     return {
       isFresh: this.state === State.fresh,
       isConnected: this.state === State.established,
       interfaceNamed: (name) => interfaceNamed(this.#host, name),
       mtu: this.#host.mtu(),
-      tcpState: this.#tcpState(),
+      tcpState: tcpStateOf(this.state, this.#in.isEnded, this.#txDone),
       info,
       unsentLen: (info?.unacked ?? 0) + (info?.unsent ?? 0) + this.#out.queuedLen,
     };
-  }
-
-  /** Linux's TCP state number for struct tcp_info. */
-  #tcpState(): number {
-    if (this.state === State.listening) return 10;
-    if (this.state === State.connecting) return 2;
-    if (this.state !== State.established) return 7;
-    if (this.#finReceived) return this.#txDone ? 9 : 8;
-    return this.#txDone ? 5 : 1;
   }
 }
 
