@@ -41,6 +41,7 @@ test('a datagram from port 0 is not answered', (t) => {
   target.meet(peer);
   const out = target.send(peer, VERB.ECHO, new Uint8Array(4), { from: endpoint(3, 0) });
   t.deepEqual(transmits(out), []);
+  t.is(target.node.vl1.state.counters.get('portZero'), 1);
 });
 
 test('fragments longer than any packet are not kept', (t) => {
@@ -84,6 +85,7 @@ test('a root passes on nothing that exceeds an Ethernet frame', (t) => {
   t.is(relayed(MAX_RELAYED_LEN, true), 1);
   t.is(relayed(MAX_RELAYED_LEN + 1, false), 0);
   t.is(relayed(60_000, true), 0);
+  t.is(root.node.vl1.state.counters.get('oversize'), 2);
 });
 
 test('a peer that comes from ever new endpoints is confirmed at a few of them', (t) => {
@@ -96,6 +98,7 @@ test('a peer that comes from ever new endpoints is confirmed at a few of them', 
   }
   t.is(hellos, MAX_CONFIRMATIONS);
   t.is(target.node.vl1.state.paths.size, MAX_CONFIRMATIONS);
+  t.is(target.node.vl1.state.counters.get('confirmGated'), 500 - MAX_CONFIRMATIONS);
   for (let i = 0; i < 15; i++) target.wait(600);
   const from = endpoint(77);
   t.is(target.opened(peer, target.send(peer, VERB.NOP, new Uint8Array(0), { from })).length, 1);

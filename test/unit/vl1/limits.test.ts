@@ -223,6 +223,7 @@ test('WHOIS: one per 100 ms and peer at a leaf, any number at a root', (t) => {
     t.is(answers(), isRoot ? 1 : 0);
     target.now += 1;
     t.is(answers(), 1);
+    t.is(target.node.vl1.state.counters.get('whoisGated'), isRoot ? 0 : 1);
   }
 });
 
@@ -426,6 +427,7 @@ test('a leaf relays only for a path over which a member spoke in the last 600 s'
   t.is(relayed(), 1);
   path.lastTrustAt = target.now - 600_000;
   t.is(relayed(), 0);
+  t.is(target.node.vl1.state.counters.get('relayRefused'), 2);
 });
 
 // ---- tables ----

@@ -157,6 +157,7 @@ test('every copy of a stranger’s HELLO is answered, up to eight', (t) => {
   for (let i = 0; i <= MAX_HELLO_COPIES; i++)
     ids.push(...validations(hello(root, peer, endpoint(5, 1_000 + i))).map((o) => o.id));
   t.is(ids.length, 1, 'one check');
+  t.is(root.node.vl1.state.counters.get('helloCopies'), 1);
   const out = root.input((now) => root.node.handleValidation(now, ids[0]!, true));
   const answers = transmits(out).filter((o) => {
     const p = root.open(peer, o.bytes);
@@ -245,6 +246,7 @@ test('only an upstream can say that our address is another’s', (t) => {
   t.false(told(peer));
   target.know(poolIdentity(0));
   t.true(told(poolIdentity(0)));
+  t.is(target.node.vl1.state.counters.get('identityCollisionReported'), 1);
 });
 
 test('copies of a HELLO whose check is due cost no further key agreement, genuine or not', (t) => {
