@@ -52,7 +52,9 @@ static ssize_t end_of_stream(int fd, const struct zt_token *t)
 		return 0;
 	e = asked_error(fd, t, OP_EOFINFO);
 	log_call(LOG_DATA, "end", fd, t->id, e);
-	if (e == 0)
+	/* Of an end of our own making a service that is still busy with its beginning knows
+	 * nothing. */
+	if (e == 0 || (e == RPC_UNREACHABLE && zt_shut_both(fd, t)))
 		return 0;
 	errno = e == RPC_UNREACHABLE ? ECONNRESET : e;
 	return -1;

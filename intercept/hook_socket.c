@@ -157,9 +157,16 @@ int zt_connect(int fd, const struct zt_token *t, const struct sockaddr *addr, so
  */
 static bool may_have_ended(int fd, const struct fd_info *info)
 {
-	uint32_t both = INFO_SHUT_RD | INFO_SHUT_WR;
+	if ((info->flags & INFO_SHUT_BOTH) == INFO_SHUT_BOTH)
+		return false;
+	return !rpc_sandboxed() && carrier_is_dead(fd);
+}
 
-	return (info->flags & both) != both && !rpc_sandboxed() && carrier_is_dead(fd);
+bool zt_shut_both(int fd, const struct zt_token *t)
+{
+	struct fd_info info;
+
+	return fdtab_get(fd, t, &info) && (info.flags & INFO_SHUT_BOTH) == INFO_SHUT_BOTH;
 }
 
 int zt_names(int fd, const struct zt_token *t, struct fd_info *info)

@@ -128,6 +128,7 @@ enum fd_hint {
 #define INFO_BOUND4    32  /* AF_INET6 datagram socket bound to an IPv4 address */
 #define INFO_SHUT_RD   64  /* this direction of a connection was shut down here */
 #define INFO_SHUT_WR   128 /* if both were, the stream tells no more of the peer */
+#define INFO_SHUT_BOTH (INFO_SHUT_RD | INFO_SHUT_WR)
 
 struct fd_info {
 	uint32_t flags;
@@ -290,6 +291,8 @@ int zt_shutdown(int fd, const struct zt_token *t, int how);
  * Names of a connection that has ended are still those that were known.
  */
 int zt_names(int fd, const struct zt_token *t, struct fd_info *info);
+/** zt_shut_both() - This process shut both directions of the connection down */
+bool zt_shut_both(int fd, const struct zt_token *t);
 int zt_getsockopt(int fd, const struct zt_token *t, int level, int name, void *v, socklen_t *len);
 int zt_setsockopt(int fd, const struct zt_token *t, int level, int name, const void *v,
 		  socklen_t len);
