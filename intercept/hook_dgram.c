@@ -420,6 +420,8 @@ static int way_mistake(int fd, const struct zt_token *t, const uint8_t *head)
 	r = rpc_about(fd, t, OP_SETOPT, request, sizeof(request), NULL, 0);
 	if (r == 0)
 		reach_note(t, head + DGRAM_ADDR, 0);
+	else if (r == -ENETUNREACH)
+		log_no_route(head + DGRAM_ADDR);
 	return r == -ENETUNREACH || r == -EACCES || r == -EINVAL ? r : 0;
 }
 
@@ -506,6 +508,8 @@ int dgram_connect(int fd, const struct zt_token *t, const struct sockaddr *addr,
 		r = call(fd, t, OP_CONNECT, request, sizeof(request));
 	if (r >= 0)
 		note_connected(fd, t, request);
+	else if (r == -ENETUNREACH)
+		log_no_route(request);
 	return r < 0 ? errnomap_result(r, PLACE_CONNECT) : 0;
 }
 

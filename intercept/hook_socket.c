@@ -144,6 +144,8 @@ int zt_connect(int fd, const struct zt_token *t, const struct sockaddr *addr, so
 	if (r < 0)
 		return zt_names(fd, t, &info) == STATE_ESTABLISHED ? -EISCONN : r;
 	r = stream_connect(fd, t, request, sizeof(request));
+	if (r == -ENETUNREACH)
+		log_no_route(request);
 	return errnomap_result(r, PLACE_CONNECT);
 }
 
@@ -292,6 +294,28 @@ int zt_shutdown(int fd, const struct zt_token *t, int how)
 
 /* ---------------------------------------------------------- exported calls */
 
+/** trace() - LOG_CONTROL: a call that names an address */
+static void trace(const char *name, int fd, const struct zt_token *t, const struct sockaddr *addr,
+		  socklen_t len, int r)
+{
+	uint8_t where[ZTADDR_LEN] = {0};
+	bool readable = zt_env.debug >= LOG_CONTROL && addr != NULL && r != -EFAULT &&
+			addr_parse(addr, len, t->family, where) == 0;
+
+	log_address(LOG_CONTROL, name, fd, t->id, readable ? where : NULL, r);
+}
+
+/** trace_accept() - LOG_CONTROL: the peer is that of the new descriptor */
+static void trace_accept(int fd, const struct zt_token *t, int r)
+{
+	struct zt_token accepted;
+	struct fd_info info;
+	bool known = zt_env.debug >= LOG_CONTROL && r >= 0 && token_of(r, &accepted) &&
+		     fdtab_get(r, &accepted, &info);
+
+	log_address(LOG_CONTROL, "accept", fd, t->id, known ? info.peer : NULL, r);
+}
+
 HOOK int bind(int fd, __CONST_SOCKADDR_ARG address, socklen_t len)
 {
 	const struct sockaddr *addr = address.__sockaddr__;
@@ -301,7 +325,7 @@ HOOK int bind(int fd, __CONST_SOCKADDR_ARG address, socklen_t len)
 	if (!zt_active() || !token_of(fd, &t))
 		return real_bind(fd, addr, len);
 	r = zt_bind(fd, &t, addr, len);
-	log_call(LOG_CONTROL, "bind", fd, t.id, r);
+	trace("bind", fd, &t, addr, len, r);
 	return (int)zt_ret(r);
 }
 
@@ -326,7 +350,7 @@ HOOK int connect(int fd, __CONST_SOCKADDR_ARG address, socklen_t len)
 	if (!zt_active() || !token_of(fd, &t))
 		return real_connect(fd, addr, len);
 	r = zt_connect(fd, &t, addr, len);
-	log_call(LOG_CONTROL, "connect", fd, t.id, r);
+	trace("connect", fd, &t, addr, len, r);
 	return (int)zt_ret(r);
 }
 
@@ -344,7 +368,7 @@ HOOK int accept4(int fd, __SOCKADDR_ARG address, socklen_t *len, int flags)
 		return r;
 	}
 	r = zt_accept(fd, &t, addr, len, flags);
-	log_call(LOG_CONTROL, "accept", fd, t.id, r);
+	trace_accept(fd, &t, r);
 	return (int)zt_ret(r);
 }
 
@@ -362,7 +386,7 @@ HOOK int accept(int fd, __SOCKADDR_ARG address, socklen_t *len)
 		return r;
 	}
 	r = zt_accept(fd, &t, addr, len, 0);
-	log_call(LOG_CONTROL, "accept", fd, t.id, r);
+	trace_accept(fd, &t, r);
 	return (int)zt_ret(r);
 }
 

@@ -8,6 +8,7 @@
 #include "zt.h"
 
 #include <fcntl.h>
+#include <stdatomic.h>
 
 #include "raw.h"
 
@@ -45,6 +46,41 @@ static void add_prefix(struct line *l)
 	add(l, ".");
 	add_number(l, raw_gettid());
 	add(l, "] ");
+}
+
+static void add_hex(struct line *l, unsigned v)
+{
+	static const char hex[] = "0123456789abcdef";
+	char one[2] = {0, 0};
+	bool started = false;
+
+	for (int shift = 12; shift >= 0; shift -= 4) {
+		one[0] = hex[(v >> shift) & 15];
+		started = started || one[0] != '0' || shift == 0;
+		if (started)
+			add(l, one);
+	}
+}
+
+/** add_address() - A ztaddr with its port: 10.0.0.1:80 or [fd00:0:0:0:0:0:0:1]:80 */
+static void add_address(struct line *l, const uint8_t *a)
+{
+	const uint8_t *ip = a + ZTADDR_IP;
+
+	if (a[ZTADDR_FAMILY] == 6) {
+		for (int i = 0; i < 8; i++) {
+			add(l, i == 0 ? "[" : ":");
+			add_hex(l, (unsigned)ip[2 * i] << 8 | ip[2 * i + 1]);
+		}
+		add(l, "]");
+	} else {
+		for (int i = 0; i < 4; i++) {
+			add(l, i == 0 ? "" : ".");
+			add_number(l, ip[i]);
+		}
+	}
+	add(l, ":");
+	add_number(l, (long)a[ZTADDR_PORT] << 8 | a[ZTADDR_PORT + 1]);
 }
 
 static void add_token(struct line *l, const uint8_t *token)
@@ -97,6 +133,12 @@ static void emit(struct line *l)
 
 void log_call(int level, const char *name, int fd, const uint8_t *token, long result)
 {
+	log_address(level, name, fd, token, NULL, result);
+}
+
+void log_address(int level, const char *name, int fd, const uint8_t *token, const uint8_t *address,
+		 long result)
+{
 	struct line l;
 
 	if (zt_env.debug < level || rpc_sandboxed())
@@ -108,8 +150,42 @@ void log_call(int level, const char *name, int fd, const uint8_t *token, long re
 	add_number(&l, fd);
 	if (token != NULL)
 		add_token(&l, token);
+	if (address != NULL) {
+		add(&l, ", ");
+		add_address(&l, address);
+	}
 	add(&l, ") = ");
 	add_number(&l, result);
+	emit(&l);
+}
+
+/* FNV-1a, 32 bits */
+#define FNV_START 0x811c9dc5U
+#define FNV_PRIME 0x01000193U
+
+void log_no_route(const uint8_t address[ZTADDR_LEN])
+{
+	static _Atomic uint32_t last;
+	uint32_t hash = FNV_START;
+	struct line l;
+
+	if (zt_env.debug < LOG_ERROR || rpc_sandboxed())
+		return;
+	for (size_t i = 0; i < ZTADDR_LEN; i++)
+		hash = (hash ^ address[i]) * FNV_PRIME;
+	/* A program that goes on trying says it once. */
+	if (atomic_exchange(&last, hash) == hash)
+		return;
+	l.len = 0;
+	add_prefix(&l);
+	add(&l, "no route to ");
+	add_address(&l, address);
+	add(&l, ": no address or route of ");
+	add(&l, zt_env.path);
+	add(&l, zt_env.policy == 0
+			? "; join its network, add a route there, or reach it by the host with "
+			  "ZT_NC_FALLTHROUGH"
+			: ", nor granted by fallthrough in the service's local.conf");
 	emit(&l);
 }
 

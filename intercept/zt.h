@@ -73,6 +73,11 @@ void env_complain(void);
 
 /** log_call() - Trace one call: `ztnc[pid.tid] name(fd, token) = result` */
 void log_call(int level, const char *name, int fd, const uint8_t *token, long result);
+/** log_address() - The same with a ztaddr; NULL: without */
+void log_address(int level, const char *name, int fd, const uint8_t *token, const uint8_t *address,
+		 long result);
+/** log_no_route() - LOG_ERROR: no way leads to a ztaddr, and what to do; not twice in a row */
+void log_no_route(const uint8_t address[ZTADDR_LEN]);
 /** log_line() - One line to stderr regardless of ZT_NC_DEBUG; only what document 5 lists */
 void log_line(const char *text, const char *detail);
 

@@ -28,9 +28,11 @@ folders of all its nodes before their first start; docs/own-universe.md goes thr
   --out        the planet file to write
   --key        file of the signing key; made if it does not exist (keep it to sign later versions)
   --root       a root: its public identity or a file with it (identity.public), then its addresses
-  --id         world id; must stay the same for updates (default: that of the planet in FILE when
-               there is one, else a random one)
+  --id         world id; must stay the same for updates (default: that of the planet in FILE
+               when KEY signed it, else a random one)
   --timestamp  milliseconds since 1970 (default: now); must grow with every update
+  --force      replace the planet in FILE by one that nodes which have it will not take: older, of
+               another id or signed by another key
   -j           print a description as JSON
 `;
 
@@ -85,13 +87,32 @@ function hasValidPort(text: string): boolean {
   return port !== undefined && Number(port) >= 1 && Number(port) <= 65535;
 }
 
-/** Id of the planet in a file; undefined when there is none. @throws when it is something else. */
-function idOf(file: string): bigint | undefined {
+/** The planet in a file; undefined when there is none. @throws when it is something else. */
+function planetIn(file: string): World | undefined {
   if (!existsSync(file)) return undefined;
   const world = parseWorld(new Uint8Array(readFileSync(file)))?.world;
   if (world?.type !== WORLD_PLANET)
     throw new CommandError(`${file} exists and is not a planet file; move it away or name another`);
-  return world.id;
+  return world;
+}
+
+/**
+ * Nodes that have `old` take an update of the same world alone: newer, and signed by the key that
+ * `old` names [1 section 8].
+ */
+function requireUpdate(file: string, old: World, made: World, keyFile: string): void {
+  const why = (() => {
+    if (toHex(old.updateKey) !== toHex(made.updateKey))
+      return `signed by another key than ${keyFile}`;
+    if (old.id !== made.id) return `of the world ${old.id}, not ${made.id}`;
+    if (old.timestamp >= made.timestamp)
+      return `of timestamp ${old.timestamp}, not older than ${made.timestamp}`;
+    return undefined;
+  })();
+  if (why !== undefined)
+    throw new CommandError(
+      `${file} holds a planet ${why}: nodes that have it would not take this one; --force replaces it all the same`,
+    );
 }
 
 function readIdentityFile(file: string): string {
@@ -126,6 +147,7 @@ export function planetCommand(args: readonly string[]): number {
       root: { type: 'string', multiple: true, default: [] },
       id: { type: 'string' },
       timestamp: { type: 'string' },
+      force: { type: 'boolean', default: false },
       json: { type: 'boolean', short: 'j', default: false },
       help: { type: 'boolean', short: 'h', default: false },
     },
@@ -142,14 +164,21 @@ export function planetCommand(args: readonly string[]): number {
   const core = loadPacketCore();
   const p = createPrimitives((k) => core.memoryHardHash(k));
   const roots = values.root.map((r) => parseRoot(r, p));
+  const old = planetIn(values.out);
+  if (old !== undefined && !values.force && !existsSync(values.key))
+    throw new CommandError(
+      `${values.key} does not exist, so it is not the key that signed ${values.out}; name that one, or make a new world with --force`,
+    );
   const key = readKey(values.key, p, nativeEntropy);
+  const isOurs = old !== undefined && toHex(old.updateKey) === toHex(key.publicKey);
   const world = makePlanet(
     p,
     key,
     roots,
-    number('--id', values.id) ?? idOf(values.out) ?? randomId(),
+    number('--id', values.id) ?? (isOurs ? old.id : randomId()),
     number('--timestamp', values.timestamp) ?? BigInt(Date.now()),
   );
+  if (old !== undefined && !values.force) requireUpdate(values.out, old, world, values.key);
   replaceFile(values.out, emitWorld(world));
   process.stdout.write(
     values.json

@@ -9,11 +9,13 @@ import { networkIdText, parseNetworkId } from '../wire/address.js';
 import { CommandError, launcherProgram, preloadLibrary, UsageError } from './args.js';
 import { findProgram, preloadObstacle } from './executable.js';
 
-export const RUN_USAGE = `usage: netcon run -n NETWORK [-D HOME] [OPTIONS] -- COMMAND...
+export const RUN_USAGE = `usage: netcon run -n NETWORK [-D HOME] [OPTIONS] [--] COMMAND...
+       netcon run HOME/nc_NETWORK [OPTIONS] [--] COMMAND...
 
 Runs COMMAND with its sockets on the virtual network NETWORK (16 hex digits; all = every network
 that is joined) of the service whose home folder is HOME (default: the environment variable
-ZEROTIER_HOME, else /var/lib/zerotier-one). Exit code and signals pass through.
+ZEROTIER_HOME, else /var/lib/zerotier-one). Exit code and signals pass through. Options of netcon
+come before COMMAND: the first word that is none begins it.
 
   --wait SECONDS
              wait for HOME/nc_NETWORK to appear, and for the service at the first socket
@@ -55,14 +57,51 @@ export function programEnvironment(door: string): ProgramEnvironment {
   };
 }
 
+const TAKES_VALUE: ReadonlySet<string> = new Set([
+  '-n',
+  '--network',
+  '-D',
+  '--home',
+  '--wait',
+  '--fallthrough',
+  '--debug',
+]);
+/** HOME/nc_NETWORK, as ZT_NC_NETWORK has it. */
+const DOOR = /^(?:(.*)\/)?nc_([0-9a-f]{16}|all)$/i;
+
+interface RunLine {
+  readonly options: readonly string[];
+  readonly door: { readonly home: string; readonly network: string } | undefined;
+  readonly command: readonly string[];
+}
+
+/** Options end at --, or at the first word that is neither one nor HOME/nc_NETWORK. */
+function splitLine(args: readonly string[]): RunLine {
+  const options: string[] = [];
+  let door: RunLine['door'];
+  let at = 0;
+  while (at < args.length && args[at] !== '--') {
+    const word = args[at]!;
+    const named = door === undefined ? DOOR.exec(word) : null;
+    if (word.startsWith('-')) {
+      const count = TAKES_VALUE.has(word) ? 2 : 1;
+      options.push(...args.slice(at, at + count));
+      at += count;
+    } else if (named !== null) {
+      door = { home: named[1] === undefined ? '.' : named[1] || '/', network: named[2]! };
+      at++;
+    } else {
+      break;
+    }
+  }
+  return { options, door, command: args.slice(args[at] === '--' ? at + 1 : at) };
+}
+
 /** @returns the exit code of the program; ends this process by the program's signal if it had one. */
 export async function runCommand(args: readonly string[]): Promise<number> {
-  const cut = args.indexOf('--');
-  const own = cut < 0 ? args : args.slice(0, cut);
-  const command = cut < 0 ? [] : args.slice(cut + 1);
-  const { values, positionals } = parseArgs({
-    args: [...own],
-    allowPositionals: true,
+  const { options, door: named, command } = splitLine(args);
+  const { values } = parseArgs({
+    args: [...options],
     options: {
       network: { type: 'string', short: 'n' },
       home: { type: 'string', short: 'D' },
@@ -77,15 +116,17 @@ export async function runCommand(args: readonly string[]): Promise<number> {
     process.stdout.write(RUN_USAGE);
     return 0;
   }
-  const network = values.network === 'all' ? 'all' : networkText(values.network);
-  if (values.network === undefined) throw new UsageError(`-n NETWORK is missing\n${RUN_USAGE}`);
+  if (named !== undefined && (values.network !== undefined || values.home !== undefined))
+    throw new UsageError(`HOME/nc_NETWORK says it all: leave out -n and -D\n${RUN_USAGE}`);
+  const wanted = named?.network ?? values.network;
+  if (wanted === undefined)
+    throw new UsageError(`-n NETWORK, or HOME/nc_NETWORK, is missing\n${RUN_USAGE}`);
+  const network = wanted === 'all' ? 'all' : networkText(wanted);
   if (network === undefined)
     throw new UsageError(
-      `-n ${values.network}: not a network id of 16 hex digits, nor "all"\n${RUN_USAGE}`,
+      `-n ${wanted}: not a network id of 16 hex digits, nor "all"\n${RUN_USAGE}`,
     );
-  if (positionals.length > 0)
-    throw new UsageError(`put -- before the command "${positionals.join(' ')}"\n${RUN_USAGE}`);
-  if (command.length === 0) throw new UsageError(`no command after --\n${RUN_USAGE}`);
+  if (command.length === 0) throw new UsageError(`there is no command to run\n${RUN_USAGE}`);
   if (!/^[0-9]{1,4}$/.test(values.wait) || Number(values.wait) > MAX_WAIT_S)
     throw new UsageError(
       `--wait ${values.wait}: not a whole number of seconds from 0 to ${MAX_WAIT_S}\n${RUN_USAGE}`,
@@ -97,7 +138,7 @@ export async function runCommand(args: readonly string[]): Promise<number> {
   if (values.debug !== undefined && !/^[0-3]$/.test(values.debug))
     throw new UsageError(`--debug ${values.debug}: must be 0, 1, 2 or 3\n${RUN_USAGE}`);
   if (!values.seccomp) requirePreloadable(command[0]!);
-  const home = resolve(values.home ?? process.env['ZEROTIER_HOME'] ?? DEFAULT_HOME);
+  const home = resolve(named?.home ?? values.home ?? process.env['ZEROTIER_HOME'] ?? DEFAULT_HOME);
   const door = `${home}/nc_${network}`;
   if (!(await appears(door, Number(values.wait)))) {
     throw new CommandError(

@@ -272,6 +272,22 @@ async function frontCommands(): Promise<void> {
         join(home, `nc_${nwid}`),
       );
       assert.equal((await run('/no/such/program')).code, 127);
+      const short = (...words: string[]) => runProgram(process.execPath, [NETCON, 'run', ...words]);
+      const print = ['sh', '-c', 'echo $ZT_NC_NETWORK "$@"', 'sh', '-n', '--wait'];
+      const told = `${join(home, `nc_${nwid}`)} -n --wait\n`;
+      for (const words of [
+        ['-n', nwid, '-D', home],
+        [join(home, `nc_${nwid}`)],
+        ['--wait', '3', join(home, `nc_${nwid}`), '--debug', '0', '--'],
+      ])
+        assert.equal((await short(...words, ...print)).stdout, told, words.join(' '));
+      const dial = ['bash', '-c', 'for i in 1 2; do exec 3<>/dev/tcp/198.51.100.9/80; done'];
+      const lost = await short('-n', nwid, '-D', home, '--debug', '1', ...dial);
+      const line =
+        /^ztnc\[[\d.]+\] no route to 198\.51\.100\.9:80: no address or route of .*nc_.*ZT_NC_FALLTHROUGH$/gm;
+      assert.equal(lost.stderr.match(line)?.length, 1, lost.stderr);
+      const traced = await short('-n', nwid, '-D', home, '--debug', '2', ...dial);
+      assert.match(traced.stderr, / connect\(\d+, [0-9a-f]{8}, 198\.51\.100\.9:80\) = -101$/m);
     } finally {
       await s.stop();
     }
@@ -296,8 +312,11 @@ async function frontCommands(): Promise<void> {
   await tally.check('netcon names what is wrong with an option, exit code 2', async () => {
     const nwid = '0123456789abcdef';
     for (const [args, said] of [
-      [['run', '--', 'true'], /-n NETWORK is missing/],
-      [['run', '-n', nwid, 'nginx'], /put -- before the command "nginx"/],
+      [['run', '--', 'true'], /-n NETWORK, or HOME\/nc_NETWORK, is missing/],
+      [['run', 'true'], /-n NETWORK, or HOME\/nc_NETWORK, is missing/],
+      [['run', '-n', nwid], /there is no command to run/],
+      [['run', `/tmp/nc_${nwid}`, '--'], /there is no command to run/],
+      [['run', `/tmp/nc_${nwid}`, '-n', nwid, 'true'], /leave out -n and -D/],
       [['run', '-n', nwid, '--wait', 'soon', '--', 'true'], /--wait soon: not a whole number/],
       [['run', '-n', nwid, '--wait', '3601', '--', 'true'], /from 0 to 3600/],
       [['doctor', '--bad'], /--bad/],
@@ -314,14 +333,15 @@ async function frontCommands(): Promise<void> {
     async () => {
       const home = folder.home('planet', 1);
       const key = join(folder.dir, 'planet.key');
-      const make = (timestamp: string, port = '7', id = ['--id', '900003']) =>
+      const other = join(folder.dir, 'other.key');
+      const make = (timestamp: string, port = '7', id = ['--id', '900003'], by = key) =>
         runProgram(process.execPath, [
           NETCON,
           'planet',
           '--out',
           join(home, 'planet'),
           '--key',
-          key,
+          by,
           ...id,
           '--timestamp',
           timestamp,
@@ -331,11 +351,27 @@ async function frontCommands(): Promise<void> {
         ]);
       const s = await new TestService(home).ready();
       await s.stop();
-      const first = await make('1700000000000');
+      const first = await make('1700000000000', '7', ['--id', '900003', '--force']);
       assert.equal(first.code, 0, first.stderr);
       assert.equal(statSync(key).mode & 0o777, 0o600);
       const second = await make('1700000000001', '7', []);
       assert.equal((JSON.parse(second.stdout) as { id: number }).id, 900003, 'the id is kept');
+      const before = readFileSync(join(home, 'planet'));
+      for (const [refused, said] of [
+        [await make('1700000000001', '7', []), /of timestamp 1700000000001, not older than/],
+        [await make('1700000000003', '8', ['--id', '900004']), /of the world 900003, not 900004/],
+        [await make('1700000000003', '8', [], other), /other\.key does not exist/],
+      ] as const) {
+        assert.equal(refused.code, 1);
+        assert.match(refused.stderr, said);
+      }
+      assert.equal(existsSync(other), false, 'no key is made for what is refused');
+      cpSync(join(home, 'planet'), join(folder.dir, 'kept'));
+      const forced = await make('1600000000000', '7', ['--force'], other);
+      assert.equal(forced.code, 0, forced.stderr);
+      assert.match((await make('1700000000003', '7', [])).stderr, /signed by another key than/);
+      cpSync(join(folder.dir, 'kept'), join(home, 'planet'));
+      assert.deepEqual(readFileSync(join(home, 'planet')), before);
       for (const port of ['0', '65536', '']) {
         const r = await make('1700000000002', port);
         assert.equal(r.code, 2);

@@ -138,7 +138,7 @@ async function commandLine(s: Stage): Promise<void> {
   assert.equal(wrong.code, 2);
   assert.match(wrong.stderr, /must be none, loopback or full/);
   const traced = await ask('--debug', '2');
-  assert.match(traced.stderr, /ztnc\[\d+\.\d+\] connect/);
+  assert.match(traced.stderr, /ztnc\[\d+\.\d+\] connect\(\d+, [0-9a-f]{8}, 127\.0\.0\.1:9400\) = /);
 }
 
 /** Changes are taken up while the service runs. */
