@@ -15,6 +15,9 @@ const V6_POOL = 'fd91::';
 /** The first packet of a member may have to wait for the path; on a busy machine all is slower. */
 const PATIENCE_MS = 40_000;
 
+/** Longest that a server may serve; a whole suite on a busy machine takes minutes. */
+export const SERVER_LIMIT_MS = 900_000;
+
 export const LIBRARY = packageFile('dist/native/libztintercept.so');
 
 export async function within<T>(
@@ -79,7 +82,7 @@ export class Member {
     env: NodeJS.ProcessEnv = {},
     cwd?: string,
   ): Program {
-    return start(command, args, { ...this.env, ...env }, cwd);
+    return start(command, args, { ...this.env, ...env }, cwd, SERVER_LIMIT_MS);
   }
 
   run(

@@ -10,7 +10,7 @@ import { randomBytes } from 'node:crypto';
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Member, World, within } from '../apps/world.js';
+import { type Member, SERVER_LIMIT_MS, World, within } from '../apps/world.js';
 import { packageFile, runProgram } from '../helpers/service.js';
 import { Skip, Tally } from '../helpers/tally.js';
 import { type Program, run, start } from '../preload/run.js';
@@ -143,12 +143,15 @@ async function commandLine(s: Stage): Promise<void> {
 
 /** Changes are taken up while the service runs. */
 async function takenBack(s: Stage): Promise<void> {
+  assert.equal((await fetched(s, s.full, 'full', OUTSIDE)).code, 0);
   const conf = { settings: { netcon: { fallthrough: 'loopbck' } } };
   fs.writeFileSync(path.join(s.full.service.home, 'local.conf'), JSON.stringify(conf));
-  await within('the grant is taken back', 30_000, async () =>
-    (await fetched(s, s.full, 'full', OUTSIDE)).code === CURL_REFUSED ? true : undefined,
+  const named = /"loopbck"; it must be none, loopback or full/;
+  await within('the wrong word is named', 30_000, () =>
+    named.test(s.full.service.stderr) ? true : undefined,
   );
-  assert.match(s.full.service.stderr, /"loopbck"; it must be none, loopback or full/);
+  assert.equal((await fetched(s, s.full, 'full', OUTSIDE)).code, CURL_REFUSED);
+  assert.equal((await fetched(s, s.loopback, 'full', '127.0.0.1')).code, 0, 'the host serves');
 }
 
 /** One line per destination: what came back to an unconnected and to a connected socket. */
@@ -220,7 +223,7 @@ const CHECKS: readonly (readonly [string, (s: Stage) => Promise<void>])[] = [
 
 async function hostServer(folder: string): Promise<Program> {
   const args = ['-m', 'http.server', String(PORT), '--bind', '::'];
-  const server = start('python3', args, {}, folder);
+  const server = start('python3', args, {}, folder, SERVER_LIMIT_MS);
   await within('the server of the host', 20_000, async () =>
     (await run('curl', ['-sS', '-o', '/dev/null', url('127.0.0.1')])).code === 0 ? true : undefined,
   );
