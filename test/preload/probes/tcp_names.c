@@ -101,7 +101,7 @@ static void n_reset(void)
 	tell(p.s, "unread");
 	settled(p.c, POLLIN);
 	reset_by(p.s);
-	nap(100);
+	nap(100 * slowness());
 	known("reset, unread", p.c);
 	p = connected();
 	tell(p.s, "unread");
