@@ -15,7 +15,7 @@ intercept_nodedir() {
 # The archive for fully static programs. libc's members that hold name functions define several, so
 # that ours would clash with them: there they are reached by the linker's --wrap [5 section 16].
 build_static_archive() {
-	awk '/^[^#_]/ && $2 ~ /^hook_(name|dns|iface)\.c$/ { print $1 }' intercept/hooks.list \
+	awk '/^[^#_]/ && $2 ~ /^hook_(name|dns|iface|async|remote)\.c$/ { print $1 }' intercept/hooks.list \
 		>build/intercept/wrapped
 	sed 's/.*/& __wrap_&/' build/intercept/wrapped >build/intercept/renames
 	objcopy --redefine-syms=build/intercept/renames \

@@ -201,4 +201,6 @@ void env_complain(void)
 __attribute__((constructor)) static void start(void)
 {
 	zt_start();
+	if (zt_env.mode != MODE_INERT)
+		nss_start();
 }

@@ -59,16 +59,17 @@ static bool is_localhost(const char *name)
 	return len == tail || name[len - tail - 1] == '.';
 }
 
+/** answer_localhost() - IPv6 first, which is the order of getaddrinfo(3) */
 static void answer_localhost(int family, struct answers *out)
 {
 	static const uint8_t four[4] = {127, 0, 0, 1};
 	static const uint8_t six[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
 
 	memcpy(out->canonical, "localhost", sizeof("localhost"));
-	if (family != AF_INET6)
-		add_answer(out, AF_INET, four);
 	if (family != AF_INET)
 		add_answer(out, AF_INET6, six);
+	if (family != AF_INET6)
+		add_answer(out, AF_INET, four);
 }
 
 /** parse_resolution() - Reply of RESOLVE; false when its lengths do not add up */
@@ -99,10 +100,11 @@ static int family_number(int family)
 
 /**
  * look_up() - Ask for the addresses of a name that is not numeric
+ * @flags:	RESOLVE_ORDERED, or 0 for the order of the source
  *
  * Return: 0, -2 unknown name, -11 try again, -5 failure, as RESOLVE answers
  */
-static int look_up(const char *name, int family, struct answers *out)
+static int look_up(const char *name, int family, unsigned flags, struct answers *out)
 {
 	uint8_t request[4 + NAME_MAX_LEN];
 	uint8_t reply[4 + NAME_MAX_LEN + ADDRESSES_MAX * ZTADDR_LEN];
@@ -129,7 +131,7 @@ static int look_up(const char *name, int family, struct answers *out)
 	if (len == 0 || len >= NAME_MAX_LEN)
 		return -2;
 	request[0] = (uint8_t)family_number(family);
-	request[1] = 1;
+	request[1] = (uint8_t)(RESOLVE_CANONICAL | flags);
 	put16(request + 2, (unsigned)len);
 	memcpy(request + 4, name, len);
 	rpc.request_len = 4 + len;
@@ -263,7 +265,7 @@ static int resolve_list(const char *node, const char *service, const struct addr
 	int flags = hints == NULL ? 0 : hints->ai_flags;
 	int family = hints == NULL ? AF_UNSPEC : hints->ai_family;
 	bool map = family == AF_INET6 && (flags & AI_V4MAPPED) != 0;
-	int r = look_up(node, map ? AF_UNSPEC : family, &a);
+	int r = look_up(node, map ? AF_UNSPEC : family, RESOLVE_ORDERED, &a);
 
 	if (r != 0)
 		return eai_of(r);
@@ -447,7 +449,7 @@ HOOK int gethostbyname2_r(const char *restrict name, int family, struct hostent 
 		return EAFNOSUPPORT;
 	}
 	if (!numeric_answer(name, family, &a))
-		r = look_up(name, family, &a);
+		r = look_up(name, family, 0, &a);
 	if (r != 0 || !has_family(&a, family)) {
 		*error = r != 0 ? h_error_of(r) : NO_DATA;
 		return *error == TRY_AGAIN ? EAGAIN : 0;

@@ -72,6 +72,10 @@ enum proto_op {
 	OP_DNSRAW = 20,
 };
 
+/* Flags of RESOLVE; RESOLVE_ORDERED: as getaddrinfo(3) does, else in the order of the source */
+#define RESOLVE_CANONICAL 1
+#define RESOLVE_ORDERED	  2
+
 /* Results of CONNECT and DISCONNECT */
 #define CONNECT_STARTED 0
 #define CONNECT_DONE	1

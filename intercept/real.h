@@ -80,5 +80,25 @@ int real_res_nquery(void *state, const char *name, int class, int type, unsigned
 		    int len);
 int real_res_nsearch(void *state, const char *name, int class, int type, unsigned char *answer,
 		     int len);
+int real_res_querydomain(const char *name, const char *domain, int class, int type,
+			 unsigned char *answer, int len);
+int real_res_nquerydomain(void *state, const char *name, const char *domain, int class, int type,
+			  unsigned char *answer, int len);
+int real_res_send(const unsigned char *message, int message_len, unsigned char *answer, int len);
+int real_res_nsend(void *state, const unsigned char *message, int message_len,
+		   unsigned char *answer, int len);
+int real_getaddrinfo_a(int mode, struct gaicb **list, int count, struct sigevent *event);
+int real_gai_suspend(const struct gaicb *const *list, int count, const struct timespec *wait);
+int real_gai_cancel(struct gaicb *request);
+int real_rresvport(int *port);
+int real_rresvport_af(int *port, sa_family_t family);
+int real_rcmd(char **host, unsigned short port, const char *local, const char *remote,
+	      const char *command, int *error_fd);
+int real_rcmd_af(char **host, unsigned short port, const char *local, const char *remote,
+		 const char *command, int *error_fd, sa_family_t family);
+int real_rexec(char **host, int port, const char *name, const char *password, const char *command,
+	       int *error_fd);
+int real_rexec_af(char **host, int port, const char *name, const char *password,
+		  const char *command, int *error_fd, sa_family_t family);
 
 #endif

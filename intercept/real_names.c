@@ -76,3 +76,39 @@ NAMED(int, res_nquery,
 NAMED(int, res_nsearch,
       (void *state, const char *name, int class, int type, unsigned char *answer, int len),
       (state, name, class, type, answer, len), -1)
+NAMED(int, res_querydomain,
+      (const char *name, const char *domain, int class, int type, unsigned char *answer, int len),
+      (name, domain, class, type, answer, len), -1)
+NAMED(int, res_nquerydomain,
+      (void *state, const char *name, const char *domain, int class, int type,
+       unsigned char *answer, int len),
+      (state, name, domain, class, type, answer, len), -1)
+NAMED(int, res_send,
+      (const unsigned char *message, int message_len, unsigned char *answer, int len),
+      (message, message_len, answer, len), -1)
+NAMED(int, res_nsend,
+      (void *state, const unsigned char *message, int message_len, unsigned char *answer, int len),
+      (state, message, message_len, answer, len), -1)
+NAMED(int, getaddrinfo_a, (int mode, struct gaicb **list, int count, struct sigevent *event),
+      (mode, list, count, event), EAI_SYSTEM)
+NAMED(int, gai_suspend, (const struct gaicb *const *list, int count, const struct timespec *wait),
+      (list, count, wait), EAI_SYSTEM)
+NAMED(int, gai_cancel, (struct gaicb * request), (request), EAI_ALLDONE)
+NAMED(int, rresvport, (int *port), (port), -1)
+NAMED(int, rresvport_af, (int *port, sa_family_t family), (port, family), -1)
+NAMED(int, rcmd,
+      (char **host, unsigned short port, const char *local, const char *remote, const char *command,
+       int *error_fd),
+      (host, port, local, remote, command, error_fd), -1)
+NAMED(int, rcmd_af,
+      (char **host, unsigned short port, const char *local, const char *remote, const char *command,
+       int *error_fd, sa_family_t family),
+      (host, port, local, remote, command, error_fd, family), -1)
+NAMED(int, rexec,
+      (char **host, int port, const char *name, const char *password, const char *command,
+       int *error_fd),
+      (host, port, name, password, command, error_fd), -1)
+NAMED(int, rexec_af,
+      (char **host, int port, const char *name, const char *password, const char *command,
+       int *error_fd, sa_family_t family),
+      (host, port, name, password, command, error_fd, family), -1)

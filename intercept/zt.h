@@ -239,6 +239,16 @@ void rpc_start(void);
 
 void fork_start(void);
 
+/* ------------------------------------------------------------------ nss.c */
+
+/** nss_start() - Keep libc's own look-ups of hosts and networks away from name servers */
+void nss_start(void);
+
+/* ----------------------------------------------------------- hook_async.c */
+
+/** async_after_fork() - In the child: forget the parent's look-ups */
+void async_after_fork(void);
+
 /* ------------------------------------------------------------- errnomap.c */
 
 enum zt_place {

@@ -64,6 +64,9 @@ export const BindFlag = { reuseAddr: 1, reusePort: 2, v6Only: 4, freeBind: 8 } a
 /** Flags of NAMES. */
 export const NamesFlag = { loopback: 1, onHost: 2 } as const;
 
+/** Flags of RESOLVE; `ordered`: as getaddrinfo(3) does, else in the order of the source. */
+export const ResolveFlag = { canonical: 1, ordered: 2 } as const;
+
 /** State numbers of NAMES and TAKEERR. */
 export const State = {
   fresh: 0,

@@ -4,6 +4,7 @@
  * Each operation is one row of `SOCKET_OPS` (needs a registered token) or `VIEW_OPS`. A payload
  * that is too short is answered with -EINVAL; unknown operations with -EOPNOTSUPP.
  */
+import { orderAddresses } from './address-order.js';
 import type { PreloadConnection } from './client.js';
 import { failed } from './errno.js';
 import { emitInterfaces, emitName, emitResolution, type NameSources } from './names.js';
@@ -16,6 +17,7 @@ import {
   putAddress,
   putEndpoint,
   type RequestHeader,
+  ResolveFlag,
   type Token,
   tokenAt,
   ZTADDR_LEN,
@@ -241,10 +243,18 @@ function resolve(
   const len = payload[2]! | (payload[3]! << 8);
   if (payload.length < 4 + len) return refuse(answered);
   const name = new TextDecoder().decode(payload.subarray(4, 4 + len));
-  const withCanonical = (payload[1]! & 1) !== 0;
+  const flags = payload[1]!;
   return host.resolver.resolve(asker, name, payload[0]!, (found) => {
-    if (typeof found === 'number') answered({ result: found });
-    else answered({ result: 0, payload: emitResolution(found, withCanonical) });
+    if (typeof found === 'number') {
+      answered({ result: found });
+      return;
+    }
+    const isOrdered = (flags & ResolveFlag.ordered) !== 0;
+    const addresses = isOrdered
+      ? orderAddresses(found.addresses, (to) => host.stack.sourceFor(to))
+      : found.addresses;
+    const withCanonical = (flags & ResolveFlag.canonical) !== 0;
+    answered({ result: 0, payload: emitResolution({ ...found, addresses }, withCanonical) });
   });
 }
 

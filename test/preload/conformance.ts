@@ -71,10 +71,17 @@ export const PROBES: readonly Probe[] = [
   },
   {
     name: 'names',
-    with: ['probe.c'],
+    with: ['probe.c', 'names_util.c'],
     datagrams: false,
-    cases: 8,
+    cases: 9,
     inert: ['N-numeric', 'N-hosts', 'N-gethostby', 'N-interfaces'],
+  },
+  {
+    name: 'lookups',
+    with: ['probe.c', 'names_util.c'],
+    datagrams: false,
+    cases: 3,
+    inert: ['N-dns', 'N-messages', 'N-async'],
   },
   {
     name: 'udp',
@@ -152,7 +159,8 @@ export const PROBES: readonly Probe[] = [
 export const DATAGRAM_CASES: ReadonlySet<string> = new Set(['N-dns', 'N-reserved']);
 
 /** Names of the probe names.c: the file of the virtual network, and /etc/hosts of the kernel. */
-export const HOSTS = `127.0.0.1 localhost
+export const HOSTS = `127.0.0.1 localhost foo.localhost four.localhost
+::1 localhost foo.localhost
 10.147.17.77 server.probe.test alias.probe.test
 fd00:17::77 server.probe.test
 10.147.17.78 four.probe.test

@@ -46,8 +46,10 @@ const CLASSES = [
   'threads',
 ] as const;
 
-/** Hooks whose absence no probe can see, and why; none at the moment. */
-const UNSEEN: ReadonlyMap<string, string> = new Map();
+/** Hooks whose absence no probe can see, and why. */
+const UNSEEN: ReadonlyMap<string, string> = new Map([
+  ['gai_cancel', 'cancel.c: only a look-up that waits differs, and the kernel run has none'],
+]);
 
 interface Built {
   readonly probe: Probe;

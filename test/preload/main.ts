@@ -32,6 +32,7 @@ import {
 import { DATAGRAM_PROGRAMS } from './datagram-programs.js';
 import { FOREIGN_PROGRAMS } from './foreign.js';
 import { type Harness, OWN_ADDRESS, openHarness } from './harness.js';
+import { LEAKS } from './leaks.js';
 import { LINKED_PROGRAMS, METHODS, type Method } from './linking.js';
 import { enterNamespace, lwipStack } from './namespace.js';
 import { type Context, PROGRAMS } from './programs.js';
@@ -394,6 +395,7 @@ async function programs(results: Results, context: Context): Promise<void> {
     ...DATAGRAM_PROGRAMS,
     ...LINKED_PROGRAMS,
     ...FOREIGN_PROGRAMS,
+    ...LEAKS,
     ...SYSTEM_WIDE,
   ].entries()) {
     await results.test(test.name, async () => {

@@ -2,64 +2,19 @@
  * names.c - Names, interfaces and the calls around them
  *
  * The same hosts file serves both runs: as /etc/hosts of the kernel's namespace and as the file
- * of the virtual network. A case of DNS brings the kernel's name server along. The file holds NAMED
- * (one address of each family, an alias) and NAMED4.
+ * of the virtual network. It holds NAMED (one address of each family, an alias) and NAMED4.
  *
  * usage: names [CASE...]
  */
 #define _GNU_SOURCE
-#include "probe.h"
+#include "names_util.h"
 
-#include <arpa/nameser.h>
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netdb.h>
-#include <resolv.h>
 #include <signal.h>
 
-#define NAMED	 "server.probe.test"
-#define ALIAS	 "alias.probe.test"
-#define NAMED4	 "four.probe.test"
-#define ADDRESS	 "10.147.17.77"
-#define ADDRESS6 "fd00:17::77"
-
 int bindresvport(int fd, struct sockaddr_in *sin);
-
-static const char *eai(int e)
-{
-	switch (e) {
-	case 0:
-		return "0";
-	case EAI_NONAME:
-		return "EAI_NONAME";
-	case EAI_AGAIN:
-		return "EAI_AGAIN";
-	case EAI_FAMILY:
-		return "EAI_FAMILY";
-	case EAI_SERVICE:
-		return "EAI_SERVICE";
-	case EAI_BADFLAGS:
-		return "EAI_BADFLAGS";
-	case EAI_ADDRFAMILY:
-		return "EAI_ADDRFAMILY";
-	case EAI_NODATA:
-		return "EAI_NODATA";
-	default:
-		return "another";
-	}
-}
-
-static const char *text_of(const struct sockaddr *a)
-{
-	static char text[INET6_ADDRSTRLEN];
-
-	if (a->sa_family == AF_INET)
-		inet_ntop(AF_INET, &((const struct sockaddr_in *)a)->sin_addr, text, sizeof(text));
-	else
-		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)a)->sin6_addr, text,
-			  sizeof(text));
-	return text;
-}
 
 static void look(const char *what, const char *node, const char *service, int family, int type,
 		 int flags)
@@ -99,7 +54,14 @@ static void n_hosts(void)
 	look("six", NAMED, "80", AF_INET6, SOCK_STREAM, 0);
 	look("alias", ALIAS, NULL, AF_INET, SOCK_DGRAM, 0);
 	look("canonical", ALIAS, NULL, AF_INET, SOCK_STREAM, AI_CANONNAME);
-	look("localhost", "localhost", NULL, AF_INET, SOCK_STREAM, 0);
+	look("both", NAMED, "80", AF_UNSPEC, SOCK_STREAM, 0);
+	look("any type", NAMED, "80", AF_UNSPEC, 0, 0);
+	look("mapped", NAMED, NULL, AF_INET6, SOCK_STREAM, AI_V4MAPPED | AI_ALL);
+	look("configured", NAMED, NULL, AF_UNSPEC, SOCK_STREAM, AI_ADDRCONFIG);
+	look("only four", NAMED4, NULL, AF_UNSPEC, SOCK_STREAM, 0);
+	look("localhost", "four.localhost", NULL, AF_INET, SOCK_STREAM, 0);
+	look("localhost of both", "localhost", NULL, AF_UNSPEC, SOCK_STREAM, 0);
+	look("localhost below", "foo.localhost", NULL, AF_UNSPEC, SOCK_STREAM, 0);
 }
 
 static void say_host(const char *what, const struct hostent *h)
@@ -241,107 +203,86 @@ static void n_reserved(void)
 	say("family %s", err(bindresvport(socket(AF_INET, SOCK_STREAM, 0), &a)));
 }
 
-/* ------------------------------------------------------------------ DNS */
-
-/** respond() - Name server of the kernel's run: A of NAMED, nothing else of it, no other name */
-static void respond(void)
+/** say_reachable() - Listen, and connect to that port of our own address */
+static void say_reachable(const char *what, int fd)
 {
-	static const uint8_t name[] = "\6server\5probe\4test";
-	static const uint8_t record[] = {0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 10, 147, 17, 77};
-	struct sockaddr_in a = to("127.0.0.1", 53), from;
-	socklen_t len = sizeof(from);
-	uint8_t m[512];
-	int fd = socket(AF_INET, SOCK_DGRAM, 0);
-	ssize_t n;
+	struct sockaddr_in four = to(OWN, port_of(fd));
+	struct sockaddr_in6 six = to6(OWN6, port_of(fd));
+	int family = int_option(fd, SOL_SOCKET, SO_DOMAIN);
+	int client = socket(family, SOCK_STREAM, 0);
 
-	bind(fd, (void *)&a, sizeof(a));
-	while ((n = recvfrom(fd, m, 400, 0, (void *)&from, &len)) > 12) {
-		size_t end = 12 + strlen((char *)m + 12) + 5;
-		bool known = memcmp(m + 12, name, sizeof(name)) == 0;
-		bool has = known && m[end - 3] == 1;
-
-		m[2] = 0x85;
-		m[3] = known ? 0x80 : 0x83;
-		m[7] = has;
-		m[8] = m[9] = m[10] = m[11] = 0;
-		memcpy(m + end, record, sizeof(record));
-		sendto(fd, m, end + (has ? sizeof(record) : 0), 0, (void *)&from, len);
-		len = sizeof(from);
-	}
+	say("%s listen %s", what, err(listen(fd, 1)));
+	say("%s connect %s", what,
+	    err(family == AF_INET ? connect(client, (void *)&four, sizeof(four))
+				  : connect(client, (void *)&six, sizeof(six))));
+	close(client);
 }
 
-typedef int query_call(const char *name, int class, int type, unsigned char *answer, int len);
-typedef int nquery_call(res_state state, const char *name, int class, int type,
-			unsigned char *answer, int len);
-
-#if defined(__x86_64__) && !defined(PROBE_STATIC)
-/* Second names, as programs of before glibc 2.34 refer to them. */
-query_call old_query, old_search;
-nquery_call old_nquery, old_nsearch;
-__asm__(".symver old_query, __res_query@GLIBC_2.2.5");
-__asm__(".symver old_search, __res_search@GLIBC_2.2.5");
-__asm__(".symver old_nquery, __res_nquery@GLIBC_2.2.5");
-__asm__(".symver old_nsearch, __res_nsearch@GLIBC_2.2.5");
-#endif
-
-static void say_answer(const char *what, int n, const unsigned char *m)
+static void reserved(const char *what, int start, sa_family_t family)
 {
-	if (n < 0)
-		say("%s h_errno %d", what, h_errno);
-	else
-		say("%s length %d code %d answers %d last byte %d", what, n, m[3] & 15, m[7],
-		    m[n - 1]);
+	int port = start, fd = rresvport_af(&port, family);
+
+	say("%s %s", what, err(fd));
+	say("%s is bound %d, near the start %d", what, fd >= 0 && port_of(fd) == port,
+	    port <= start || start < 512);
+	if (fd >= 0)
+		say_reachable(what, fd);
 }
 
-static void ask(const char *what, query_call *call, const char *name, int type)
+static void n_rresvport(void)
 {
-	unsigned char m[512] = {0};
+	int port = 1023, fd = rresvport(&port);
 
-	h_errno = 0;
-	say_answer(what, call(name, C_IN, type, m, sizeof(m)), m);
+	say("plain %s", err(fd));
+	say("is bound %d", fd >= 0 && port_of(fd) == port);
+	say_reachable("plain", fd);
+	reserved("four", 1023, AF_INET);
+	reserved("taken", 1023, AF_INET);
+	reserved("six", 900, AF_INET6);
+	reserved("low", 3, AF_INET);
+	reserved("high", 70000, AF_INET);
+	reserved("family", 1000, AF_UNIX);
 }
 
-static void ask_state(const char *what, nquery_call *call)
+/** remote_server() - What rcmd() and rexec() connect to: takes all, says that it went well */
+static void remote_server(int fd)
 {
-	unsigned char m[512] = {0};
+	int s;
 
-	res_init();
-	say_answer(what, call(&_res, NAMED, C_IN, T_A, m, sizeof(m)), m);
+	while ((s = accept(fd, NULL, NULL)) >= 0)
+		send(s, "", 1, MSG_NOSIGNAL);
 }
 
-static void n_dns(void)
+/** n_remote() - The old remote shells, to a server of the network */
+static void n_remote(void)
 {
-	unsigned char small[16];
+	struct sockaddr_in a = to(OWN, 0);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	unsigned short port;
+	char *host = OWN;
 	pid_t server;
 
+	bind(fd, (void *)&a, sizeof(a));
+	listen(fd, 8);
+	port = htons((uint16_t)port_of(fd));
 	fflush(stdout);
 	server = fork();
 	if (server == 0)
-		respond();
-	nap(100);
-	ask("query", res_query, NAMED, T_A);
-	ask("search", res_search, NAMED ".", T_A);
-	ask("no data", res_query, NAMED, T_TXT);
-	ask("no name", res_query, "nobody.probe.test", T_A);
-	ask("long label", res_query,
-	    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.test", T_A);
-	ask_state("nquery", res_nquery);
-	ask_state("nsearch", res_nsearch);
-#if defined(__x86_64__) && !defined(PROBE_STATIC)
-	ask("__query", old_query, NAMED, T_A);
-	ask("__search", old_search, NAMED ".", T_A);
-	ask_state("__nquery", old_nquery);
-	ask_state("__nsearch", old_nsearch);
-#endif
-	say("short room %d", res_query(NAMED, C_IN, T_A, small, sizeof(small)));
+		remote_server(fd);
+	say("rcmd %s", err(rcmd(&host, port, "a", "b", "c", NULL)));
+	host = OWN;
+	say("rcmd_af %s", err(rcmd_af(&host, port, "a", "b", "c", NULL, AF_INET)));
+	host = OWN;
+	say("rexec %s", err(rexec(&host, port, "a", "b", "c", NULL)));
+	host = OWN;
+	say("rexec_af %s", err(rexec_af(&host, port, "a", "b", "c", NULL, AF_INET)));
 	kill(server, SIGKILL);
 }
 
 static const struct probe_case cases[] = {
-	{"N-numeric", n_numeric},	{"N-hosts", n_hosts},
-	{"N-gethostby", n_gethostby},	{"N-nameinfo", n_nameinfo},
-	{"N-interfaces", n_interfaces}, {"N-ioctl", n_ioctl},
-	{"N-reserved", n_reserved},	{"N-dns", n_dns},
+	{"N-numeric", n_numeric},   {"N-hosts", n_hosts},	    {"N-gethostby", n_gethostby},
+	{"N-nameinfo", n_nameinfo}, {"N-interfaces", n_interfaces}, {"N-ioctl", n_ioctl},
+	{"N-reserved", n_reserved}, {"N-rresvport", n_rresvport},   {"N-remote", n_remote},
 };
 
 PROBE_MAIN(cases)

@@ -271,7 +271,8 @@ CALL(long, syscall, (long n, long a, long b, long c, long d, long e, long f), (n
 CALL(int, prctl, (int option, long a, long b, long c, long d), (option, a, b, c, d), NO_SOCKET,
      (void)0)
 
-#define NAME_CALL(type, name, params, args) CALL(type, name, params, args, NO_SOCKET, (void)0)
+#define BY_CALL				    ((struct seen){.kind = '-', .classes = VALID})
+#define NAME_CALL(type, name, params, args) CALL(type, name, params, args, BY_CALL, (void)0)
 
 NAME_CALL(int, getaddrinfo,
 	  (const char *node, const char *service, const void *hints, void *result),
@@ -307,3 +308,28 @@ NAME_CALL(int, __res_query, (RES_PARAMS), (name, class, type, answer, len))
 NAME_CALL(int, __res_search, (RES_PARAMS), (name, class, type, answer, len))
 NAME_CALL(int, __res_nquery, (void *state, RES_PARAMS), (state, name, class, type, answer, len))
 NAME_CALL(int, __res_nsearch, (void *state, RES_PARAMS), (state, name, class, type, answer, len))
+#define DOMAIN_PARAMS                                                                              \
+	const char *name, const char *domain, int class, int type, unsigned char *answer, int len
+NAME_CALL(int, res_querydomain, (DOMAIN_PARAMS), (name, domain, class, type, answer, len))
+NAME_CALL(int, __res_querydomain, (DOMAIN_PARAMS), (name, domain, class, type, answer, len))
+NAME_CALL(int, res_nquerydomain, (void *state, DOMAIN_PARAMS),
+	  (state, name, domain, class, type, answer, len))
+NAME_CALL(int, __res_nquerydomain, (void *state, DOMAIN_PARAMS),
+	  (state, name, domain, class, type, answer, len))
+#define SEND_PARAMS const unsigned char *m, int n, unsigned char *answer, int len
+NAME_CALL(int, res_send, (SEND_PARAMS), (m, n, answer, len))
+NAME_CALL(int, __res_send, (SEND_PARAMS), (m, n, answer, len))
+NAME_CALL(int, res_nsend, (void *state, SEND_PARAMS), (state, m, n, answer, len))
+NAME_CALL(int, __res_nsend, (void *state, SEND_PARAMS), (state, m, n, answer, len))
+NAME_CALL(int, getaddrinfo_a, (int mode, void *list, int n, void *event), (mode, list, n, event))
+NAME_CALL(int, gai_suspend, (const void *list, int n, const void *wait), (list, n, wait))
+NAME_CALL(int, gai_cancel, (void *request), (request))
+NAME_CALL(int, rresvport, (int *port), (port))
+NAME_CALL(int, rresvport_af, (int *port, sa_family_t family), (port, family))
+#define REMOTE_PARAMS const char *a, const char *b, const char *c, int *error
+NAME_CALL(int, rcmd, (void *host, unsigned short port, REMOTE_PARAMS), (host, port, a, b, c, error))
+NAME_CALL(int, rcmd_af, (void *host, unsigned short port, REMOTE_PARAMS, sa_family_t family),
+	  (host, port, a, b, c, error, family))
+NAME_CALL(int, rexec, (void *host, int port, REMOTE_PARAMS), (host, port, a, b, c, error))
+NAME_CALL(int, rexec_af, (void *host, int port, REMOTE_PARAMS, sa_family_t family),
+	  (host, port, a, b, c, error, family))
