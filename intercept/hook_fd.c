@@ -93,11 +93,9 @@ static int out_queue(int fd, const struct zt_token *t, void *argument)
 }
 
 /** stays_with_kernel() - Requests that mean the same on the carrier socket */
-static bool stays_with_kernel(unsigned long request, enum fd_hint hint)
+static bool stays_with_kernel(unsigned long request)
 {
 	switch (request) {
-	case FIONREAD:
-		return hint == HINT_STREAM;
 	case FIONBIO:
 	case FIOASYNC:
 	case FIOCLEX:
@@ -134,6 +132,14 @@ static int ioctl_datagram(int fd, const struct zt_token *t, unsigned long reques
 	}
 }
 
+/** listens() - Whether the stream is known to hold records of connections, not data */
+static bool listens(int fd, const struct zt_token *t)
+{
+	struct fd_info info;
+
+	return fdtab_get(fd, t, &info) && (info.flags & INFO_LISTENING) != 0;
+}
+
 static int ioctl_virtual(int fd, const struct zt_token *t, unsigned long request, void *argument)
 {
 	int zero = 0;
@@ -141,6 +147,8 @@ static int ioctl_virtual(int fd, const struct zt_token *t, unsigned long request
 	if (t->kind != 's')
 		return ioctl_datagram(fd, t, request, argument);
 	switch (request) {
+	case FIONREAD:
+		return -EINVAL;
 	case SIOCOUTQ:
 		return out_queue(fd, t, argument);
 	case SIOCATMARK:
@@ -161,9 +169,9 @@ HOOK int ioctl(int fd, unsigned long request, ...)
 	va_start(list, request);
 	argument = va_arg(list, void *);
 	va_end(list);
-	if (hint == HINT_NONE || stays_with_kernel(request, hint) || !token_of(fd, &t))
+	if (hint == HINT_NONE || stays_with_kernel(request) || !token_of(fd, &t))
 		return real_ioctl(fd, request, argument);
-	if (request == FIONREAD && t.kind == 's')
+	if (request == FIONREAD && t.kind == 's' && !listens(fd, &t))
 		return real_ioctl(fd, request, argument);
 	if (argument == NULL)
 		return (int)zt_ret(-EFAULT);

@@ -428,11 +428,16 @@ HOOK ssize_t writev(int fd, const struct iovec *iov, int count)
 }
 
 /** stream_flags() - Flags of a send as the stream may see them; a negative errno to refuse */
-static int stream_flags(int flags)
+static int stream_flags(int fd, int flags)
 {
-	if ((flags & MSG_FASTOPEN) != 0)
-		return -EOPNOTSUPP;
-	return flags & ~(MSG_OOB | MSG_ZEROCOPY);
+	struct fd_info info;
+	struct zt_token t;
+
+	if ((flags & MSG_FASTOPEN) == 0)
+		return flags & ~(MSG_OOB | MSG_ZEROCOPY);
+	if (token_of(fd, &t) && zt_names(fd, &t, &info) == STATE_ESTABLISHED)
+		return -EISCONN;
+	return -EOPNOTSUPP;
 }
 
 HOOK ssize_t send(int fd, const void *buf, size_t len, int flags)
@@ -448,7 +453,7 @@ HOOK ssize_t send(int fd, const void *buf, size_t len, int flags)
 		return send_datagram(fd, &t, &iov, 1, flags);
 	if (!is_stream(fd, hint))
 		return real_send(fd, buf, len, flags);
-	inner = stream_flags(flags);
+	inner = stream_flags(fd, flags);
 	if (inner < 0)
 		return zt_ret(inner);
 	return after_write(fd, real_send(fd, buf, len, inner), flags);
@@ -500,7 +505,7 @@ HOOK ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 		return real_sendmsg(fd, msg, flags);
 	if (t.kind != 's')
 		return send_message(fd, &t, msg, flags);
-	inner_flags = stream_flags(flags);
+	inner_flags = stream_flags(fd, flags);
 	if (inner_flags < 0)
 		return zt_ret(inner_flags);
 	inner = (struct msghdr){.msg_iov = msg->msg_iov, .msg_iovlen = msg->msg_iovlen};

@@ -10,6 +10,9 @@
 
 #include "raw.h"
 
+/* Linux: protocols are numbers below this one (IPPROTO_MAX of new headers) */
+#define PROTOCOL_END 263
+
 #define OFF_FAMILY   7
 #define OFF_KIND     8
 #define OFF_CARRIER  9
@@ -105,6 +108,8 @@ int token_bind(int fd, struct zt_token *token)
 
 int token_choose(int domain, int type, int protocol, char records, struct zt_token *t)
 {
+	if (protocol < 0 || protocol >= PROTOCOL_END)
+		return -EINVAL;
 	t->family = domain == AF_INET ? '4' : '6';
 	if (type == SOCK_STREAM && (protocol == 0 || protocol == IPPROTO_TCP)) {
 		t->kind = 's';
@@ -126,7 +131,11 @@ int token_choose(int domain, int type, int protocol, char records, struct zt_tok
 		t->protocol = (uint8_t)protocol;
 		return 0;
 	}
-	return type == SOCK_RAW ? -EPERM : -EPROTONOSUPPORT;
+	if (type == SOCK_STREAM || type == SOCK_DGRAM)
+		return -EPROTONOSUPPORT;
+	if (type == SOCK_RAW)
+		return protocol == 0 ? -EPROTONOSUPPORT : -EPERM;
+	return type > SOCK_PACKET ? -EINVAL : -ESOCKTNOSUPPORT;
 }
 
 int token_open(struct zt_token *token, int flags)

@@ -60,6 +60,11 @@ const FLAG_ON: IntOption = { preset: 1, isFlag: true };
 
 const key = (level: number, name: number): number => level * 65536 + name;
 
+/** IP_FREEBIND and IPV6_FREEBIND are one setting. */
+function sharedKey(level: number, name: number): number {
+  return level === SOL_IPV6 && name === 78 ? key(SOL_IP, 15) : key(level, name);
+}
+
 const INTS: ReadonlyMap<number, IntOption> = new Map([
   [key(SOL_SOCKET, 2), FLAG], // REUSEADDR
   [key(SOL_SOCKET, 6), FLAG], // BROADCAST
@@ -91,6 +96,7 @@ const INTS: ReadonlyMap<number, IntOption> = new Map([
   [key(SOL_IPV6, 49), FLAG], // RECVPKTINFO
   [key(SOL_IPV6, 51), FLAG], // RECVHOPLIMIT
   [key(SOL_IPV6, 62), FLAG], // DONTFRAG
+  [key(SOL_IPV6, 70), FLAG_ON], // AUTOFLOWLABEL: no label is ever told
   [key(SOL_IPV6, 66), FLAG], // RECVTCLASS
   [key(SOL_IPV6, 67), { preset: 0, min: 0, max: 255, minusOne: 0 }], // TCLASS
   [key(SOL_UDP, UDP_CORK), FLAG],
@@ -206,7 +212,7 @@ export class DatagramOptions {
   }
 
   #int(level: number, name: number): number {
-    const k = key(level, name);
+    const k = sharedKey(level, name);
     return this.#ints.get(k) ?? INTS.get(k)!.preset;
   }
 
@@ -215,7 +221,7 @@ export class DatagramOptions {
     if (level === SOL_SOCKET && name === SO_BINDTODEVICE) return this.#setDevice(value, context);
     if (level === SOL_IPV6 && context.family === 4) return failed('ENOPROTOOPT');
     if (level === SOL_IP && name === IP_MULTICAST_IF) return this.#setInterface4(value, context);
-    const option = INTS.get(key(level, name));
+    const option = INTS.get(sharedKey(level, name));
     const isInterface6 = level === SOL_IPV6 && name === IPV6_MULTICAST_IF;
     const isMtu6 = level === SOL_IPV6 && name === IPV6_MTU;
     if (option === undefined && !isInterface6 && !isMtu6) return failed('ENOPROTOOPT');
@@ -224,7 +230,7 @@ export class DatagramOptions {
     if (isMtu6) return given === 0 || given >= IPV6_MTU_MIN ? 0 : failed('EINVAL');
     if (option === undefined) return this.#setInterface6(given, context);
     if (level === SOL_IPV6 && name === IPV6_V6ONLY && !context.isFresh) return failed('EINVAL');
-    return this.#setInt(key(level, name), option, given);
+    return this.#setInt(sharedKey(level, name), option, given);
   }
 
   #setInt(k: number, option: IntOption, given: number): number {
@@ -274,7 +280,7 @@ export class DatagramOptions {
     }
     if (level === SOL_IP && name === IP_MULTICAST_IF) return this.#multicastAddress.slice();
     if (level === SOL_IPV6 && name === IPV6_MULTICAST_IF) return intBytes(this.#multicastIndex6);
-    if (!INTS.has(key(level, name))) return 'ENOPROTOOPT';
+    if (!INTS.has(sharedKey(level, name))) return 'ENOPROTOOPT';
     return intBytes(this.#int(level, name));
   }
 }

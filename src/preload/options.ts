@@ -41,6 +41,12 @@ const TCP_USER_TIMEOUT = 18;
 const TCP_FASTOPEN = 23;
 const TCP_NOTSENT_LOWAT = 25;
 const SIOCOUTQ = 0x5411;
+/** struct tcp_info: the state of a listener. */
+const TCP_LISTEN = 10;
+/** Linux: first and longest time between two SYN-ACKs, s, and how many there are at most. */
+const SYN_ACK_FIRST_S = 1;
+const SYN_ACK_LONGEST_S = 120;
+const SYN_ACKS_MAX = 255;
 
 const IP_TOS = 1;
 const IP_TTL = 2;
@@ -58,9 +64,18 @@ const IP_MULTICAST_IF = 32;
 const IP_MULTICAST_TTL = 33;
 const IP_MULTICAST_LOOP = 34;
 
+const IP_BIND_ADDRESS_NO_PORT = 24;
+const IP_MULTICAST_ALL = 49;
+
 const IPV6_UNICAST_HOPS = 16;
+const IPV6_MULTICAST_IF = 17;
+const IPV6_MULTICAST_HOPS = 18;
 const IPV6_V6ONLY = 26;
+const IPV6_MULTICAST_ALL = 29;
+const IPV6_DONTFRAG = 62;
 const IPV6_TCLASS = 67;
+const IPV6_AUTOFLOWLABEL = 70;
+const IPV6_FREEBIND = 78;
 
 /** Linux: largest value of TCP_KEEPIDLE and TCP_KEEPINTVL in seconds, and of TCP_KEEPCNT. */
 const KEEP_SECONDS_MAX = 32767;
@@ -85,6 +100,24 @@ export interface OptionContext {
 
 function key(level: number, name: number): number {
   return level * 65536 + name;
+}
+
+/** IP_FREEBIND and IPV6_FREEBIND are one setting. */
+function sharedKey(level: number, name: number): number {
+  const isFreeBind6 = level === IPPROTO_IPV6 && name === IPV6_FREEBIND;
+  return isFreeBind6 ? key(IPPROTO_IP, IP_FREEBIND) : key(level, name);
+}
+
+/** Linux keeps TCP_DEFER_ACCEPT as a count of SYN-ACKs: the seconds until the last of them. */
+function wholeDelay(seconds: number): number {
+  if (seconds <= 0) return 0;
+  let period = SYN_ACK_FIRST_S;
+  let wait = SYN_ACK_FIRST_S;
+  for (let count = 1; seconds > period && count < SYN_ACKS_MAX; count++) {
+    wait = Math.min(2 * wait, SYN_ACK_LONGEST_S);
+    period += wait;
+  }
+  return period;
 }
 
 /** Options whose value is an int, with the value a new socket has. */
@@ -120,6 +153,11 @@ const INT_DEFAULTS: ReadonlyMap<number, number> = new Map([
   [key(IPPROTO_IP, IP_MULTICAST_IF), 0],
   [key(IPPROTO_IP, IP_MULTICAST_TTL), 1],
   [key(IPPROTO_IP, IP_MULTICAST_LOOP), 1],
+  [key(IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT), 0],
+  [key(IPPROTO_IP, IP_MULTICAST_ALL), 1],
+  [key(IPPROTO_IPV6, IPV6_MULTICAST_ALL), 1],
+  [key(IPPROTO_IPV6, IPV6_DONTFRAG), 0],
+  [key(IPPROTO_IPV6, IPV6_AUTOFLOWLABEL), 1],
   [key(IPPROTO_IPV6, IPV6_V6ONLY), 0],
   [key(IPPROTO_IPV6, IPV6_UNICAST_HOPS), 64],
   [key(IPPROTO_IPV6, 17), 0], // MULTICAST_IF
@@ -142,6 +180,17 @@ const BOOLEANS: ReadonlySet<number> = new Set([
   key(IPPROTO_IPV6, IPV6_V6ONLY),
   key(IPPROTO_IP, IP_FREEBIND),
   key(IPPROTO_IP, IP_MULTICAST_LOOP),
+  key(IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT),
+  key(IPPROTO_IPV6, IPV6_DONTFRAG),
+  key(IPPROTO_IPV6, IPV6_AUTOFLOWLABEL),
+]);
+
+/** Options that a stream has, but Linux lets nobody set. */
+const FIXED: ReadonlyMap<number, Errno> = new Map([
+  [key(IPPROTO_IP, IP_MULTICAST_IF), 'EINVAL'],
+  [key(IPPROTO_IP, IP_MULTICAST_TTL), 'EINVAL'],
+  [key(IPPROTO_IPV6, IPV6_MULTICAST_IF), 'ENOPROTOOPT'],
+  [key(IPPROTO_IPV6, IPV6_MULTICAST_HOPS), 'ENOPROTOOPT'],
 ]);
 
 const RANGES: ReadonlyMap<number, readonly [number, number]> = new Map([
@@ -149,7 +198,10 @@ const RANGES: ReadonlyMap<number, readonly [number, number]> = new Map([
   [key(IPPROTO_TCP, TCP_KEEPINTVL), [1, KEEP_SECONDS_MAX]],
   [key(IPPROTO_TCP, TCP_KEEPCNT), [1, KEEP_COUNT_MAX]],
   [key(IPPROTO_TCP, TCP_SYNCNT), [1, 127]],
-  [key(IPPROTO_IP, IP_MULTICAST_TTL), [-1, 255]],
+  [key(IPPROTO_IP, IP_MTU_DISCOVER), [0, 5]],
+  [key(IPPROTO_IP, IP_MULTICAST_ALL), [0, 1]],
+  [key(IPPROTO_IPV6, IPV6_MULTICAST_ALL), [0, 1]],
+  [key(IPPROTO_IPV6, 23), [0, 5]],
   [key(IPPROTO_IPV6, IPV6_UNICAST_HOPS), [-1, 255]],
   [key(IPPROTO_IPV6, IPV6_TCLASS), [-1, 255]],
 ]);
@@ -278,17 +330,20 @@ export class SocketOptions {
     if (isMtu6 || (level === IPPROTO_IP && name === IP_MTU)) {
       return context.isConnected ? intBytes(context.mtu) : 'ENOTCONN';
     }
-    if (!INT_DEFAULTS.has(key(level, name))) return 'ENOPROTOOPT';
-    return intBytes(this.#int(level, name));
+    const k = sharedKey(level, name);
+    if (!INT_DEFAULTS.has(k)) return 'ENOPROTOOPT';
+    const value = this.#int(level, name);
+    return intBytes(k === key(IPPROTO_TCP, TCP_DEFER_ACCEPT) ? wholeDelay(value) : value);
   }
 
-  #getTcp(name: number, context: OptionContext): Uint8Array | undefined {
+  #getTcp(name: number, context: OptionContext): OptionAnswer | undefined {
     if (name === TCP_CONGESTION) {
       const out = new Uint8Array(16);
       out.set(textBytes('reno'));
       return out;
     }
     if (name === TCP_INFO) return emitTcpInfo(context);
+    if (name === SIOCOUTQ && context.tcpState === TCP_LISTEN) return 'EINVAL';
     if (name === SIOCOUTQ) return intBytes(context.unsentLen);
     if (name === TCP_MAXSEG) {
       const unconnected = this.#maxSegment === 0 ? MSS_DEFAULT : this.#maxSegment;
@@ -298,13 +353,15 @@ export class SocketOptions {
   }
 
   #int(level: number, name: number): number {
-    const k = key(level, name);
+    const k = sharedKey(level, name);
     return this.#ints.get(k) ?? INT_DEFAULTS.get(k) ?? 0;
   }
 
   #setInt(level: number, name: number, value: number, context: OptionContext): number {
-    const k = key(level, name);
+    const k = sharedKey(level, name);
     if (!INT_DEFAULTS.has(k)) return failed('ENOPROTOOPT');
+    const fixed = FIXED.get(k);
+    if (fixed !== undefined) return failed(fixed);
     const range = RANGES.get(k);
     if (range !== undefined && (value < range[0] || value > range[1])) return failed('EINVAL');
     if (level === IPPROTO_IP && name === IP_TTL && value !== -1 && (value < 1 || value > 255)) {

@@ -70,6 +70,13 @@ export const PROBES: readonly Probe[] = [
     inert: ['X-ipv6', 'X-limits'],
   },
   {
+    name: 'details',
+    with: ['probe.c', 'tcp_util.c'],
+    datagrams: true,
+    cases: 5,
+    inert: ['K-socket', 'K-options'],
+  },
+  {
     name: 'names',
     with: ['probe.c', 'names_util.c'],
     datagrams: false,

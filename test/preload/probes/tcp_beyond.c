@@ -57,7 +57,13 @@ static void x_v6only(void)
 	int f = tcp(0);
 	int c = tcp(0);
 	struct sockaddr_in b = to("0.0.0.0", 0);
+	int unused = tcp(0);
 
+	/* A port that IPv4 may have: one that the system gives to IPv6 may be in TIME_WAIT there.
+	 */
+	bind(unused, (void *)&b, sizeof(b));
+	a.sin6_port = htons((uint16_t)port_of(unused));
+	close(unused);
 	say("default %d", int_option(l, IPPROTO_IPV6, IPV6_V6ONLY));
 	say("set %s", err(setsockopt(l, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on))));
 	say("get %d", int_option(l, IPPROTO_IPV6, IPV6_V6ONLY));

@@ -1,0 +1,151 @@
+/**
+ * details.c - Small print of sockets: errors of socket(), queues of listeners, options that are
+ * only kept, addresses that a stream cannot have
+ *
+ * usage: details [CASE...]
+ */
+#define _GNU_SOURCE
+#include "tcp.h"
+
+#include <linux/in6.h>
+#include <linux/sockios.h>
+#include <netinet/tcp.h>
+
+static void say_socket(const char *what, int family, int type, int protocol)
+{
+	int fd = socket(family, type, protocol);
+
+	say("%s %s", what, err(fd));
+	if (fd >= 0)
+		close(fd);
+}
+
+static void d_socket(void)
+{
+	static const int families[] = {AF_INET, AF_INET6};
+
+	for (int i = 0; i < 2; i++) {
+		int family = families[i];
+
+		say_socket("seqpacket", family, SOCK_SEQPACKET, 0);
+		say_socket("rdm", family, SOCK_RDM, 0);
+		say_socket("type 0", family, 0, 0);
+		say_socket("type 11", family, 11, 0);
+		say_socket("type 15", family, 15, 0);
+		say_socket("raw 0", family, SOCK_RAW, 0);
+		say_socket("stream of UDP", family, SOCK_STREAM, IPPROTO_UDP);
+		say_socket("datagram of TCP", family, SOCK_DGRAM, IPPROTO_TCP);
+		say_socket("protocol -1", family, SOCK_STREAM, -1);
+		say_socket("protocol 300", family, SOCK_DGRAM, 300);
+		say_socket("type 0, protocol -1", family, 0, -1);
+		say_socket("flags", family, SOCK_STREAM | 0x100000, 0);
+	}
+}
+
+static void say_queue(const char *what, int fd, unsigned long request)
+{
+	int n = -1;
+	const char *result = err(ioctl(fd, request, &n));
+
+	say("%s %s %d", what, result, n);
+}
+
+static void d_queues(void)
+{
+	struct pair p = connected();
+	int waiting = tcp(0);
+
+	say_queue("client in", p.c, FIONREAD);
+	say_queue("client out", p.c, SIOCOUTQ);
+	say_queue("listener in", p.l, FIONREAD);
+	say_queue("listener out", p.l, SIOCOUTQ);
+	dial(waiting, OWN, port_of(p.l));
+	arrives(p.l);
+	say_queue("listener with one in", p.l, FIONREAD);
+	say_queue("fresh in", tcp(0), FIONREAD);
+	say_queue("fresh out", tcp(0), SIOCOUTQ);
+	tell(p.c, "abc");
+	arrives(p.s);
+	say_queue("server in", p.s, FIONREAD);
+}
+
+static void d_fastopen(void)
+{
+	struct pair p = connected();
+	struct iovec v = {"x", 1};
+	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1};
+	int flags = MSG_FASTOPEN | MSG_NOSIGNAL;
+	struct sockaddr_in a = to(OWN, port_of(p.l));
+
+	say("send %s", num(send(p.c, "x", 1, flags)));
+	say("sendto %s", num(sendto(p.c, "x", 1, flags, (void *)&a, sizeof(a))));
+	m.msg_name = &a;
+	m.msg_namelen = sizeof(a);
+	say("sendmsg %s", num(sendmsg(p.c, &m, flags)));
+	say("server %s", num(sendto(p.s, "x", 1, flags, (void *)&a, sizeof(a))));
+}
+
+/** keeps() - An option of a new socket: before, set, after */
+static void keeps(const char *what, int fd, int level, int name, int value)
+{
+	int before = int_option(fd, level, name);
+	const char *set = err(set_option(fd, level, name, value));
+
+	say("%s before %d set %d %s after %d", what, before, value, set,
+	    int_option(fd, level, name));
+	close(fd);
+}
+
+static void keeps_either(const char *what, int family, int level, int name, int value)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "tcp%c %s", family == AF_INET ? '4' : '6', what);
+	keeps(text, socket(family, SOCK_STREAM, 0), level, name, value);
+	snprintf(text, sizeof(text), "udp%c %s", family == AF_INET ? '4' : '6', what);
+	keeps(text, socket(family, SOCK_DGRAM, 0), level, name, value);
+}
+
+static void d_options(void)
+{
+	static const int seconds[] = {0, 1, 2, 5, 7, 8, 30, 100, 1000, -3};
+
+	for (size_t i = 0; i < sizeof(seconds) / sizeof(seconds[0]); i++)
+		keeps("defer", tcp(0), IPPROTO_TCP, TCP_DEFER_ACCEPT, seconds[i]);
+	keeps_either("pacing", AF_INET, SOL_SOCKET, SO_MAX_PACING_RATE, 1000);
+	for (int v = -1; v <= 9; v += 2)
+		keeps_either("discover", AF_INET, IPPROTO_IP, IP_MTU_DISCOVER, v);
+	keeps_either("discover", AF_INET6, IPPROTO_IPV6, IPV6_MTU_DISCOVER, 9);
+	keeps_either("late port", AF_INET, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 5);
+	keeps_either("all groups", AF_INET, IPPROTO_IP, IP_MULTICAST_ALL, 0);
+	keeps_either("all groups", AF_INET, IPPROTO_IP, IP_MULTICAST_ALL, 2);
+	keeps_either("all groups", AF_INET6, IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0);
+	keeps_either("whole", AF_INET6, IPPROTO_IPV6, IPV6_DONTFRAG, 3);
+	keeps_either("label", AF_INET6, IPPROTO_IPV6, IPV6_AUTOFLOWLABEL, 0);
+	keeps_either("free", AF_INET, IPPROTO_IP, IP_FREEBIND, 2);
+	keeps_either("free", AF_INET6, IPPROTO_IPV6, IPV6_FREEBIND, 2);
+	keeps("group ttl", tcp(0), IPPROTO_IP, IP_MULTICAST_TTL, 5);
+	keeps("group loop", tcp(0), IPPROTO_IP, IP_MULTICAST_LOOP, 0);
+	keeps("group hops", socket(AF_INET6, SOCK_STREAM, 0), IPPROTO_IPV6, IPV6_MULTICAST_HOPS, 5);
+	keeps("group interface", socket(AF_INET6, SOCK_STREAM, 0), IPPROTO_IPV6, IPV6_MULTICAST_IF,
+	      1);
+}
+
+/** d_free() - One setting under both names: a foreign address of either family can be bound */
+static void d_free(void)
+{
+	struct sockaddr_in6 a = to6(FOREIGN6, 0);
+	int fd = socket(AF_INET6, SOCK_STREAM, 0);
+
+	say("foreign %s", err(bind(fd, (void *)&a, sizeof(a))));
+	say("set %s", err(set_option(fd, IPPROTO_IPV6, IPV6_FREEBIND, 1)));
+	say("other name %d", int_option(fd, IPPROTO_IP, IP_FREEBIND));
+	say("foreign %s", err(bind(fd, (void *)&a, sizeof(a))));
+}
+
+static const struct probe_case cases[] = {
+	{"K-socket", d_socket},	  {"K-queues", d_queues}, {"K-fastopen", d_fastopen},
+	{"K-options", d_options}, {"K-free", d_free},
+};
+
+TCP_MAIN(cases)
