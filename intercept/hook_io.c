@@ -430,14 +430,9 @@ HOOK ssize_t writev(int fd, const struct iovec *iov, int count)
 /** stream_flags() - Flags of a send as the stream may see them; a negative errno to refuse */
 static int stream_flags(int fd, int flags)
 {
-	struct fd_info info;
-	struct zt_token t;
-
-	if ((flags & MSG_FASTOPEN) == 0)
-		return flags & ~(MSG_OOB | MSG_ZEROCOPY);
-	if (token_of(fd, &t) && zt_names(fd, &t, &info) == STATE_ESTABLISHED)
-		return -EISCONN;
-	return -EOPNOTSUPP;
+	if ((flags & MSG_FASTOPEN) != 0)
+		return stream_fast_open(fd);
+	return flags & ~(MSG_OOB | MSG_ZEROCOPY);
 }
 
 HOOK ssize_t send(int fd, const void *buf, size_t len, int flags)

@@ -227,3 +227,12 @@ int zt_accept(int fd, const struct zt_token *t, struct sockaddr *addr, socklen_t
 		raw_close(accepted);
 	return r < 0 ? r : accepted;
 }
+
+int stream_fast_open(int fd)
+{
+	struct fd_info info;
+	struct zt_token t;
+	bool is_connected = token_of(fd, &t) && zt_names(fd, &t, &info) == STATE_ESTABLISHED;
+
+	return is_connected ? -EISCONN : -EOPNOTSUPP;
+}

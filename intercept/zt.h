@@ -292,6 +292,8 @@ void listener_answer(int listener, uint32_t op, const uint8_t record[ACCEPT_LEN]
 /* stream.c: connect() and accept() of TCP sockets */
 int stream_connect(int fd, const struct zt_token *t, const uint8_t *request, size_t len);
 int stream_disconnect(int fd, const struct zt_token *t);
+/** stream_fast_open() - What MSG_FASTOPEN fails with: there is none, and none twice */
+int stream_fast_open(int fd);
 
 int zt_bind(int fd, const struct zt_token *t, const struct sockaddr *addr, socklen_t len);
 int zt_connect(int fd, const struct zt_token *t, const struct sockaddr *addr, socklen_t len);

@@ -191,13 +191,17 @@ void call_setsockopt(struct call *c, int fd, const struct zt_token *t)
 
 /* ------------------------------------------------------------------- ioctl */
 
-/** readable() - FIONREAD: of a datagram socket the first datagram, not all of them */
+/** readable() - FIONREAD: of a datagram socket the first datagram alone, of a listener nothing */
 static void readable(struct call *c, int fd, const struct zt_token *t)
 {
+	struct fd_info info;
 	int value;
 
 	if (t->kind == 's') {
-		answer_continue(c);
+		if (zt_names(fd, t, &info) == STATE_LISTENING)
+			answer_result(c, -EINVAL);
+		else
+			answer_continue(c);
 		return;
 	}
 	/* Echo sockets have no such request. */

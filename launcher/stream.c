@@ -167,7 +167,7 @@ static void send_areas(struct call *c, int fd, const struct areas *a, int flags)
 	uint8_t *buffer = (flags & MSG_FASTOPEN) != 0 ? NULL : malloc(PART_MAX);
 
 	if (buffer == NULL)
-		answer_result(c, (flags & MSG_FASTOPEN) != 0 ? -EOPNOTSUPP : -ENOMEM);
+		answer_result(c, (flags & MSG_FASTOPEN) != 0 ? stream_fast_open(fd) : -ENOMEM);
 	else
 		send_stream(c, fd, a, buffer, flags);
 	free(buffer);

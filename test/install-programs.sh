@@ -2,10 +2,16 @@
 # Installs the programs that the end-to-end tests drive, with apt, without starting their daemons.
 # Needs root. Without these programs their tests skip loudly.
 set -euo pipefail
-programs=(iproute2 util-linux curl nftables miniupnpd nginx-light redis-server redis-tools python3 iputils-ping wget wrk iperf3 openssl busybox-static golang-go libc6-dev dnsmasq-base bind9-dnsutils memcached netcat-openbsd socat iputils-ping clang-format shellcheck)
+programs=(iproute2 util-linux curl nftables miniupnpd nginx-light redis-server redis-tools python3 iputils-ping wget wrk iperf3 openssl busybox-static golang-go libc6-dev dnsmasq-base bind9-dnsutils memcached netcat-openbsd socat clang-format shellcheck lighttpd git musl-tools)
+# Only where the architecture has them: without, the tests that need them skip.
+optional=(gcc-multilib)
 missing=()
 for p in "${programs[@]}"; do
 	dpkg-query -W -f='${db:Status-Status}' "$p" 2>/dev/null | grep -qx installed || missing+=("$p")
+done
+for p in "${optional[@]}"; do
+	dpkg-query -W -f='${db:Status-Status}' "$p" 2>/dev/null | grep -qx installed && continue
+	apt-cache show "$p" >/dev/null 2>&1 && missing+=("$p")
 done
 [ ${#missing[@]} -gt 0 ] || exit 0
 echo "installing programs for the tests: ${missing[*]}"

@@ -33,6 +33,11 @@ export interface NetworksHost {
   stackOn(index: number): PreloadStack;
 }
 
+/** The own addresses on all networks of the view. */
+export function addressesOf(host: NetworksHost): StackConfig['addresses'] {
+  return host.networks().flatMap((network) => network.config().addresses);
+}
+
 /** `zt` and the last ten digits of the network id. */
 export function interfaceNameOf(nwidText: string): string {
   return `zt${nwidText.slice(6)}`;

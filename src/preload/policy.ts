@@ -124,6 +124,19 @@ export function mayBind(stack: Pick<Stack, 'isLocal'>, ip: IpBytes): boolean {
 }
 
 /**
+ * Why Linux does not bind a stream to `ip`, though nothing ever arrives at what it takes of IPv4:
+ * groups and broadcast addresses.
+ */
+export function streamBindError(
+  stack: Pick<Stack, 'isLocal'>,
+  addresses: readonly InterfaceAddress[],
+  ip: IpBytes,
+): 'EINVAL' | 'EADDRNOTAVAIL' | undefined {
+  if (isMulticast(ip)) return ip.length === 4 ? undefined : 'EINVAL';
+  return isBroadcast(addresses, ip) || mayBind(stack, ip) ? undefined : 'EADDRNOTAVAIL';
+}
+
+/**
  * Whether Linux lets a datagram or connection leave from a bound address: IP_FREEBIND binds to any, but
  * IPv4 has no route from one that is not the machine's. IPv6 asks no further.
  */

@@ -21,10 +21,10 @@ import { type TcpWay, tcpWayTo } from './fallthrough.js';
 import { Handshake } from './handshake.js';
 import { Incoming } from './incoming.js';
 import type { ListenerMember } from './listeners.js';
-import { interfaceNamed } from './networks.js';
+import { addressesOf, interfaceNamed } from './networks.js';
 import { type OptionContext, SocketOptions } from './options.js';
 import { Outgoing, type OutgoingHost } from './outgoing.js';
-import { hasWayFrom, mayBind } from './policy.js';
+import { hasWayFrom, isBroadcast, streamBindError } from './policy.js';
 import type { PortHolder } from './ports.js';
 import {
   BindFlag,
@@ -217,7 +217,8 @@ export class VirtualSocket implements TcpSink, RequestTarget {
     if (this.options.v6Only && address.family === 4 && this.family === 6) return failed('EINVAL');
     if (address.family === 6 && this.family === 4) return failed('EAFNOSUPPORT');
     const freeBind = this.options.freeBind || (flags & BindFlag.freeBind) !== 0;
-    if (!freeBind && !mayBind(this.#host.stack, address.ip)) return failed('EADDRNOTAVAIL');
+    const error = streamBindError(this.#host.stack, addressesOf(this.#host), address.ip);
+    if (error === 'EINVAL' || (error !== undefined && !freeBind)) return failed(error);
     return this.#bindTo(address, flags);
   }
 
@@ -288,7 +289,8 @@ export class VirtualSocket implements TcpSink, RequestTarget {
     const { stack, ports, hostNetwork } = this.#host;
     const via = this.#host.stackOn(this.options.device);
     const way = tcpWayTo(address, via, ports, this.policy, hostNetwork);
-    if (way === undefined) return failed('ENETUNREACH');
+    const isOfMany = isBroadcast(addressesOf(this.#host), address.ip);
+    if (way === undefined || (way.source !== undefined && isOfMany)) return failed('ENETUNREACH');
     // The service connects for the program on the host; what the program bound is of the network.
     const local = way.source === undefined ? undefined : this.#binding.connectFrom(way.source);
     if (typeof local === 'number') return local;

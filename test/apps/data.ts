@@ -1,7 +1,7 @@
 /** Databases and caches. */
 import * as fs from 'node:fs';
 import * as path from 'node:path';
-import { type App, expect, output, Skip, serving } from './row.js';
+import { type App, expect, output, PYTHON, Skip, serving } from './row.js';
 import { type Member, type World, within } from './world.js';
 
 function redisServer(world: World, on: Member, port: number, ...more: string[]) {
@@ -106,7 +106,7 @@ async function memcached(world: World): Promise<string> {
     '0',
   ]);
   return serving(world, world.a, 11211, server, async () => {
-    const told = await output(world.b, 'python3', ['-c', MEMCACHED, world.a.ip]);
+    const told = await output(world.b, PYTHON, ['-c', MEMCACHED, world.a.ip]);
     expect(told.trim() === '500', told);
     return '500 values set and got over TCP; four threads, another user';
   });
@@ -128,7 +128,7 @@ export const DATA: readonly App[] = [
   },
   {
     name: 'memcached',
-    needs: { memcached: 'memcached', python3: 'python3' },
+    needs: { memcached: 'memcached', [PYTHON]: 'python3' },
     versions: [['memcached', '--version']],
     run: memcached,
   },

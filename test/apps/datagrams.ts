@@ -3,7 +3,7 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { packageFile } from '../helpers/service.js';
 import type { Program } from '../preload/run.js';
-import { type App, expect, output, serving } from './row.js';
+import { type App, expect, output, PYTHON, serving } from './row.js';
 import { type Member, type World, within } from './world.js';
 
 const PATIENCE_MS = 20_000;
@@ -157,14 +157,14 @@ asyncio.run(main())
 
 async function asyncio(world: World): Promise<string> {
   const { a, b } = world;
-  const server = a.start('python3', ['-c', UDP_SERVER]);
-  const ask = (): Promise<string> => output(b, 'python3', ['-c', UDP_CLIENT, a.ip]);
+  const server = a.start(PYTHON, ['-c', UDP_SERVER]);
+  const ask = (): Promise<string> => output(b, PYTHON, ['-c', UDP_CLIENT, a.ip]);
   return beside(
     server,
     async () => {
       const probe = `import socket,sys
 s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.settimeout(1); s.connect((sys.argv[1],8095)); s.send(b'x'); s.recv(9)`;
-      return (await b.run('python3', ['-c', probe, a.ip])).code === 0;
+      return (await b.run(PYTHON, ['-c', probe, a.ip])).code === 0;
     },
     async () => {
       const told = (await ask()).trim();
@@ -198,7 +198,7 @@ async function memcached(world: World): Promise<string> {
   const args = ['-u', 'nobody', '-l', '0.0.0.0', '-p', '11212', '-U', '11212'];
   const server = a.start('memcached', args);
   return serving(world, a, 11212, server, async () => {
-    const told = (await output(b, 'python3', ['-c', MEMCACHED, a.ip])).trim();
+    const told = (await output(b, PYTHON, ['-c', MEMCACHED, a.ip])).trim();
     expect(told === '100', `${told} of 100`);
     return '100 values set and got over UDP, four threads at one socket';
   });
@@ -263,15 +263,15 @@ export const DATAGRAMS: readonly App[] = [
   },
   {
     name: 'python3 asyncio over UDP',
-    needs: { python3: 'python3' },
-    versions: [['python3', '--version']],
+    needs: { [PYTHON]: 'python3' },
+    versions: [[PYTHON, '--version']],
     core: true,
     datagrams: true,
     run: asyncio,
   },
   {
     name: 'memcached over UDP',
-    needs: { memcached: 'memcached', python3: 'python3' },
+    needs: { memcached: 'memcached', [PYTHON]: 'python3' },
     versions: [['memcached', '--version']],
     datagrams: true,
     run: memcached,

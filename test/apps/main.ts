@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { Tally } from '../helpers/tally.js';
 import { DATA } from './data.js';
 import { DATAGRAMS } from './datagrams.js';
+import { NAMES } from './names.js';
 import { type Result, writeReport } from './report.js';
 import { type App, require, Skip, versionText } from './row.js';
 import { TOOLS } from './tools.js';
@@ -18,7 +19,7 @@ import { WEB } from './web.js';
 import { World } from './world.js';
 
 const INSIDE = 'NETCON_APPS_INSIDE';
-const APPS: readonly App[] = [...WEB, ...DATA, ...TOOLS, ...DATAGRAMS];
+const APPS: readonly App[] = [...WEB, ...DATA, ...TOOLS, ...DATAGRAMS, ...NAMES];
 
 /** Starts this program again inside a namespace; does not return. */
 function enterNamespace(): never {

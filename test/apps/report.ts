@@ -29,7 +29,7 @@ Written by \`node build/test/apps/main.js --out docs/applications.json\`; do not
 
 Each application is a server on one member of a virtual network and its real client on another, both
 unmodified under the preload; the members are services of one machine that speak ZeroTier over loopback.
-Programs are those of Debian packages. Figures are of a shared machine and compare nothing.
+Programs are those of Debian packages (python3 is /usr/bin/python3); node is the one that runs the services. Figures are of a shared machine and compare nothing.
 
 | application | result | what was done | versions | seconds | run |
 | --- | --- | --- | --- | ---: | --- |

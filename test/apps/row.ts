@@ -5,6 +5,9 @@ import type { Member, World } from './world.js';
 
 export { Skip };
 
+/** Debian's, whatever else of that name comes first in PATH. */
+export const PYTHON = '/usr/bin/python3';
+
 export interface App {
   readonly name: string;
   /** Programs that must be installed, with the package that has each. */

@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { run } from '../preload/run.js';
-import { type App, expect, output, Skip, serving } from './row.js';
+import { type App, expect, output, PYTHON, Skip, serving } from './row.js';
 import type { Member, World } from './world.js';
 
 interface Ssh {
@@ -14,6 +14,7 @@ interface Ssh {
 }
 
 const SSH_PORT = 22;
+const SMART_PORT = 9420;
 
 /** sshd with privilege separation on `a`; `body` may log in from `b`. */
 async function withSshd<T>(world: World, body: (ssh: Ssh) => Promise<T>): Promise<T> {
@@ -124,6 +125,7 @@ async function repository(world: World): Promise<string> {
   await git(dir, 'clone', '-q', '--bare', work, bare);
   await git(bare, 'update-server-info');
   await git(bare, 'config', 'daemon.receivepack', 'true');
+  await git(bare, 'config', 'http.receivepack', 'true');
   return bare;
 }
 
@@ -133,16 +135,47 @@ async function cloneAndPush(
   name: string,
   url: string,
   env = {},
+  mayPush = true,
 ): Promise<void> {
   const dir = path.join(world.place('git'), name);
   const all = { ...GIT_ENV, ...env };
   await output(on, 'git', ['clone', '-q', url, dir], all);
   expect(fs.readdirSync(dir).filter((f) => f.startsWith('f')).length === 200, 'files of the clone');
-  if (url.startsWith('http')) return;
+  if (!mayPush) return;
   fs.writeFileSync(path.join(dir, name), 'pushed\n');
   await output(on, 'git', ['add', '.'], all, dir);
   await output(on, 'git', ['commit', '-q', '-m', name], all, dir);
   await output(on, 'git', ['push', '-q', 'origin', `HEAD:refs/heads/${name}`], all, dir);
+  const seen = await output(on, 'git', ['ls-remote', url, `refs/heads/${name}`], all);
+  const head = await output(on, 'git', ['rev-parse', 'HEAD'], all, dir);
+  expect(seen.startsWith(head.trim()), `pushed ${head}, the server has ${seen}`);
+}
+
+/** git's own CGI program behind a web server: the protocol that hosts of git speak. */
+const SMART_HTTP = (dir: string, served: string, backend: string): string => `
+server.document-root = "${dir}"
+server.port = ${SMART_PORT}
+server.bind = "0.0.0.0"
+server.errorlog = "${dir}/error.log"
+server.modules = ( "mod_alias", "mod_cgi", "mod_setenv" )
+alias.url = ( "/git" => "${backend}" )
+setenv.add-environment = (
+  "GIT_PROJECT_ROOT" => "${served}", "GIT_HTTP_EXPORT_ALL" => "1",
+  "GIT_CONFIG_COUNT" => "1", "GIT_CONFIG_KEY_0" => "safe.directory", "GIT_CONFIG_VALUE_0" => "*"
+)
+$HTTP["url"] =~ "^/git" { cgi.assign = ( "" => "" ) }
+`;
+
+async function bySmartHttp(world: World, served: string): Promise<void> {
+  const { a, b } = world;
+  const dir = world.place('smart-http');
+  const core = (await output(a, 'git', ['--exec-path'])).trim();
+  const config = path.join(dir, 'lighttpd.conf');
+  fs.writeFileSync(config, SMART_HTTP(dir, served, path.join(core, 'git-http-backend')));
+  const web = a.start('lighttpd', ['-D', '-f', config]);
+  await serving(world, a, SMART_PORT, web, () =>
+    cloneAndPush(world, b, 'by-smart-http', `http://${a.ip}:${SMART_PORT}/git/r.git`),
+  );
 }
 
 async function git(world: World): Promise<string> {
@@ -162,16 +195,17 @@ async function git(world: World): Promise<string> {
   await serving(world, a, 9418, daemon, () =>
     cloneAndPush(world, b, 'by-git', `git://${a.ip}/r.git`),
   );
-  const web = a.start('python3', ['-m', 'http.server', '9419'], {}, served);
+  const web = a.start(PYTHON, ['-m', 'http.server', '9419'], {}, served);
   await serving(world, a, 9419, web, () =>
-    cloneAndPush(world, b, 'by-http', `http://${a.ip}:9419/r.git`),
+    cloneAndPush(world, b, 'by-http', `http://${a.ip}:9419/r.git`, {}, false),
   );
+  await bySmartHttp(world, served);
   await withSshd(world, ({ options }) =>
     cloneAndPush(world, b, 'by-ssh', `ssh://root@${a.ip}${bare}`, {
       GIT_SSH_COMMAND: ['ssh', ...options].join(' '),
     }),
   );
-  return 'clone of 200 files by git, http and ssh; push by git and ssh';
+  return 'clone of 200 files by git, plain http, smart http (git http-backend behind lighttpd) and ssh; push by all but plain http';
 }
 
 async function rsync(world: World): Promise<string> {
@@ -258,8 +292,16 @@ export const TOOLS: readonly App[] = [
   },
   {
     name: 'git over git, http and ssh',
-    needs: { git: 'git', '/usr/sbin/sshd': 'openssh-server', python3: 'python3' },
-    versions: [['git', '--version']],
+    needs: {
+      git: 'git',
+      lighttpd: 'lighttpd',
+      '/usr/sbin/sshd': 'openssh-server',
+      [PYTHON]: 'python3',
+    },
+    versions: [
+      ['git', '--version'],
+      ['lighttpd', '-v'],
+    ],
     run: git,
   },
   {

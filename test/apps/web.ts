@@ -4,7 +4,7 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { packageFile } from '../helpers/service.js';
 import { run } from '../preload/run.js';
-import { type App, expect, output, serving } from './row.js';
+import { type App, expect, output, PYTHON, serving } from './row.js';
 import type { Member, World } from './world.js';
 
 const FILE_LEN = 5 << 20;
@@ -151,12 +151,12 @@ async function lighttpd(world: World): Promise<string> {
 async function python(world: World): Promise<string> {
   const { dir, digest } = site(world, 'python');
   const args = ['-m', 'http.server', '8083'];
-  const server = world.a.start('python3', args, {}, path.join(dir, 'www'));
+  const server = world.a.start(PYTHON, args, {}, path.join(dir, 'www'));
   return serving(world, world.a, 8083, server, async () => {
     await fetchAll(world, world.b, world.a.ip, 8083, 'python', digest);
     const script = `import hashlib,urllib.request
 print(hashlib.sha256(urllib.request.urlopen('${at(world.a.ip, 8083, '/big.bin')}').read()).hexdigest())`;
-    const told = await output(world.b, 'python3', ['-c', script]);
+    const told = await output(world.b, PYTHON, ['-c', script]);
     expect(told.trim() === digest, `urllib: ${told}`);
     return `${FETCHED}, and by urllib`;
   });
@@ -182,9 +182,9 @@ asyncio.run(main())
 `;
 
 async function asyncio(world: World): Promise<string> {
-  const server = world.a.start('python3', ['-c', ASYNCIO, 'serve']);
+  const server = world.a.start(PYTHON, ['-c', ASYNCIO, 'serve']);
   return serving(world, world.a, 8084, server, async () => {
-    const told = await output(world.b, 'python3', ['-c', ASYNCIO, 'ask', world.a.ip]);
+    const told = await output(world.b, PYTHON, ['-c', ASYNCIO, 'ask', world.a.ip]);
     expect(told.trim() === '200', `${told} of 200`);
     return '200 connections at once, up to 199 kB each, half-closed by the client';
   });
@@ -291,9 +291,9 @@ export const WEB: readonly App[] = [
   },
   {
     name: 'python3 http.server and urllib',
-    needs: { python3: 'python3', ...FETCHERS },
+    needs: { [PYTHON]: 'python3', ...FETCHERS },
     versions: [
-      ['python3', '--version'],
+      [PYTHON, '--version'],
       ['wget', '--version'],
     ],
     core: true,
@@ -301,8 +301,8 @@ export const WEB: readonly App[] = [
   },
   {
     name: 'python3 asyncio',
-    needs: { python3: 'python3' },
-    versions: [['python3', '--version']],
+    needs: { [PYTHON]: 'python3' },
+    versions: [[PYTHON, '--version']],
     core: true,
     run: asyncio,
   },

@@ -73,8 +73,15 @@ export const PROBES: readonly Probe[] = [
     name: 'details',
     with: ['probe.c', 'tcp_util.c'],
     datagrams: true,
-    cases: 5,
+    cases: 6,
     inert: ['K-socket', 'K-options'],
+  },
+  {
+    name: 'process',
+    with: ['probe.c', 'tcp_util.c'],
+    datagrams: false,
+    cases: 4,
+    inert: ['P-spawn', 'P-closefrom'],
   },
   {
     name: 'names',

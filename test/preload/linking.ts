@@ -1,6 +1,7 @@
 /**
  * Programs that have the library linked into them instead of preloaded [5 section 16]: the
- * examples in C, as dynamic programs with the whole archive and as fully static ones.
+ * examples in C, as dynamic programs with the shared library or the whole archive, and as fully
+ * static ones.
  */
 import * as fs from 'node:fs';
 import * as path from 'node:path';
@@ -10,13 +11,18 @@ import { expect, run, Skip, start, until } from './run.js';
 
 export interface Method {
   /** Its name for `--linked`. */
-  readonly kind: 'dynamic' | 'static';
+  readonly kind: 'shared' | 'dynamic' | 'static';
   readonly name: string;
   /** What follows the sources; `folder` holds what the build made. */
   flags(folder: string): readonly string[];
 }
 
 export const METHODS: readonly Method[] = [
+  {
+    kind: 'shared',
+    name: 'the shared library named at link time',
+    flags: (folder) => [`-L${folder}`, '-lztintercept', `-Wl,-rpath,${folder}`],
+  },
   {
     kind: 'dynamic',
     name: 'the whole archive in a dynamic program',

@@ -1,6 +1,6 @@
 /**
  * Tests of the preload library: `node build/test/preload/main.js [--only TEXT] [--stack fake]
- * [--stall MS] [--linked dynamic|static]`. With `--stall` the service takes MS for each message, with
+ * [--stall MS] [--linked shared|dynamic|static]`. With `--stall` the service takes MS for each message, with
  * `--linked` the probes carry the library in them instead of being preloaded; either runs only what is
  * compared with the kernel.
  * `--no-addon` runs it as where the addon is not built: what needs datagrams is skipped.
@@ -35,6 +35,7 @@ import { type Harness, OWN_ADDRESS, openHarness } from './harness.js';
 import { LEAKS } from './leaks.js';
 import { LINKED_PROGRAMS, METHODS, type Method } from './linking.js';
 import { enterNamespace, lwipStack } from './namespace.js';
+import { PROCESS_LIFE } from './process-life.js';
 import { type Context, PROGRAMS } from './programs.js';
 import { expect, run, Skip, start, until, which } from './run.js';
 import { SERVICE_ENDS } from './service-ends.js';
@@ -396,6 +397,7 @@ async function programs(results: Results, context: Context): Promise<void> {
     ...LINKED_PROGRAMS,
     ...FOREIGN_PROGRAMS,
     ...LEAKS,
+    ...PROCESS_LIFE,
     ...SYSTEM_WIDE,
   ].entries()) {
     await results.test(test.name, async () => {

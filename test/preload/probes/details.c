@@ -143,9 +143,31 @@ static void d_free(void)
 	say("foreign %s", err(bind(fd, (void *)&a, sizeof(a))));
 }
 
+static void say_bind(const char *ip)
+{
+	struct sockaddr_in a = to(ip, 0);
+	int fd = tcp(0);
+
+	say("bind %s %s", ip, err(bind(fd, (void *)&a, sizeof(a))));
+	say("dial %s %s", ip, err(dial(tcp(0), ip, 9)));
+	close(fd);
+}
+
+/** d_many() - Addresses of many, which a stream may have in IPv4 though nothing arrives there */
+static void d_many(void)
+{
+	struct sockaddr_in6 a = to6("ff02::1:77", 0);
+
+	say_bind("239.1.2.3");
+	say_bind(SUBNET);
+	say_bind("255.255.255.255");
+	say_bind(FOREIGN);
+	say("group of IPv6 %s", err(bind(socket(AF_INET6, SOCK_STREAM, 0), (void *)&a, sizeof(a))));
+}
+
 static const struct probe_case cases[] = {
 	{"K-socket", d_socket},	  {"K-queues", d_queues}, {"K-fastopen", d_fastopen},
-	{"K-options", d_options}, {"K-free", d_free},
+	{"K-options", d_options}, {"K-free", d_free},	  {"K-many", d_many},
 };
 
 TCP_MAIN(cases)
