@@ -1,6 +1,6 @@
 import test from 'ava';
 import { orderAddresses } from '#src/preload/address-order.js';
-import { parseIpv4, parseIpv6 } from '#src/preload/names.js';
+import { parseIpv4, parseIpv6 } from '#src/preload/ip-text.js';
 import type { IpBytes } from '#src/stack/stack.js';
 
 const ip = (text: string): IpBytes => (parseIpv4(text) ?? parseIpv6(text))!;
