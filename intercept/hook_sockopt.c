@@ -39,7 +39,7 @@ enum set_way {
 	SET_BOTH,
 	SET_QUIET, /* the service, without a reply */
 	SET_IGNORE,
-	SET_BUFFER,   /* the AF_UNIX socket, capped; of a stream the service too, without a reply */
+	SET_BUFFER,   /* the AF_UNIX socket, capped, and the service, without a reply */
 	SET_DATAGRAM, /* the service on a datagram socket, the AF_UNIX socket on a stream */
 };
 
@@ -278,7 +278,7 @@ int zt_setsockopt(int fd, const struct zt_token *t, int level, int name, const v
 		return set_in_kernel(fd, name, value, len);
 	case SET_BUFFER:
 		r = set_buffer(fd, name, value);
-		return r < 0 || t->kind != 's' ? r : set_in_service(fd, t, o, value, len);
+		return r < 0 ? r : set_in_service(fd, t, o, value, len);
 	case SET_BOTH:
 		set_in_kernel(fd, name, value, len);
 		return set_in_service(fd, t, o, value, len);

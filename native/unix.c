@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -281,6 +282,20 @@ static napi_value setSendBuffer(napi_env env, napi_callback_info info)
 	return from_rc(env, setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &len, sizeof(len)));
 }
 
+/* heldLen(fd): bytes, with the kernel's own costs, that the other end has not read; or -errno. */
+static napi_value heldLen(napi_env env, napi_callback_info info)
+{
+	struct args a;
+	int fd, r, len = 0;
+
+	args_take(&a, env, info);
+	fd = args_int(&a);
+	if (args_failed(&a, "heldLen(fd)"))
+		return NULL;
+	r = ioctl(fd, TIOCOUTQ, &len);
+	return r < 0 ? from_rc(env, r) : from_int(env, len);
+}
+
 /* isHungUp(fd): 1 when both directions are over, that is when the peer has closed; else 0. */
 static napi_value isHungUp(napi_env env, napi_callback_info info)
 {
@@ -346,6 +361,7 @@ napi_status register_unix(napi_env env, napi_value exports)
 		FUNCTION(credentials),
 		FUNCTION(pair),
 		FUNCTION(setSendBuffer),
+		FUNCTION(heldLen),
 		FUNCTION(isHungUp),
 		FUNCTION(hasEnded),
 		FUNCTION(note),

@@ -47,6 +47,8 @@ export interface Native {
 
   /** 1 when the peer has closed, also while records of it still wait; else 0. */
   isHungUp(fd: number): number;
+  /** Bytes, with the kernel's own costs, that the other end has not read; or -errno. */
+  heldLen(fd: number): number;
   /** Bounds what the kernel holds for the other end of a socket. @returns 0 or -errno. */
   setSendBuffer(fd: number, len: number): number;
   /** 1 when the peer sends no more, also while records of it still wait; else 0. */

@@ -28,6 +28,8 @@ const DRAIN_MAX = 1_024;
  * it requests may overtake datagrams, and nobody is kept waiting by one program's requests.
  */
 const DRAIN_TURN = 4_096;
+/** Linux's own send buffer; SO_SNDBUF doubles what is asked for. */
+const SEND_BUFFER = 212_992 / 2;
 /** Ours: connections taken per turn of the loop. */
 const ACCEPT_BATCH = 64;
 /** Ours: how long a listener rests when descriptors are short. */
@@ -141,6 +143,14 @@ class RecordStream implements RecordPort {
   setReading(on: boolean): void {
     this.#reading = on;
     this.watch();
+  }
+
+  raiseBuffer(len: number): void {
+    if (!this.#destroyed && len > SEND_BUFFER) this.#native.setSendBuffer(this.#fd, len);
+  }
+
+  heldLen(): number {
+    return this.#destroyed ? 0 : Math.max(0, this.#native.heldLen(this.#fd));
   }
 
   isHeld(): boolean {

@@ -16,6 +16,10 @@ import type { PreloadStack } from './socket-host.js';
 export interface RecordPort {
   /** Gives one record to the kernel; false = its queue is full, and `writable` will be told. */
   send(record: Uint8Array): boolean;
+  /** Raises what the kernel may hold of records given to it; bytes, as SO_SNDBUF takes them. */
+  raiseBuffer(len: number): void;
+  /** Bytes of records that the program has not read, with the kernel's own costs. */
+  heldLen(): number;
   setReading(on: boolean): void;
   /** Hands over the records that the program has sent so far, if it is read from at all. */
   drain(): void;

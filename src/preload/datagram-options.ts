@@ -16,6 +16,7 @@ const SOL_UDP = 17;
 /** The raw socket option of ICMP filters; stored only. */
 const SOL_RAW = 255;
 
+const SO_RCVBUF = 8;
 const SO_BINDTODEVICE = 25;
 export const UDP_CORK = 1;
 const UDP_SEGMENT = 103;
@@ -68,6 +69,8 @@ function sharedKey(level: number, name: number): number {
 const INTS: ReadonlyMap<number, IntOption> = new Map([
   [key(SOL_SOCKET, 2), FLAG], // REUSEADDR
   [key(SOL_SOCKET, 6), FLAG], // BROADCAST
+  [key(SOL_SOCKET, 7), { preset: 0 }], // SNDBUF: what is sent leaves at once
+  [key(SOL_SOCKET, SO_RCVBUF), { preset: 0 }],
   [key(SOL_SOCKET, 9), FLAG], // KEEPALIVE
   [key(SOL_SOCKET, 10), FLAG], // OOBINLINE
   [key(SOL_SOCKET, 11), FLAG], // NO_CHECK: checksums are sent anyway
@@ -209,6 +212,11 @@ export class DatagramOptions {
   /** An option of the IPv6 level, or for an IPv4 datagram also one of the IP level. */
   #either(isV6: boolean, name6: number, name4: number): boolean {
     return this.#int(SOL_IPV6, name6) !== 0 || (!isV6 && this.#int(SOL_IP, name4) !== 0);
+  }
+
+  /** Bytes of received datagrams that may wait; 0 = as many as for anybody. */
+  get receiveMax(): number {
+    return Math.max(0, this.#int(SOL_SOCKET, SO_RCVBUF));
   }
 
   #int(level: number, name: number): number {

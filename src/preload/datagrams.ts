@@ -546,6 +546,7 @@ export class DatagramSocket implements RequestTarget, Member, HostSideOwner {
     if (level === SOL_UDP && name === OPT_CUT) return this.#wouldCut(value);
     const result = this.options.set(level, name, value, this.#optionContext());
     if (result === 0 && level === SOL_UDP && name === UDP_CORK) this.#uncorked();
+    if (this.options.receiveMax > 0) this.#queue.limit(this.options.receiveMax);
     if (result === 0 && this.#state !== State.fresh) this.#ports.update(this);
     return result;
   }

@@ -14,28 +14,51 @@ export interface QueueCounters {
   dropDatagramQueue: number;
 }
 
+/** The part of a record stream that a queue uses. */
+interface RecordSink {
+  /** False = the kernel's queue is full, `writable` will be told. */
+  send(record: Uint8Array): boolean;
+  /** Raises what the kernel may hold, in bytes as SO_SNDBUF takes them. */
+  raiseBuffer(len: number): void;
+  /** Bytes that the kernel holds, its own costs included. */
+  heldLen(): number;
+}
+
 export class RecordQueue {
-  readonly #port: { send(record: Uint8Array): boolean };
+  readonly #port: RecordSink;
   readonly #counters: QueueCounters;
   readonly #pending: Pending;
   #queue: Uint8Array[] = [];
   #length = 0;
+  /** Bytes that may wait in the kernel and here; undefined = as much as there is room. */
+  #limit: number | undefined;
   #closed = false;
 
-  /** `port.send` gives a record to the kernel; false = its queue is full, `writable` will be told. */
-  constructor(
-    port: { send(record: Uint8Array): boolean },
-    counters: QueueCounters,
-    pending: Pending,
-  ) {
+  constructor(port: RecordSink, counters: QueueCounters, pending: Pending) {
     this.#port = port;
     this.#counters = counters;
     this.#pending = pending;
   }
 
+  /** SO_RCVBUF: Linux counts its own costs, doubles the value for them, and always takes one datagram. */
+  limit(bytes: number): void {
+    this.#limit = 2 * bytes;
+    this.#port.raiseBuffer(bytes);
+  }
+
+  #isAboveLimit(len: number): boolean {
+    if (this.#limit === undefined) return false;
+    const held = this.#port.heldLen() + this.#length;
+    return held > 0 && held + len > this.#limit;
+  }
+
   /** To the program, or behind what already waits for it; dropped when full. */
   push(record: Uint8Array): void {
     if (this.#closed) return;
+    if (this.#isAboveLimit(record.length)) {
+      this.#counters.dropDatagramQueue++;
+      return;
+    }
     if (this.#queue.length === 0 && this.#port.send(record)) return;
     if (this.#queue.length >= QUEUE_COUNT || this.#length + record.length > QUEUE_BYTES) {
       this.#counters.dropDatagramQueue++;

@@ -15,6 +15,10 @@ export class FakeRecordPort implements RecordPort {
   destroyed = false;
   /** Sends that found no room. */
   refused = 0;
+  /** Last size that was asked of the kernel's buffer. */
+  buffer: number | undefined;
+  /** Records that the program has read. */
+  read = 0;
 
   send(record: Uint8Array): boolean {
     if (this.destroyed) throw new Error('the port is destroyed');
@@ -35,6 +39,12 @@ export class FakeRecordPort implements RecordPort {
   drain(): void {
     if (!this.reading) return;
     for (const record of this.unread.splice(0)) this.connection?.handleRecord(record);
+  }
+  raiseBuffer(len: number): void {
+    this.buffer = len;
+  }
+  heldLen(): number {
+    return this.sent.slice(this.read).reduce((n, r) => n + r.length, 0);
   }
   isHeld(): boolean {
     return this.held;

@@ -405,6 +405,37 @@ static void d_queue(void)
 	say("then %s", not_got(s));
 }
 
+/* 200 datagrams of 1,000 bytes that nobody reads: how many are there afterwards. */
+static int kept(int buffer)
+{
+	static char block[1000];
+	int s = bound(AF_INET), c = udp(AF_INET), n = 0;
+
+	if (buffer != 0)
+		set_option(s, SOL_SOCKET, SO_RCVBUF, buffer);
+	dial(c, port_of(s));
+	for (int i = 0; i < 200; i++) {
+		send(c, block, sizeof(block), 0);
+		if (i % 20 == 0)
+			nap(20);
+	}
+	nap(100);
+	while (recv(s, block, sizeof(block), MSG_DONTWAIT) > 0)
+		n++;
+	close(s);
+	close(c);
+	return n;
+}
+
+static void d_buffer(void)
+{
+	int few = kept(2000), some = kept(20000), many = kept(0);
+
+	say("buffer of 2000: %s", few >= 1 && few <= 3 ? "one to three" : num(few));
+	say("buffer of 20000: %s", some > few && some < 40 ? "some" : num(some));
+	say("default: %s", many > some ? "more" : num(many));
+}
+
 static void d_close(void)
 {
 	int s = bound(AF_INET), port = port_of(s), c = udp(AF_INET);
@@ -499,6 +530,7 @@ static const struct probe_case cases[] = {
 	{"D-pass", d_pass},
 	{"D-syscall", d_syscall},
 	{"D-queue", d_queue},
+	{"D-buffer", d_buffer},
 	{"D-close", d_close},
 	{"D-drop-user", d_drop_user},
 	{"D-chroot", d_chroot},

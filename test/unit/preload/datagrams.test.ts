@@ -358,6 +358,23 @@ test('a slow reader: the kernel queue, then 512 records or 256 KiB, the newest d
   t.deepEqual(idle(world), {});
 });
 
+test('SO_RCVBUF bounds what waits, one datagram always fits; a large one is asked of the kernel', (t) => {
+  const world = new World();
+  const { control, socket } = bound(world, 53);
+  const other = bound(world, 9).socket;
+  const send = (len: number): void => other.send({ ip: OWN, port: 53 }, new Uint8Array(len));
+  t.is(setInt(control, socket, 1, 8, 1_000), 0);
+  t.is(socket.port.buffer, 1_000);
+  for (const len of [3_000, 10, 10]) send(len);
+  t.is(socket.port.sent.length, 1, 'above the doubled value alone, and nothing beside it');
+  t.is(world.view.counters().dropDatagramQueue, 2);
+  socket.port.read = 1;
+  for (let i = 0; i < 20; i++) send(300);
+  const records = socket.port.sent.slice(1);
+  t.is(records.length, Math.floor(2_000 / records[0]!.length));
+  t.is(world.view.counters().dropDatagramQueue, 2 + 20 - records.length);
+});
+
 test('shutdown: reading and writing stop; the descriptor is watched until it is closed', (t) => {
   const world = new World();
   const server = bound(world, 53);
