@@ -68,7 +68,7 @@ const isAddress = (s: string): boolean => isIP(s) !== 0 && !s.includes('%');
 
 const address: Target = {
   name: 'address-text',
-  files: ['wire/inetaddress.js', 'preload/names.js'],
+  files: ['wire/inetaddress.js', 'preload/ip-text.js'],
   plant: { file: 'wire/inetaddress.js', find: '|| Number(p) > 255', replace: '' },
   maxLen: 80,
   tokens: tokens('::', '255.', '.0', 'ffff:', '/24', ':1'),
