@@ -307,7 +307,7 @@ static void say_info(const char *what, int fd)
 	say("%s: times %s, %s", what, i.tcpi_rto > 0 ? "rto" : "no rto",
 	    i.tcpi_rtt > 0 ? "rtt" : "no rtt");
 	say("%s: sizes %s, %s, %s", what, i.tcpi_snd_mss > 0 ? "mss" : "no mss",
-	    i.tcpi_snd_cwnd >= 2 ? "window" : "no window", i.tcpi_pmtu > 1000 ? "mtu" : "no mtu");
+	    i.tcpi_snd_cwnd > 0 ? "window" : "no window", i.tcpi_pmtu > 1000 ? "mtu" : "no mtu");
 	say("%s: options %u, scales %s", what, i.tcpi_options & 7,
 	    i.tcpi_snd_wscale > 0 && i.tcpi_rcv_wscale > 0 ? "yes" : "no");
 	say("%s: received %llu", what, (unsigned long long)i.tcpi_bytes_received);
