@@ -90,6 +90,8 @@ if [ "${1:-}" != --quick ]; then
 	[ -f build/test/service/main.js ] && suite 'service records' node build/test/service/main.js
 	[ -f build/test/underlay/main.js ] && suite 'NATs and interfaces' node build/test/underlay/main.js
 	[ -f build/test/preload/main.js ] && suite 'preload' node build/test/preload/main.js
+	[ -f build/test/preload/main.js ] && suite 'preload without the addon' node build/test/preload/main.js --no-addon --only tcp_ends
+	[ -f build/test/preload/main.js ] && suite 'preload, linked' node build/test/preload/main.js --linked shared --only tcp_ends
 	[ -f build/test/preload/sanitize.js ] && suite 'preload, sanitizers' node build/test/preload/sanitize.js --quick
 	[ -f build/test/launcher/main.js ] && suite 'launcher' node build/test/launcher/main.js
 	[ -f build/test/policy/main.js ] && suite 'fall-through' node build/test/policy/main.js

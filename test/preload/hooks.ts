@@ -5,7 +5,8 @@
  * call with the class of its arguments. Then, for each symbol of intercept/hooks.list, links the
  * library without that symbol and runs the cases that call it until one differs from the kernel:
  * a probe that still agrees shows nothing about its hook. Prints both tables; `--write` puts them
- * into test/preload/hooks.md. Status 1 when a hook's absence goes unnoticed without a reason below.
+ * into test/preload/hooks.md. Status 1 when a hook's absence goes unnoticed, or a cell is empty, without a
+ * reason below.
  */
 import * as fs from 'node:fs';
 import * as path from 'node:path';
@@ -19,6 +20,7 @@ import {
   onKernel,
   PROBES,
   type Probe,
+  probeFingerprint,
 } from './conformance.js';
 import type { Harness } from './harness.js';
 import { gcc, linkLibrary, openBench } from './library.js';
@@ -50,6 +52,30 @@ const CLASSES = [
 const UNSEEN: ReadonlyMap<string, string> = new Map([
   ['gai_cancel', 'cancel.c: only a look-up that waits differs, and the kernel run has none'],
 ]);
+
+/** Why a cell is empty; a letter in it. */
+const REASONS = {
+  '=': 'another name of a call that has its own row: the same code',
+  '-': 'the call has no such argument',
+  n: "the call takes names, not descriptors; lengths and empty arguments of these are compared in probes/names.c, lookups.c and details.c, and libc's own do not check their pointers",
+  b: 'chooses a port and calls bind()',
+  d: 'its arguments are those of the call that is made by number, which has its own row',
+} as const;
+
+const SECOND_NAME = /^__|^fcntl64$/;
+const NO_DESCRIPTOR =
+  /^(?:socket|prctl|rresvport|rcmd|rexec|gai_|res_|get(?:addrinfo|nameinfo|hostby|ifaddrs)|if_)/;
+const NO_POINTER = /^(?:listen|shutdown|dup[23]?|fcntl)$/;
+
+function reasonFor(hook: string, argument: string): keyof typeof REASONS | undefined {
+  if (SECOND_NAME.test(hook)) return '=';
+  if (hook === 'socket' || hook === 'prctl') return '-';
+  if (NO_DESCRIPTOR.test(hook)) return 'n';
+  if (hook === 'bindresvport') return 'b';
+  if (argument !== 'null' && argument !== 'wrong-length') return undefined;
+  if (NO_POINTER.test(hook) || (hook === 'ioctl' && argument === 'wrong-length')) return '-';
+  return hook === 'syscall' ? 'd' : undefined;
+}
 
 interface Built {
   readonly probe: Probe;
@@ -149,11 +175,17 @@ async function noticedBy(
   return undefined;
 }
 
+/** What was measured, or in brackets why not. */
+function cellOf(hook: string, argument: string, kinds: ReadonlySet<string> = new Set()): string {
+  const seen = [...kinds].sort().join('');
+  if (seen === '-') return 'x';
+  return seen === '' ? `(${reasonFor(hook, argument) ?? MISSING})` : seen.replace('-', '');
+}
+
 function coverageRows(hooks: readonly string[], all: ReadonlyMap<string, Coverage>): string {
   const rows = hooks.map((hook) => {
     const kinds = all.get(hook)?.kinds;
-    const cells = CLASSES.map((c) => [...(kinds?.get(c) ?? [])].sort().join(''));
-    return `| \`${hook}\` | ${cells.map((c) => (c === '-' ? 'x' : c.replace('-', ''))).join(' | ')} |`;
+    return `| \`${hook}\` | ${CLASSES.map((c) => cellOf(hook, c, kinds?.get(c))).join(' | ')} |`;
   });
   return [
     `| hook | ${CLASSES.join(' | ')} |`,
@@ -162,6 +194,9 @@ function coverageRows(hooks: readonly string[], all: ReadonlyMap<string, Coverag
   ].join('\n');
 }
 
+/** Must not occur. */
+const MISSING = '**?**';
+
 const HEAD = `# What the probes cover
 
 Written by \`node build/test/preload/hooks.js --write\`; not by hand.
@@ -169,7 +204,11 @@ Written by \`node build/test/preload/hooks.js --write\`; not by hand.
 ## Hooks and kinds of argument
 
 Measured by probes/trace.c while all probes ran under the preload. Letters: s TCP, d UDP, e ICMP echo socket,
-x a descriptor that is none of ours or a call without one. Empty: no probe does that.
+x a descriptor that is none of ours or a call without one. In brackets why no probe does that:
+
+${Object.entries(REASONS)
+  .map(([letter, text]) => `- (${letter}) ${text}`)
+  .join('\n')}
 `;
 
 const MUTANTS = `
@@ -195,12 +234,16 @@ async function main(): Promise<void> {
     console.error(rows.at(-1));
   }
   const mutants = ['| hook | its absence fails |', '|---|---|', ...rows].join('\n');
-  const text = `${HEAD}\n${coverageRows(hooks, all)}\n${MUTANTS}\n${mutants}\n`;
+  const coverage = coverageRows(hooks, all);
+  const empty = coverage.split(MISSING).length - 1;
+  const mark = `Measured with cases and hooks ${probeFingerprint(ROOT)}.`;
+  const text = `${HEAD}\n${coverage}\n${MUTANTS}\n${mutants}\n\n${mark}\n`;
   if (process.argv.includes('--write')) fs.writeFileSync(TABLE, text);
   else console.log(text);
   await bench.close();
+  if (empty > 0) console.log(`${empty} cells are empty without a reason`);
   console.log(`hooks: ${hooks.length - unnoticed} passed, ${unnoticed} failed`);
-  process.exit(unnoticed === 0 ? 0 : 1);
+  process.exit(unnoticed + empty === 0 ? 0 : 1);
 }
 
 await main();

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # The probes under valgrind with the preload library: no invalid access, no use of what was never set.
-# usage: test/preload/valgrind.sh        (needs gcc, valgrind and the built project; some minutes)
-# Exit code 1 when valgrind complains about one of them.
+# usage: test/preload/valgrind.sh [PROBE...]    (needs gcc, valgrind and the built project; some minutes)
+# Exit code 1 when valgrind complains about one of them, or a case that runs on the kernel prints nothing.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 if [ "${NETCON_VALGRIND_INSIDE:-}" != 1 ]; then
 	flags=-rn
 	[ "$(id -u)" != 0 ] || flags=-n
 	export NETCON_VALGRIND_INSIDE=1
-	exec unshare $flags bash -c 'ip link set lo up && exec "$@"' bash "$0"
+	exec unshare $flags bash -c 'ip link set lo up && exec "$@"' bash "$0" "$@"
 fi
 for tool in gcc valgrind; do
 	command -v $tool >/dev/null || {
@@ -28,17 +28,26 @@ until [ -s "$dir/door" ]; do
 	sleep 0.1
 done
 bad=0
-for probe in tcp tcp_wait tcp_load tcp_beyond tcp_names tcp_more udp udp_more udp_control; do
-	more=$probes/udp_util.c
-	[[ $probe != tcp* ]] || more=$probes/tcp_util.c
-	gcc -std=gnu11 -g -O1 -pthread -o "$dir/$probe" "$probes/$probe.c" "$probes/probe.c" "$more"
-	LD_PRELOAD=$PWD/dist/native/libztintercept.so ZT_NC_NETWORK=$(head -1 "$dir/door") \
-		valgrind -q --log-file="$dir/log-$probe.%p" "$dir/$probe" >"$dir/out" 2>&1 || true
-	errors=$(cat "$dir/log-$probe."* | grep -c '^==[0-9]*== \(Invalid\|Conditional\|Use of\|Syscall param\)' || true)
-	echo "$probe: $(wc -l <"$dir/out") lines, $errors complaints"
-	[ "$errors" = 0 ] || {
-		cat "$dir/log-$probe."*
+cases() { awk '/^[A-Z]+-?[a-z0-9]/ { print $1 }' "$1" | sort -u; }
+
+# Name and sources of every probe, as the comparison with the kernel builds them.
+# shellcheck disable=SC2016 # JavaScript
+list='import { PROBES } from "./build/test/preload/conformance.js";
+for (const p of PROBES) console.log(p.name, p.with.map((w) => `test/preload/probes/${w}`).join(" "));'
+while read -r -a probe; do
+	name=${probe[0]}
+	[ $# = 0 ] || [[ " $* " == *" $name "* ]] || continue
+	gcc -std=gnu11 -g -O1 -pthread -o "$dir/$name" "$probes/$name.c" "${probe[@]:1}" -lresolv
+	unshare -n bash -c 'ip link set lo up && ip addr add 10.147.17.1/24 dev lo &&
+		ip addr add fd00:17::1/64 dev lo nodad && exec "$@"' bash "$dir/$name" >"$dir/kernel" 2>/dev/null || true
+	LD_PRELOAD=$PWD/dist/native/libztintercept.so ZT_NC_NETWORK=$(head -1 "$dir/door") PROBE_SLOW=10 \
+		valgrind -q --log-file="$dir/log-$name.%p" "$dir/$name" >"$dir/out" 2>&1 </dev/null || true
+	errors=$(cat "$dir/log-$name."* | grep -c '^==[0-9]*== \(Invalid\|Conditional\|Use of\|Syscall param\)' || true)
+	missing=$(comm -23 <(cases "$dir/kernel") <(cases "$dir/out") | tr '\n' ' ')
+	echo "$name: $(cases "$dir/out" | wc -l) cases, $errors complaints${missing:+, missing: $missing}"
+	if [ "$errors" != 0 ] || [ -n "$missing" ]; then
+		cat "$dir/log-$name."*
 		bad=1
-	}
-done
+	fi
+done < <(node --input-type=module -e "$list")
 exit $bad

@@ -360,6 +360,40 @@ static void m_length(void)
 	each(plain);
 }
 
+/* No list at all, and lists of lengths that cannot be. */
+static void lists(const char *kind, int fd)
+{
+	static const int counts[] = {0, -1, 1025};
+
+	say("%s recvmsg without message %s", kind, num(recvmsg(fd, NULL, MSG_DONTWAIT)));
+	say("%s sendmsg without message %s", kind, num(sendmsg(fd, NULL, MSG_DONTWAIT)));
+	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+		vector = (struct iovec){bytes, 4};
+		say("%s readv of %d %s", kind, counts[i], num(readv(fd, &vector, counts[i])));
+		say("%s writev of %d %s", kind, counts[i], num(writev(fd, &vector, counts[i])));
+	}
+}
+
+static void m_lists(void)
+{
+	struct sockaddr_in a = to(OWN, 0);
+	int l = socket(AF_INET, SOCK_STREAM, 0), c = socket(AF_INET, SOCK_STREAM, 0);
+	int d = socket(AF_INET, SOCK_DGRAM, 0);
+
+	bind(l, (void *)&a, sizeof(a));
+	listen(l, 1);
+	a = to(OWN, port_of(l));
+	say("connect %s", err(connect(c, (void *)&a, sizeof(a))));
+	fcntl(c, F_SETFL, O_NONBLOCK);
+	lists("tcp", c);
+	a = to(OWN, 0);
+	bind(d, (void *)&a, sizeof(a));
+	a = to(OWN, port_of(d));
+	say("connect %s", err(connect(d, (void *)&a, sizeof(a))));
+	fcntl(d, F_SETFL, O_NONBLOCK);
+	lists("udp", d);
+}
+
 static void m_wrong_fd(void)
 {
 	for (size_t i = 0; i < CALLS; i++)
@@ -520,6 +554,7 @@ static const struct probe_case cases[] = {
 	{"M-wrong-fd", m_wrong_fd}, {"M-not-ours", m_not_ours}, {"M-nonblocking", m_nonblocking},
 	{"M-shutdown", m_shutdown}, {"M-reset", m_reset},	{"M-dup", m_dup},
 	{"M-fork", m_fork},	    {"M-exec", m_exec},		{"M-threads", m_threads},
+	{"M-lists", m_lists},
 };
 
 int main(int argc, char **argv)
