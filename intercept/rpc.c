@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 #include <sys/resource.h>
 #include <sys/time.h>
+#include <time.h>
 
 #include "raw.h"
 
@@ -87,8 +88,8 @@ static void hello_emit(const struct hello *h, uint8_t out[HELLO_LEN])
 		memcpy(out + 40, zt_env.key, sizeof(zt_env.key));
 }
 
-/** send_all() - Send every byte of @iov; false when the connection is unusable */
-static bool send_all(int fd, struct iovec *iov, size_t count)
+/** send_all() - Send every byte of @iov; 0, or a negative errno when the connection is unusable */
+static long send_all(int fd, struct iovec *iov, size_t count)
 {
 	struct msghdr msg;
 	size_t at = 0;
@@ -103,7 +104,7 @@ static bool send_all(int fd, struct iovec *iov, size_t count)
 		if (n == -EINTR)
 			continue;
 		if (n < 0)
-			return false;
+			return n;
 		while (at < count && (size_t)n >= iov[at].iov_len)
 			n -= (long)iov[at++].iov_len;
 		if (at < count) {
@@ -111,22 +112,40 @@ static bool send_all(int fd, struct iovec *iov, size_t count)
 			iov[at].iov_len -= (size_t)n;
 		}
 	}
-	return true;
+	return 0;
 }
 
 /**
- * recv_exactly() - 0, or a negative errno (-EPIPE at the end of the stream)
- * @interrupted:	Out: a signal came meanwhile, which did not end the wait; NULL: it ends it
+ * is_over() - A signal interrupted the wait on @c once more: whether its limit has passed
+ *
+ * Each restarted recv(2) has the whole limit again: without this a program with a timer would wait
+ * for a silent service for ever. Counted from the first signal, so that others cost nothing.
  */
-static long recv_exactly(int fd, void *out, size_t len, bool *interrupted)
+static bool is_over(struct rpc_line *c)
+{
+	struct timespec now;
+	long first = c->interrupted_s;
+
+	raw6(SYS_clock_gettime, CLOCK_MONOTONIC, (long)&now, 0, 0, 0, 0);
+	c->interrupted = true;
+	c->interrupted_s = first == 0 ? now.tv_sec : first;
+	return c->limit_s > 0 && first > 0 && now.tv_sec - first > c->limit_s;
+}
+
+/**
+ * recv_exactly() - 0, or a negative errno: -EPIPE at the end of the stream, -EAGAIN after the limit
+ * @ends:	A signal ends the wait
+ */
+static long recv_exactly(struct rpc_line *c, void *out, size_t len, bool ends)
 {
 	uint8_t *p = out;
 
 	while (len > 0) {
-		long n = raw_recv(fd, p, len, 0);
+		long n = raw_recv(c->fd, p, len, 0);
 
-		if (n == -EINTR && interrupted != NULL) {
-			*interrupted = true;
+		if (n == -EINTR && !ends) {
+			if (is_over(c))
+				return -EAGAIN;
 			continue;
 		}
 		if (n <= 0)
@@ -143,7 +162,7 @@ static long discard_exactly(struct rpc_line *c, size_t len)
 
 	while (len > 0) {
 		size_t part = len < sizeof(scratch) ? len : sizeof(scratch);
-		long r = recv_exactly(c->fd, scratch, part, &c->interrupted);
+		long r = recv_exactly(c, scratch, part, false);
 
 		if (r < 0)
 			return r;
@@ -181,7 +200,7 @@ static unsigned parking(const struct rpc *rpc)
 	return rpc->token != NULL && rpc->fd >= 0 && carrier_is_dead(rpc->fd) ? REQUEST_NOPARK : 0;
 }
 
-static bool channel_send(struct rpc_line *c, const struct rpc *rpc, unsigned flags)
+static long channel_send(struct rpc_line *c, const struct rpc *rpc, unsigned flags)
 {
 	static const uint8_t no_token[TOKEN_LEN];
 	struct hello greeting = {.kind = HELLO_CONTROL, .token = c->name, .use_key = c->use_key};
@@ -213,7 +232,7 @@ static long channel_welcome(struct rpc_line *c)
 
 	if (!c->fresh)
 		return 0;
-	r = recv_exactly(c->fd, welcome, sizeof(welcome), &c->interrupted);
+	r = recv_exactly(c, welcome, sizeof(welcome), false);
 	if (r < 0)
 		return r;
 	c->fresh = false;
@@ -223,7 +242,7 @@ static long channel_welcome(struct rpc_line *c)
 static long channel_payload(struct rpc_line *c, struct rpc *rpc, size_t len)
 {
 	size_t keep = len < rpc->reply_cap ? len : rpc->reply_cap;
-	long r = keep == 0 ? 0 : recv_exactly(c->fd, rpc->reply, keep, &c->interrupted);
+	long r = keep == 0 ? 0 : recv_exactly(c, rpc->reply, keep, false);
 
 	if (r == 0)
 		r = discard_exactly(c, len - keep);
@@ -244,8 +263,7 @@ static long channel_receive(struct rpc_line *c, struct rpc *rpc, int *result)
 	long r = channel_welcome(c);
 
 	if (r == 0)
-		r = recv_exactly(c->fd, header, sizeof(header),
-				 c->interruptible ? NULL : &c->interrupted);
+		r = recv_exactly(c, header, sizeof(header), c->interruptible);
 	if (r < 0)
 		return r;
 	len = get32(header);
@@ -256,10 +274,12 @@ static long channel_receive(struct rpc_line *c, struct rpc *rpc, int *result)
 	return channel_payload(c, rpc, len - REPLY_LEN);
 }
 
-static void set_timeout(int fd, const struct timeval *limit)
+static void set_timeout(struct rpc_line *c, const struct timeval *limit)
 {
-	raw_setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, limit, sizeof(*limit));
-	raw_setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, limit, sizeof(*limit));
+	c->limit_s = limit->tv_sec;
+	c->interrupted_s = 0;
+	raw_setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, limit, sizeof(*limit));
+	raw_setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, limit, sizeof(*limit));
 }
 
 /** channel_open() - A connected control channel, HELLO not sent yet; 0 or a negative errno */
@@ -312,8 +332,10 @@ int rpc_line_call(struct rpc_line *l, struct rpc *rpc, const struct timeval *lim
 	l->interruptible = waits;
 	l->sequence++;
 	rpc->reply_len = 0;
-	set_timeout(l->fd, limit);
-	r = channel_send(l, rpc, 0) ? channel_receive(l, rpc, &result) : -EPIPE;
+	set_timeout(l, limit);
+	r = channel_send(l, rpc, 0);
+	if (r == 0)
+		r = channel_receive(l, rpc, &result);
 	if (r == 0)
 		return result;
 	if (waits && (r == -EINTR || r == -EAGAIN))
@@ -391,10 +413,22 @@ static long control_open(struct rpc_line *c)
 		raw_close(c->fd);
 		return r;
 	}
-	set_timeout(c->fd, &limit);
+	set_timeout(c, &limit);
 	control.fd = c->fd;
 	control.sequence = 0;
 	return 0;
+}
+
+/**
+ * may_repeat() - Whether a request that failed with @r can be made once more
+ *
+ * Of a connection that has ended: it was the one of a service that is gone, and the next one knows
+ * nothing of the socket. A service that is silent, or answers in a way that is none, may have
+ * carried out what it was asked for.
+ */
+static bool may_repeat(long r)
+{
+	return r == -EPIPE || r == -ECONNRESET || r == -ENOTCONN;
 }
 
 /**
@@ -402,11 +436,11 @@ static long control_open(struct rpc_line *c)
  * @flags:	REQUEST_NOREPLY or 0
  * @result:	Out: result of the service, RPC_UNREACHABLE when there is none
  *
- * Return: false when the connection is taken or broken: the caller uses a one-shot
+ * Return: false when the connection is taken or has ended: the caller uses a one-shot
  */
 static bool control_call(struct rpc *rpc, unsigned flags, int *result)
 {
-	struct rpc_line c = {.fresh = false};
+	struct rpc_line c = {.fresh = false, .limit_s = CONTROL_TIMEOUT_S};
 	long r = 0;
 
 	if (control.pid != raw_getpid() || atomic_flag_test_and_set(&control.busy))
@@ -422,15 +456,17 @@ static bool control_call(struct rpc *rpc, unsigned flags, int *result)
 		return r != -EMFILE && r != -ENFILE && r != -ENOMEM;
 	}
 	c.sequence = ++control.sequence;
-	r = channel_send(&c, rpc, flags) ? 0 : -EPIPE;
+	r = channel_send(&c, rpc, flags);
 	if (r == 0 && flags == REQUEST_NOREPLY)
 		r = channel_welcome(&c);
 	else if (r == 0)
 		r = channel_receive(&c, rpc, result);
-	if (r < 0)
+	if (r < 0) {
 		control_forget();
+		*result = RPC_UNREACHABLE;
+	}
 	atomic_flag_clear(&control.busy);
-	return r == 0;
+	return r == 0 || !may_repeat(r);
 }
 
 int rpc_call(struct rpc *rpc)
@@ -520,7 +556,7 @@ static int attach(int fd, struct hello *h)
 	if (r < 0)
 		return RPC_UNREACHABLE;
 	hello_emit(h, bytes);
-	return send_all(fd, &iov, 1) ? 0 : RPC_UNREACHABLE;
+	return send_all(fd, &iov, 1) == 0 ? 0 : RPC_UNREACHABLE;
 }
 
 int rpc_attach(int fd, const struct zt_token *token)

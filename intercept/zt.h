@@ -204,6 +204,8 @@ struct rpc_line {
 	bool use_key;
 	bool interruptible; /* a signal ends the wait for the reply */
 	bool interrupted;   /* out: a signal came that did not end a wait */
+	long limit_s;	    /* patience of the connection, 0 = for ever */
+	long interrupted_s; /* when the first signal came, or 0 */
 	uint8_t name[TOKEN_LEN];
 };
 

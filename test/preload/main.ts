@@ -41,6 +41,7 @@ import { PROCESS_LIFE } from './process-life.js';
 import { type Context, PROGRAMS } from './programs.js';
 import { expect, run, Skip, start, until, which } from './run.js';
 import { SERVICE_ENDS } from './service-ends.js';
+import { STRANGE_SERVICES } from './strange-service.js';
 import { SYSTEM_WIDE } from './system-wide.js';
 
 const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../..');
@@ -337,7 +338,8 @@ async function datagramsDie(results: Results): Promise<void> {
 }
 
 async function serviceEnds(results: Results): Promise<void> {
-  for (const [title, body] of SERVICE_ENDS) await results.test(title, () => body(LIBRARY));
+  for (const [title, body] of [...SERVICE_ENDS, ...STRANGE_SERVICES])
+    await results.test(title, () => body(LIBRARY));
 }
 
 async function library(results: Results): Promise<void> {

@@ -1,0 +1,250 @@
+/**
+ * A service that is none: it greets with another version, with half a greeting or garbage, not at
+ * all, or greets and never answers. Programs hear that there is no service, in bounded time, and no
+ * request is made twice that may have been carried out [5 sections 5.5, 9.4 and 10].
+ */
+import * as fs from 'node:fs';
+import * as net from 'node:net';
+import * as os from 'node:os';
+import * as path from 'node:path';
+import {
+  emitReply,
+  emitWelcome,
+  HELLO_LEN,
+  HelloKind,
+  Op,
+  parseHello,
+  parseRequestHeader,
+  REQUEST_LEN,
+  type RequestHeader,
+} from '#src/preload/protocol.js';
+import { NWID, OWN_ADDRESS } from './harness.js';
+import { expect, run, Skip, which } from './run.js';
+
+/** What a service does on its control connections; `end` closes one. */
+export interface Manners {
+  greet(): Uint8Array;
+  readonly endsAfterGreeting?: boolean;
+  /** Undefined = no answer. */
+  answer(header: RequestHeader, payload: Uint8Array): Uint8Array | undefined;
+}
+
+/** One connection of a program: it reads HELLO and requests, and answers as its manners say. */
+class Line {
+  readonly #socket: net.Socket;
+  readonly #manners: Manners;
+  readonly #ops: number[];
+  #bytes: Uint8Array = new Uint8Array(0);
+  #isGreeted = false;
+
+  constructor(socket: net.Socket, manners: Manners, ops: number[]) {
+    this.#socket = socket;
+    this.#manners = manners;
+    this.#ops = ops;
+    // A program that hears nonsense closes its end, with what it has not read.
+    socket.on('error', () => socket.destroy());
+    socket.on('data', (bytes) => this.#received(bytes));
+  }
+
+  #received(bytes: Uint8Array): void {
+    this.#bytes = Uint8Array.of(...this.#bytes, ...bytes);
+    if (!this.#isGreeted && !this.#hello()) return;
+    for (let header = this.#request(); header !== undefined; header = this.#request()) {
+      this.#ops.push(header.op);
+      const answer = this.#manners.answer(header, this.#bytes.slice(REQUEST_LEN, header.len));
+      this.#bytes = this.#bytes.slice(header.len);
+      if (answer !== undefined) this.#socket.write(answer);
+    }
+  }
+
+  /** Whether requests may follow. */
+  #hello(): boolean {
+    const hello = parseHello(this.#bytes);
+    if (hello === undefined || hello.kind !== HelloKind.control) return false;
+    this.#isGreeted = true;
+    this.#bytes = this.#bytes.slice(HELLO_LEN);
+    this.#socket.write(this.#manners.greet());
+    if (this.#manners.endsAfterGreeting === true) this.#socket.end();
+    return true;
+  }
+
+  #request(): RequestHeader | undefined {
+    const header = parseRequestHeader(this.#bytes);
+    return header !== undefined && this.#bytes.length >= header.len ? header : undefined;
+  }
+}
+
+export interface StrangeService {
+  readonly network: string;
+  /** Requests in the order they came. */
+  readonly ops: readonly number[];
+  close(): void;
+}
+
+export async function openStrange(manners: Manners): Promise<StrangeService> {
+  const home = fs.mkdtempSync(path.join(os.tmpdir(), 'netcon-strange-'));
+  const network = path.join(home, `nc_${NWID.toString(16).padStart(16, '0')}`);
+  const ops: number[] = [];
+  const sockets = new Set<net.Socket>();
+  const server = net.createServer({ allowHalfOpen: true }, (socket) => {
+    sockets.add(socket);
+    new Line(socket, manners, ops);
+  });
+  await new Promise<void>((ready) => void server.listen(network, ready));
+  return {
+    network,
+    ops,
+    close() {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+      fs.rmSync(home, { recursive: true, force: true });
+    },
+  };
+}
+
+export const WELCOME = emitWelcome({
+  capabilities: 0,
+  instanceId: 1n,
+  nwid: NWID,
+  policy: 0,
+  datagramMax: 1_000,
+  pid: 1,
+});
+
+/** Each call in a process of its own, while signals come. */
+const CALLS = `
+import errno, os, signal, socket, sys
+
+def connect(s):
+    s.setblocking(False)
+    s.connect(('${OWN_ADDRESS}', 80))
+def bind(s): s.bind(('0.0.0.0', 0))
+def listen(s): s.listen()
+def option(s): s.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 9)
+def lookup(s): socket.getaddrinfo('name.test', 80)
+def blocking(s): s.connect(('${OWN_ADDRESS}', 80))
+
+def outcome(call):
+    try:
+        with socket.socket() as s: call(s)
+        return 'ok'
+    except socket.gaierror as e: return 'EAI %d' % e.errno
+    except OSError as e: return errno.errorcode.get(e.errno, str(e))
+
+children = []
+for name in sys.argv[1:]:
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGALRM, lambda *_: None)
+        signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+        os.write(1, ('%s %s\\n' % (name, outcome(globals()[name]))).encode())
+        os._exit(0)
+    children.append(child)
+for child in children: os.waitpid(child, 0)
+`;
+
+/** Those that are made of a request to the service about the socket, with their answers. */
+const WANTED: readonly [string, string][] = [
+  ['connect', 'ENETUNREACH'],
+  ['bind', 'EADDRNOTAVAIL'],
+  ['listen', 'EADDRNOTAVAIL'],
+  ['option', 'ENETDOWN'],
+];
+/** Those that may take longer than a request's ten seconds with a silent service. */
+const ANSWERED: readonly [string, string][] = [
+  ...WANTED,
+  ['blocking', 'ENETUNREACH'],
+  ['lookup', 'EAI -3'],
+];
+
+async function calls(library: string, network: string, wanted: typeof WANTED) {
+  const python = await which('python3');
+  if (python === undefined) throw new Skip('python3 is not installed');
+  const env = { LD_PRELOAD: library, ZT_NC_NETWORK: network };
+  const done = await run(python, ['-c', CALLS, ...wanted.map(([name]) => name)], env);
+  const lines = wanted.map(([name, errno]) => `${name} ${errno}`).sort();
+  const said = done.stdout.trim().split('\n').sort();
+  expect(said.join() === lines.join(), done.stdout + done.stderr);
+  return done.stderr;
+}
+
+/** Every call finds no service; `says` is what each process writes to stderr, once. */
+async function meets(
+  library: string,
+  manners: Manners,
+  says: string,
+  wanted = ANSWERED,
+): Promise<readonly number[]> {
+  const service = await openStrange(manners);
+  try {
+    const said = await calls(library, service.network, wanted);
+    const lines = said.split('\n').filter((line) => line !== '');
+    const count = says === '' ? 0 : wanted.length;
+    const isSaid = lines.every((line) => line.endsWith(`${says}${service.network}`));
+    expect(lines.length === count && isSaid, `stderr: ${said}`);
+    return service.ops;
+  } finally {
+    service.close();
+  }
+}
+
+const otherVersion = (major: number): Uint8Array => {
+  const greeting = WELCOME.slice();
+  greeting[4] = major;
+  return greeting;
+};
+
+const done = (header: RequestHeader) => emitReply(header.op, header.seq, 0);
+const silence = () => undefined;
+const VERSION = 'the service speaks another version of the protocol: ';
+
+type Meeting = readonly [string, (library: string) => Promise<void>];
+
+/** A greeting that ends the matter: with and without an end of the connection. */
+function greetings(what: string, greeting: Uint8Array, says: string): Meeting[] {
+  return [true, false].map((endsAfterGreeting) => [
+    `a service whose greeting is ${what}${endsAfterGreeting ? '' : ', and answers'}: unreachable`,
+    async (library) => {
+      await meets(library, { greet: () => greeting, endsAfterGreeting, answer: done }, says);
+    },
+  ]);
+}
+
+/** Ten seconds of silence, while signals come: no request is made twice. */
+async function silent(library: string, greeting: Uint8Array): Promise<void> {
+  const ops = await meets(library, { greet: () => greeting, answer: silence }, '', WANTED);
+  const sorted = [...ops].sort((a, b) => a - b).join();
+  const once = [Op.bind, Op.listen, Op.connect, Op.setOpt].join();
+  expect(sorted === once, `requests ${sorted} instead of ${once}`);
+}
+
+/** A request whose answer is that of another one may have been carried out as well. */
+async function wrongAnswers(library: string): Promise<void> {
+  const answer = (header: RequestHeader) => emitReply(header.op, header.seq + 1, 0);
+  const ops = await meets(library, { greet: () => WELCOME, answer }, '', WANTED);
+  expect(ops.length === WANTED.length, `requests ${ops.join()}`);
+}
+
+/** By title. */
+export const STRANGE_SERVICES: readonly Meeting[] = [
+  ...greetings('of another major version', otherVersion(2), VERSION),
+  ...greetings('of major version 0', otherVersion(0), VERSION),
+  ...greetings('garbage', new Uint8Array(64).fill(0x5a), ''),
+  ['a service that ends in its greeting: unreachable', cutShort],
+  [
+    'a service that greets and is silent: unreachable after ten seconds, asked once',
+    (library) => silent(library, WELCOME),
+  ],
+  [
+    'a service that does not greet: unreachable after ten seconds, asked once',
+    (library) => silent(library, new Uint8Array(0)),
+  ],
+  ['a service that answers something else: unreachable, asked once', wrongAnswers],
+];
+
+async function cutShort(library: string): Promise<void> {
+  for (const len of [0, 1, 63]) {
+    const greet = () => WELCOME.slice(0, len);
+    await meets(library, { greet, endsAfterGreeting: true, answer: silence }, '');
+  }
+}
