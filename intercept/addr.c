@@ -54,6 +54,8 @@ static int parse6(const struct sockaddr *addr, socklen_t len, uint8_t *out)
 int addr_parse(const struct sockaddr *addr, socklen_t len, char family, uint8_t out[ZTADDR_LEN])
 {
 	memset(out, 0, ZTADDR_LEN);
+	if (len > sizeof(struct sockaddr_storage))
+		return -EINVAL;
 	if (addr == NULL)
 		return -EFAULT;
 	return family == '6' ? parse6(addr, len, out) : parse4(addr, len, out);

@@ -425,6 +425,18 @@ static int way_mistake(int fd, const struct zt_token *t, const uint8_t *head)
 	return r == -ENETUNREACH || r == -EACCES || r == -EINVAL ? r : 0;
 }
 
+/** refuses_urgent() - UDP of Linux refuses MSG_OOB for IPv4 alone, echo sockets always */
+static bool refuses_urgent(const struct zt_token *t, int flags)
+{
+	return (flags & MSG_OOB) != 0 && (t->family == '4' || t->kind == 'e');
+}
+
+/** is_to_ipv4() - Whether a send of an AF_INET6 socket is one of IPv4; @to NULL: to the peer */
+static bool is_to_ipv4(int fd, const struct zt_token *t, const uint8_t *to)
+{
+	return to != NULL ? to[ZTADDR_FAMILY] == 4 : (flags_of(fd, t) & INFO_PEER4) != 0;
+}
+
 /** header_of_send() - Check a send as Linux does and fill the record's header */
 static int header_of_send(int fd, const struct zt_token *t, const struct msghdr *msg, int flags,
 			  uint8_t head[DGRAM_LEN])
@@ -438,7 +450,7 @@ static int header_of_send(int fd, const struct zt_token *t, const struct msghdr 
 	put32(head + DGRAM_PAYLOAD, (uint32_t)len);
 	if (len > UINT16_MAX)
 		return -EMSGSIZE;
-	if ((flags & MSG_OOB) != 0)
+	if (refuses_urgent(t, flags))
 		return -EOPNOTSUPP;
 	/* An echo request is one call in Linux too, whatever the flag. */
 	if ((flags & MSG_MORE) != 0 && t->kind == 'd')
@@ -453,6 +465,8 @@ static int header_of_send(int fd, const struct zt_token *t, const struct msghdr 
 		if (r <= 0)
 			return r < 0 ? r : -EDESTADDRREQ;
 	}
+	if ((flags & MSG_OOB) != 0 && is_to_ipv4(fd, t, addressed ? head + DGRAM_ADDR : NULL))
+		return -EOPNOTSUPP;
 	r = control_parse(msg, t, head);
 	if (r == 0 && addressed)
 		r = way_mistake(fd, t, head);

@@ -133,7 +133,7 @@ int zt_connect(int fd, const struct zt_token *t, const struct sockaddr *addr, so
 
 	if (addr == NULL)
 		return -EFAULT;
-	if (len < sizeof(addr->sa_family))
+	if (len < sizeof(addr->sa_family) || len > sizeof(struct sockaddr_storage))
 		return -EINVAL;
 	if (addr->sa_family == AF_UNSPEC)
 		return t->kind == 's' ? stream_disconnect(fd, t) : dgram_disconnect(fd, t);

@@ -257,9 +257,16 @@ static bool in_range(const struct option *o, const void *value)
 	return v >= o->low && v <= o->high;
 }
 
+/** reads_nothing() - Whether Linux takes an option without a value for 0: the ints of IPv6 */
+static bool reads_nothing(const struct option *o)
+{
+	return o->level == IPPROTO_IPV6 && o->min_len == sizeof(int);
+}
+
 int zt_setsockopt(int fd, const struct zt_token *t, int level, int name, const void *value,
 		  socklen_t len)
 {
+	static const int zero;
 	const struct option *o = find_option(t, level, name);
 	int r;
 
@@ -269,8 +276,12 @@ int zt_setsockopt(int fd, const struct zt_token *t, int level, int name, const v
 		return -EPERM;
 	if ((int)len < 0 || len < o->min_len)
 		return -EINVAL;
-	if (value == NULL && len > 0)
-		return -EFAULT;
+	if (value == NULL && len > 0) {
+		if (!reads_nothing(o))
+			return -EFAULT;
+		value = &zero;
+		len = sizeof(zero);
+	}
 	if (!in_range(o, value))
 		return -EINVAL;
 	switch (o->set) {

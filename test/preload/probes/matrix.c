@@ -1,8 +1,8 @@
 /**
  * matrix.c - Every wrapped socket call with every kind of argument and state of its socket
  *
- * One case for each kind; each line is one call on a connected TCP or UDP socket of its own. The
- * table of hooks.md shows which squares these and the other probes fill.
+ * One case for each kind and family; each line is one call on a connected TCP or UDP socket of its
+ * own. The table of hooks.md shows which squares these and the other probes fill.
  *
  * usage: matrix [CASE...]
  */
@@ -17,7 +17,7 @@
 #define NO_FD 900
 
 static bool null_arguments, short_arguments;
-static struct sockaddr_in peer; /* of the socket under test */
+static struct address peer; /* of the socket under test */
 
 /** p() - A pointer argument, or NULL for that kind of call */
 static void *p(void *pointer)
@@ -27,7 +27,7 @@ static void *p(void *pointer)
 
 static socklen_t addr_len(void)
 {
-	return short_arguments ? 3 : sizeof(struct sockaddr_in);
+	return short_arguments ? 3 : own(0).len;
 }
 
 static size_t data_len(void)
@@ -39,7 +39,7 @@ static size_t data_len(void)
 
 static char bytes[8] = "data";
 static struct iovec vector;
-static struct sockaddr_in out;
+static struct address out;
 static socklen_t out_len;
 
 static struct msghdr message(void)
@@ -56,9 +56,9 @@ static struct iovec *list(void)
 
 static long c_bind(int fd)
 {
-	struct sockaddr_in a = to(OWN, 0);
+	struct address a = own(0);
 
-	return bind(fd, p(&a), addr_len());
+	return bind(fd, p(&a.sa), addr_len());
 }
 
 static long c_listen(int fd)
@@ -68,31 +68,31 @@ static long c_listen(int fd)
 
 static long c_connect(int fd)
 {
-	return connect(fd, p(&peer), addr_len());
+	return connect(fd, p(&peer.sa), addr_len());
 }
 
 static long c_accept(int fd)
 {
 	out_len = addr_len();
-	return accept(fd, p(&out), p(&out_len));
+	return accept(fd, p(&out.sa), p(&out_len));
 }
 
 static long c_accept4(int fd)
 {
 	out_len = addr_len();
-	return accept4(fd, p(&out), p(&out_len), SOCK_NONBLOCK);
+	return accept4(fd, p(&out.sa), p(&out_len), SOCK_NONBLOCK);
 }
 
 static long c_getsockname(int fd)
 {
 	out_len = addr_len();
-	return getsockname(fd, p(&out), &out_len);
+	return getsockname(fd, p(&out.sa), &out_len);
 }
 
 static long c_getpeername(int fd)
 {
 	out_len = addr_len();
-	return getpeername(fd, p(&out), &out_len);
+	return getpeername(fd, p(&out.sa), &out_len);
 }
 
 static long c_getsockopt(int fd)
@@ -106,8 +106,11 @@ static long c_getsockopt(int fd)
 static long c_setsockopt(int fd)
 {
 	int v = 9;
+	socklen_t len = short_arguments ? 0 : sizeof(v);
 
-	return setsockopt(fd, IPPROTO_IP, IP_TTL, p(&v), short_arguments ? 0 : sizeof(v));
+	if (probe_family == AF_INET6)
+		return setsockopt(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, p(&v), len);
+	return setsockopt(fd, IPPROTO_IP, IP_TTL, p(&v), len);
 }
 
 static long c_shutdown(int fd)
@@ -133,7 +136,7 @@ static long c_recv(int fd)
 static long c_recvfrom(int fd)
 {
 	out_len = addr_len();
-	return recvfrom(fd, p(bytes), 4, 0, (void *)&out, &out_len);
+	return recvfrom(fd, p(bytes), 4, 0, &out.sa, &out_len);
 }
 
 static long c_recvmsg(int fd)
@@ -169,7 +172,7 @@ static long c_send(int fd)
 
 static long c_sendto(int fd)
 {
-	return sendto(fd, p(bytes), 4, MSG_NOSIGNAL, (void *)&peer, addr_len());
+	return sendto(fd, p(bytes), 4, MSG_NOSIGNAL, &peer.sa, addr_len());
 }
 
 static long c_sendmsg(int fd)
@@ -218,7 +221,7 @@ static long c_fcntl(int fd)
 static long c_syscall(int fd)
 {
 	out_len = addr_len();
-	return syscall(SYS_getpeername, fd, p(&out), &out_len);
+	return syscall(SYS_getpeername, fd, p(&out.sa), &out_len);
 }
 
 static const struct call {
@@ -272,10 +275,10 @@ struct pair {
 
 static int bound(int type)
 {
-	struct sockaddr_in a = to(OWN, 0);
-	int fd = socket(AF_INET, type, 0);
+	struct address a = own(0);
+	int fd = socket(probe_family, type, 0);
 
-	if (fd < 0 || bind(fd, (void *)&a, sizeof(a)) != 0) {
+	if (fd < 0 || bind_to(fd, &a) != 0) {
 		say("socket %s", err(-1));
 		exit(1);
 	}
@@ -285,11 +288,11 @@ static int bound(int type)
 static struct pair tcp_pair(void)
 {
 	int l = bound(SOCK_STREAM);
-	struct pair x = {.mine = socket(AF_INET, SOCK_STREAM, 0)};
+	struct pair x = {.mine = socket(probe_family, SOCK_STREAM, 0)};
 
 	listen(l, 4);
-	peer = to(OWN, port_of(l));
-	if (connect(x.mine, (void *)&peer, sizeof(peer)) != 0)
+	peer = own(port_of(l));
+	if (connect_to(x.mine, &peer) != 0)
 		say("connect %s", err(-1));
 	x.other = accept(l, NULL, NULL);
 	close(l);
@@ -299,11 +302,11 @@ static struct pair tcp_pair(void)
 static struct pair udp_pair(void)
 {
 	struct pair x = {bound(SOCK_DGRAM), bound(SOCK_DGRAM)};
-	struct sockaddr_in back = to(OWN, port_of(x.mine));
+	struct address back = own(port_of(x.mine));
 
-	peer = to(OWN, port_of(x.other));
-	connect(x.mine, (void *)&peer, sizeof(peer));
-	connect(x.other, (void *)&back, sizeof(back));
+	peer = own(port_of(x.other));
+	connect_to(x.mine, &peer);
+	connect_to(x.other, &back);
 	return x;
 }
 
@@ -376,20 +379,17 @@ static void lists(const char *kind, int fd)
 
 static void m_lists(void)
 {
-	struct sockaddr_in a = to(OWN, 0);
-	int l = socket(AF_INET, SOCK_STREAM, 0), c = socket(AF_INET, SOCK_STREAM, 0);
-	int d = socket(AF_INET, SOCK_DGRAM, 0);
+	int l = bound(SOCK_STREAM), c = socket(probe_family, SOCK_STREAM, 0);
+	int d = bound(SOCK_DGRAM);
+	struct address a;
 
-	bind(l, (void *)&a, sizeof(a));
 	listen(l, 1);
-	a = to(OWN, port_of(l));
-	say("connect %s", err(connect(c, (void *)&a, sizeof(a))));
+	a = own(port_of(l));
+	say("connect %s", err(connect_to(c, &a)));
 	fcntl(c, F_SETFL, O_NONBLOCK);
 	lists("tcp", c);
-	a = to(OWN, 0);
-	bind(d, (void *)&a, sizeof(a));
-	a = to(OWN, port_of(d));
-	say("connect %s", err(connect(d, (void *)&a, sizeof(a))));
+	a = own(port_of(d));
+	say("connect %s", err(connect_to(d, &a)));
 	fcntl(d, F_SETFL, O_NONBLOCK);
 	lists("udp", d);
 }
@@ -407,7 +407,7 @@ static void m_not_ours(void)
 	for (size_t i = 0; i < CALLS; i++) {
 		if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, fds) != 0)
 			return;
-		peer = to(OWN, 9);
+		peer = own(9);
 		if (calls[i].receives && send(fds[1], "data", 4, 0) != 4)
 			return;
 		report("unix", &calls[i], calls[i].make(fds[0]));
@@ -501,11 +501,11 @@ static void in_program(const char *kind, const struct call *c, struct pair x)
 	supply(c, x);
 	snprintf(fd, sizeof(fd), "%d", x.mine);
 	snprintf(index, sizeof(index), "%d", (int)(c - calls));
-	snprintf(port, sizeof(port), "%d", ntohs(peer.sin_port));
+	snprintf(port, sizeof(port), "%d", ntohs(peer.four.sin_port));
 	fflush(stdout);
 	if (fork() == 0) {
 		execl("/proc/self/exe", "matrix", "--inherited", kind, index, fd, port,
-		      (char *)NULL);
+		      probe_current, (char *)NULL);
 		_exit(1);
 	}
 	wait(NULL);
@@ -550,20 +550,28 @@ static void m_threads(void)
 }
 
 static const struct probe_case cases[] = {
-	{"M-valid", m_valid},	    {"M-null", m_null},		{"M-length", m_length},
-	{"M-wrong-fd", m_wrong_fd}, {"M-not-ours", m_not_ours}, {"M-nonblocking", m_nonblocking},
-	{"M-shutdown", m_shutdown}, {"M-reset", m_reset},	{"M-dup", m_dup},
-	{"M-fork", m_fork},	    {"M-exec", m_exec},		{"M-threads", m_threads},
-	{"M-lists", m_lists},
+	FOUR_SIX_MAPPED("M-valid", m_valid),
+	FOUR_SIX("M-null", m_null),
+	FOUR_SIX_MAPPED("M-length", m_length),
+	FOUR_SIX("M-wrong-fd", m_wrong_fd),
+	FOUR_SIX("M-not-ours", m_not_ours),
+	FOUR_SIX("M-nonblocking", m_nonblocking),
+	FOUR_SIX("M-shutdown", m_shutdown),
+	FOUR_SIX_MAPPED("M-reset", m_reset),
+	FOUR_SIX("M-dup", m_dup),
+	FOUR_SIX("M-fork", m_fork),
+	FOUR_SIX("M-exec", m_exec),
+	FOUR_SIX("M-threads", m_threads),
+	FOUR_SIX("M-lists", m_lists),
 };
 
 int main(int argc, char **argv)
 {
-	if (argc == 6 && strcmp(argv[1], "--inherited") == 0) {
+	if (argc == 7 && strcmp(argv[1], "--inherited") == 0) {
 		const struct call *c = &calls[atoi(argv[3])];
 
-		probe_current = "M-exec";
-		peer = to(OWN, atoi(argv[5]));
+		probe_begin(argv[6]);
+		peer = own(atoi(argv[5]));
 		report(argv[2], c, c->make(atoi(argv[4])));
 		return 0;
 	}

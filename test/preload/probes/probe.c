@@ -16,6 +16,22 @@
 #define LIMIT_S 20
 
 const char *probe_current;
+int probe_family = AF_INET;
+bool probe_mapped;
+
+static bool ends_with(const char *text, const char *end)
+{
+	size_t n = strlen(text), m = strlen(end);
+
+	return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+void probe_begin(const char *name)
+{
+	probe_current = name;
+	probe_mapped = ends_with(name, "-mapped");
+	probe_family = probe_mapped || ends_with(name, "-6") ? AF_INET6 : AF_INET;
+}
 
 void say(const char *format, ...)
 {
@@ -163,6 +179,85 @@ struct sockaddr_in6 to6(const char *ip, int port)
 	return a;
 }
 
+/** address() - @ip4 or @ip6 by the running case */
+static struct address address(const char *ip4, const char *ip6, int port)
+{
+	struct address a = {.len = sizeof(a.four)};
+	char mapped[INET6_ADDRSTRLEN];
+
+	if (probe_family == AF_INET) {
+		a.four = to(ip4, port);
+		return a;
+	}
+	snprintf(mapped, sizeof(mapped), "::ffff:%s", ip4);
+	a.six = to6(probe_mapped ? mapped : ip6, port);
+	a.len = sizeof(a.six);
+	return a;
+}
+
+struct address own(int port)
+{
+	return address(OWN, OWN6, port);
+}
+
+struct address any(int port)
+{
+	struct address a = address("0.0.0.0", "::", port);
+
+	/* An AF_INET6 socket bound there hears IPv4, too. */
+	if (probe_mapped)
+		a.six.sin6_addr = in6addr_any;
+	return a;
+}
+
+struct address foreign(int port)
+{
+	return address(FOREIGN, FOREIGN6, port);
+}
+
+struct address silent(int port)
+{
+	return address(SILENT, SILENT6, port);
+}
+
+struct address loopback(int port)
+{
+	return address("127.0.0.1", "::1", port);
+}
+
+struct address other_family(int port)
+{
+	struct address a = own(port);
+
+	a.sa.sa_family = probe_family == AF_INET ? AF_INET6 : AF_UNIX;
+	return a;
+}
+
+int bind_to(int fd, const struct address *a)
+{
+	return bind(fd, &a->sa, a->len);
+}
+
+int connect_to(int fd, const struct address *a)
+{
+	return connect(fd, &a->sa, a->len);
+}
+
+const char *ip_in(const struct address *a)
+{
+	static char text[4][INET6_ADDRSTRLEN];
+	static int turn;
+	char *t = text[turn++ & 3];
+
+	if (a->sa.sa_family == AF_INET)
+		inet_ntop(AF_INET, &a->four.sin_addr, t, INET6_ADDRSTRLEN);
+	else if (a->sa.sa_family == AF_INET6)
+		inet_ntop(AF_INET6, &a->six.sin6_addr, t, INET6_ADDRSTRLEN);
+	else
+		strcpy(t, "-");
+	return t;
+}
+
 int port_of(int fd)
 {
 	struct sockaddr_in6 a = {0};
@@ -236,7 +331,7 @@ static void run_case(const struct probe_case *c)
 	int status = 0, limit_s = LIMIT_S;
 	pid_t pid;
 
-	probe_current = c->name;
+	probe_begin(c->name);
 	fflush(stdout);
 	pid = fork();
 	if (pid == 0) {

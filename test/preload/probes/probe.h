@@ -29,15 +29,37 @@
 #define SUBNET	  "10.147.17.255" /* broadcast address of OWN's subnet */
 #define OWN6	  "fd00:17::1"
 #define FOREIGN6  "fd99:99::99"
+#define SILENT6	  "fd00:17::99"
 #define SETTLE_MS 2000
 
 /* Name of the running case, printed before every line. */
 extern const char *probe_current;
 
+/*
+ * A case named NAME-6 is NAME over IPv6, NAME-mapped is NAME on AF_INET6 sockets with IPv4
+ * addresses. What own(), any() and the like give follows the running case.
+ */
 struct probe_case {
 	const char *name;
 	void (*run)(void);
 };
+#define FOUR_SIX(name, run)                                                                        \
+	{name, run},                                                                               \
+	{                                                                                          \
+		name "-6", run                                                                     \
+	}
+#define FOUR_SIX_MAPPED(name, run)                                                                 \
+	FOUR_SIX(name, run),                                                                       \
+	{                                                                                          \
+		name "-mapped", run                                                                \
+	}
+
+/* Family of the running case, and whether its IPv6 addresses hold IPv4 ones. */
+extern int probe_family;
+extern bool probe_mapped;
+
+/** probe_begin() - Become the case @name: what it prints, and its family */
+void probe_begin(const char *name);
 
 /** probe_main() - Run the cases named in @argv, or all; each in a process of its own */
 int probe_main(int argc, char **argv, const struct probe_case *cases, size_t count);
@@ -73,6 +95,28 @@ bool arrives(int fd);
 void on_alarm(int ms, int flags);
 /** time_limit() - SO_RCVTIMEO or SO_SNDTIMEO */
 void time_limit(int fd, int option, int ms);
+
+/** An address of either family; the port has the same place in both. */
+struct address {
+	union {
+		struct sockaddr sa;
+		struct sockaddr_in four;
+		struct sockaddr_in6 six;
+	};
+	socklen_t len;
+};
+
+struct address own(int port);
+struct address any(int port);
+struct address foreign(int port);
+struct address silent(int port);
+struct address loopback(int port);
+/** other_family() - An address of OWN's text whose family is not the case's, @len as if it were */
+struct address other_family(int port);
+int bind_to(int fd, const struct address *a);
+int connect_to(int fd, const struct address *a);
+/** ip_in() - Address without port */
+const char *ip_in(const struct address *a);
 
 struct sockaddr_in to(const char *ip, int port);
 struct sockaddr_in6 to6(const char *ip, int port);

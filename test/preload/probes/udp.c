@@ -1,7 +1,8 @@
 /**
  * udp.c - What UDP sockets do, one line per behaviour
  *
- * Cases U1 to U12 of the conformance table; udp_more.c goes on.
+ * Cases U1 to U12 of the conformance table, each over IPv4, over IPv6 and with IPv4 addresses in
+ * AF_INET6 sockets; udp_more.c goes on.
  *
  * usage: udp [CASE...]
  */
@@ -10,79 +11,79 @@
 
 static void u1(void)
 {
-	struct sockaddr_in a = to(OWN, 0), any = to("0.0.0.0", 0), f = to(FOREIGN, 0);
-	struct sockaddr_in name;
-	socklen_t len = sizeof(name);
-	int fd = udp(AF_INET), other = udp(AF_INET);
+	struct address a = own(0), all = any(0), f = foreign(0), o, lo = loopback(0), name = {0};
+	int fd = udp(probe_family), other = udp(probe_family);
 
+	name.len = sizeof(name.six);
 	say("fresh %s", bits(mask_now(fd)));
-	say("name %s", err(getsockname(fd, (void *)&name, &len)));
-	say("is %s %d len %u", ip_of(&name), name.sin_port, len);
-	say("bind %s", err(bind(fd, (void *)&a, sizeof(a))));
+	say("name %s", err(getsockname(fd, &name.sa, &name.len)));
+	say("is %s %d len %u", ip_in(&name), name.four.sin_port, name.len);
+	say("bind %s", err(bind_to(fd, &a)));
 	say("given %d", port_of(fd) > 1023);
-	say("twice %s", err(bind(fd, (void *)&a, sizeof(a))));
-	a.sin_port = any.sin_port = htons((uint16_t)port_of(fd));
-	say("conflict %s", err(bind(other, (void *)&a, sizeof(a))));
-	say("wildcard conflict %s", err(bind(other, (void *)&any, sizeof(any))));
-	say("foreign %s", err(bind(other, (void *)&f, sizeof(f))));
-	say("short %s", err(bind(other, (void *)&a, 8)));
-	a.sin_family = AF_INET6;
-	say("family %s", err(bind(other, (void *)&a, sizeof(a))));
-	a.sin_family = AF_INET;
-	a.sin_port = 0;
-	inet_pton(AF_INET, "127.0.0.1", &a.sin_addr);
-	say("loopback %s", err(bind(other, (void *)&a, sizeof(a))));
+	say("twice %s", err(bind_to(fd, &a)));
+	a.four.sin_port = all.four.sin_port = htons((uint16_t)port_of(fd));
+	say("conflict %s", err(bind_to(other, &a)));
+	say("wildcard conflict %s", err(bind_to(other, &all)));
+	say("foreign %s", err(bind_to(other, &f)));
+	say("short %s", err(bind(other, &a.sa, a.len / 2)));
+	say("long %s", err(bind(other, &a.sa, sizeof(struct sockaddr_storage) + 1)));
+	o = other_family(0);
+	say("family %s", err(bind_to(other, &o)));
+	say("loopback %s", err(bind_to(other, &lo)));
 	say("bound %s", bits(mask_now(fd)));
 	close(fd);
-	any.sin_port = htons(700);
-	say("low port %s", err(bind(udp(AF_INET), (void *)&any, sizeof(any))));
+	all.four.sin_port = htons(700);
+	say("low port %s", err(bind_to(udp(probe_family), &all)));
+}
+
+static ssize_t put(int fd, const char *text, const struct address *a)
+{
+	return sendto(fd, text, strlen(text), 0, &a->sa, a->len);
 }
 
 static void u2(void)
 {
-	struct sockaddr_in a;
-	socklen_t len = sizeof(a);
-	int fd = udp(AF_INET);
+	struct address a = {.len = sizeof(a.six)}, o = other_family(9), zero = own(0);
+	int fd = udp(probe_family);
 
 	say("send %s", num(send(fd, "x", 1, 0)));
 	say("write %s", num(write(fd, "x", 1)));
-	say("peer %s", err(getpeername(fd, (void *)&a, &len)));
-	fd = bound(AF_INET);
+	say("peer %s", err(getpeername(fd, &a.sa, &a.len)));
+	fd = bound(probe_family);
 	say("bound send %s", num(send(fd, "x", 1, 0)));
-	say("bound peer %s", err(getpeername(fd, (void *)&a, &len)));
-	a = to(OWN, 9);
-	say("short %s", num(sendto(fd, "x", 1, 0, (void *)&a, 8)));
-	say("no length %s", num(sendto(fd, "x", 1, 0, (void *)&a, 0)));
-	a.sin_family = AF_INET6;
-	say("family %s", num(sendto(fd, "x", 1, 0, (void *)&a, sizeof(a))));
-	a = to(OWN, 0);
-	say("port 0 %s", num(sendto(fd, "x", 1, 0, (void *)&a, sizeof(a))));
+	say("bound peer %s", err(getpeername(fd, &a.sa, &a.len)));
+	a = own(9);
+	say("short %s", num(sendto(fd, "x", 1, 0, &a.sa, 8)));
+	say("no length %s", num(sendto(fd, "x", 1, 0, &a.sa, 0)));
+	say("family %s", num(put(fd, "x", &o)));
+	say("port 0 %s", num(put(fd, "x", &zero)));
 	say("oob %s", num(send(fd, "x", 1, MSG_OOB)));
+	say("oob to %s", num(sendto(fd, "x", 1, MSG_OOB, &a.sa, a.len)));
+	dial(fd, port_of(bound(probe_family)));
+	say("oob to the peer %s", num(send(fd, "x", 1, MSG_OOB)));
 }
 
 static void u3(void)
 {
-	struct sockaddr_in name, from, small;
-	socklen_t len = sizeof(name);
-	int s = bound_any(AF_INET), c = udp(AF_INET);
+	struct address name = {.len = sizeof(name.six)}, from = name, small = name;
+	int s = bound_any(probe_family), c = udp(probe_family);
 	char b[16] = {0};
 
 	say("send %s", num(send_to(c, "hello", port_of(s))));
-	getsockname(c, (void *)&name, &len);
-	say("sender bound to %s, port %d", ip_of(&name), name.sin_port != 0);
+	getsockname(c, &name.sa, &name.len);
+	say("sender bound to %s, port %d", ip_in(&name), name.four.sin_port != 0);
 	arrives(s);
-	len = sizeof(from);
-	say("receive %s", num(recvfrom(s, b, sizeof(b), 0, (void *)&from, &len)));
-	say("text %s len %u family %d", b, len, from.sin_family);
-	say("source %s port equal %d", ip_of(&from), from.sin_port == name.sin_port);
-	say("answer %s", num(sendto(s, "back", 4, 0, (void *)&from, sizeof(from))));
+	say("receive %s", num(recvfrom(s, b, sizeof(b), 0, &from.sa, &from.len)));
+	say("text %s len %u family %d", b, from.len, from.sa.sa_family);
+	say("source %s port equal %d", ip_in(&from), from.four.sin_port == name.four.sin_port);
+	say("answer %s", num(put(s, "back", &from)));
 	say("it gets %s", got(c));
 	send_to(c, "again", port_of(s));
 	arrives(s);
-	memset(&small, 0xaa, sizeof(small));
-	len = 4;
-	say("short %s", num(recvfrom(s, b, sizeof(b), 0, (void *)&small, &len)));
-	say("len %u family %d rest %x", len, small.sin_family, small.sin_addr.s_addr);
+	memset(&small.six, 0xaa, sizeof(small.six));
+	small.len = 4;
+	say("short %s", num(recvfrom(s, b, sizeof(b), 0, &small.sa, &small.len)));
+	say("len %u family %d rest %x", small.len, small.sa.sa_family, small.four.sin_addr.s_addr);
 	send_to(c, "third", port_of(s));
 	arrives(s);
 	say("no address %s", num(recvfrom(s, b, sizeof(b), 0, NULL, NULL)));
@@ -100,7 +101,7 @@ static const char *flag_names(int flags)
 
 static void u4(void)
 {
-	int s = bound(AF_INET), c = udp(AF_INET);
+	int s = bound(probe_family), c = udp(probe_family);
 	char b[32] = {0};
 	struct iovec iov[3] = {{b, 2}, {b + 8, 0}, {b + 16, 3}};
 	struct msghdr m = {.msg_iov = iov, .msg_iovlen = 3};
@@ -137,18 +138,17 @@ static void u4(void)
 
 static void u5(void)
 {
-	int s = bound(AF_INET), c = udp(AF_INET);
-	struct sockaddr_in a = to(OWN, port_of(s)), from = {0};
-	socklen_t len = sizeof(from);
+	int s = bound(probe_family), c = udp(probe_family);
+	struct address a = own(port_of(s)), from = {.len = sizeof(from.six)};
 	struct iovec none = {NULL, 0};
 	char b[8];
 
-	say("send %s", num(sendto(c, NULL, 0, 0, (void *)&a, sizeof(a))));
+	say("send %s", num(sendto(c, NULL, 0, 0, &a.sa, a.len)));
 	say("poll %s", bits(settled(s, POLLIN)));
 	say("pending %d", pending(s));
 	say("read nothing %s", num(read(s, b, 0)));
-	say("receive %s", num(recvfrom(s, b, sizeof(b), MSG_DONTWAIT, (void *)&from, &len)));
-	say("from %s", ip_of(&from));
+	say("receive %s", num(recvfrom(s, b, sizeof(b), MSG_DONTWAIT, &from.sa, &from.len)));
+	say("from %s len %u", ip_in(&from), from.len);
 	say("then %s", num(recv(s, b, sizeof(b), MSG_DONTWAIT)));
 	dial(c, port_of(s));
 	say("write nothing %s", num(write(c, b, 0)));
@@ -162,19 +162,20 @@ static void u5(void)
 	say("then %s", not_got(s));
 }
 
+/** u6() - The longest datagram; those of IPv6 are in udp6.c */
 static void u6(void)
 {
 	static char big[70000];
-	int s = bound(AF_INET), c = udp(AF_INET);
-	struct sockaddr_in a = to(OWN, port_of(s));
+	int s = bound(probe_family), c = udp(probe_family);
+	struct address a = own(port_of(s));
 
 	memset(big, 'b', sizeof(big));
-	say("70000 %s", num(sendto(c, big, 70000, 0, (void *)&a, sizeof(a))));
-	say("65508 %s", num(sendto(c, big, 65508, 0, (void *)&a, sizeof(a))));
-	say("65507 %s", num(sendto(c, big, 65507, 0, (void *)&a, sizeof(a))));
+	say("70000 %s", num(sendto(c, big, 70000, 0, &a.sa, a.len)));
+	say("65508 %s", num(sendto(c, big, 65508, 0, &a.sa, a.len)));
+	say("65507 %s", num(sendto(c, big, 65507, 0, &a.sa, a.len)));
 	arrives(s);
 	say("receive %s", num(recv(s, big, sizeof(big), MSG_DONTWAIT)));
-	say("9000 %s", num(sendto(c, big, 9000, 0, (void *)&a, sizeof(a))));
+	say("9000 %s", num(sendto(c, big, 9000, 0, &a.sa, a.len)));
 	arrives(s);
 	say("receive %s", num(recv(s, big, sizeof(big), MSG_DONTWAIT)));
 	say("whole %d", memchr(big, 0, 9000) == NULL);
@@ -182,19 +183,18 @@ static void u6(void)
 
 static void u7(void)
 {
-	struct sockaddr_in peer;
-	socklen_t len = sizeof(peer);
-	int s = bound(AF_INET), other = bound(AF_INET), c = udp(AF_INET);
+	struct address peer = {.len = sizeof(peer.six)};
+	int s = bound(probe_family), other = bound(probe_family), c = udp(probe_family);
 	char b[16] = {0};
 	struct iovec out[2] = {{"ve", 2}, {"ctor", 4}}, in[2] = {{b, 3}, {b + 3, 9}};
 
 	say("connect %s", err(dial(c, port_of(s))));
 	say("poll %s", bits(mask_now(c)));
-	say("peer %s", err(getpeername(c, (void *)&peer, &len)));
-	say("is %s port equal %d", ip_of(&peer), ntohs(peer.sin_port) == port_of(s));
-	len = sizeof(peer);
-	getsockname(c, (void *)&peer, &len);
-	say("local %s port %d", ip_of(&peer), peer.sin_port != 0);
+	say("peer %s", err(getpeername(c, &peer.sa, &peer.len)));
+	say("is %s port equal %d", ip_in(&peer), ntohs(peer.four.sin_port) == port_of(s));
+	peer.len = sizeof(peer.six);
+	getsockname(c, &peer.sa, &peer.len);
+	say("local %s port %d", ip_in(&peer), peer.four.sin_port != 0);
 	say("write %s", num(write(c, "written", 7)));
 	arrives(s);
 	say("read %s %s", num(read(s, b, sizeof(b))), b);
@@ -207,13 +207,13 @@ static void u7(void)
 	say("reconnect %s", err(dial(c, port_of(other))));
 	say("send %s", num(send(c, "moved", 5, 0)));
 	say("arrives %s", got(other));
-	say("bind after %s", err(bind(c, (void *)&peer, sizeof(peer))));
+	say("bind after %s", err(bind_to(c, &peer)));
 }
 
 static void u8(void)
 {
-	int port = closed_port(AF_INET), c = udp(AF_INET);
-	struct sockaddr_in a = to(OWN, port);
+	int port = closed_port(probe_family), c = udp(probe_family);
+	struct address a = own(port);
 	char b[8];
 
 	dial(c, port);
@@ -234,15 +234,15 @@ static void u8(void)
 	arrives(c);
 	say("peek %s", num(recv(c, b, sizeof(b), MSG_PEEK | MSG_DONTWAIT)));
 	say("then %s", not_got(c));
-	c = udp(AF_INET);
-	sendto(c, "x", 1, 0, (void *)&a, sizeof(a));
+	c = udp(probe_family);
+	put(c, "x", &a);
 	say("unconnected %s", not_got(c));
 	say("error %s", ename(so_error(c)));
 }
 
 static void u9(void)
 {
-	int s = bound(AF_INET), stranger = bound(AF_INET), c = bound(AF_INET);
+	int s = bound(probe_family), stranger = bound(probe_family), c = bound(probe_family);
 
 	dial(c, port_of(s));
 	send_to(stranger, "stranger", port_of(c));
@@ -254,26 +254,25 @@ static void u9(void)
 static void u10(void)
 {
 	struct sockaddr none = {.sa_family = AF_UNSPEC};
-	struct sockaddr_in a;
-	socklen_t len = sizeof(a);
-	int s = bound(AF_INET), other = bound(AF_INET), c = udp(AF_INET), port;
+	struct address a = {.len = sizeof(a.six)};
+	int s = bound(probe_family), other = bound(probe_family), c = udp(probe_family), port;
 
 	dial(c, port_of(s));
 	say("disconnect %s", err(connect(c, &none, sizeof(none))));
-	say("peer %s", err(getpeername(c, (void *)&a, &len)));
-	len = sizeof(a);
-	getsockname(c, (void *)&a, &len);
-	say("local %s port %d", ip_of(&a), a.sin_port != 0);
+	say("peer %s", err(getpeername(c, &a.sa, &a.len)));
+	a.len = sizeof(a.six);
+	getsockname(c, &a.sa, &a.len);
+	say("local %s port %d", ip_in(&a), a.four.sin_port != 0);
 	say("send %s", num(send(c, "x", 1, 0)));
-	say("fresh %s", err(connect(udp(AF_INET), &none, sizeof(none))));
-	c = bound(AF_INET);
+	say("fresh %s", err(connect(udp(probe_family), &none, sizeof(none))));
+	c = bound(probe_family);
 	port = port_of(c);
 	dial(c, port_of(s));
 	connect(c, &none, sizeof(none));
 	say("bound port kept %d", port == port_of(c));
-	c = udp(AF_INET);
-	a = to(OWN, port);
-	bind(c, (void *)&a, sizeof(a));
+	c = udp(probe_family);
+	a = own(port);
+	bind_to(c, &a);
 	dial(c, port_of(s));
 	connect(c, &none, sizeof(none));
 	say("chosen port kept %d", port == port_of(c));
@@ -286,7 +285,7 @@ static void u11(void)
 	char text[4][16] = {"a", "bcd", "", "efgh"}, in[6][16];
 	struct mmsghdr m[6] = {0};
 	struct iovec iov[6];
-	int s = bound(AF_INET), c = udp(AF_INET), d, status;
+	int s = bound(probe_family), c = udp(probe_family), d, status;
 
 	dial(c, port_of(s));
 	fill(m, iov, text, 4);
@@ -320,7 +319,7 @@ static void u11(void)
 
 static void u12(void)
 {
-	int s = bound(AF_INET);
+	int s = bound(probe_family);
 
 	say("listen %s", err(listen(s, 1)));
 	say("accept %s", err(accept(s, NULL, NULL)));
@@ -330,8 +329,11 @@ static void u12(void)
 }
 
 static const struct probe_case cases[] = {
-	{"U1", u1}, {"U2", u2}, {"U3", u3}, {"U4", u4},	  {"U5", u5},	{"U6", u6},
-	{"U7", u7}, {"U8", u8}, {"U9", u9}, {"U10", u10}, {"U11", u11}, {"U12", u12},
+	FOUR_SIX_MAPPED("U1", u1),   FOUR_SIX_MAPPED("U2", u2),	  FOUR_SIX_MAPPED("U3", u3),
+	FOUR_SIX_MAPPED("U4", u4),   FOUR_SIX_MAPPED("U5", u5),	  {"U6", u6},
+	{"U6-mapped", u6},	     FOUR_SIX_MAPPED("U7", u7),	  FOUR_SIX_MAPPED("U8", u8),
+	FOUR_SIX_MAPPED("U9", u9),   FOUR_SIX_MAPPED("U10", u10), FOUR_SIX_MAPPED("U11", u11),
+	FOUR_SIX_MAPPED("U12", u12),
 };
 
 PROBE_MAIN(cases)

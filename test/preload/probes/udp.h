@@ -14,9 +14,10 @@ int bound(int family);
 int bound_any(int family);
 /** closed_port() - A port of OWN or OWN6 where nobody receives */
 int closed_port(int family);
+/** dial() - Connect to OWN, or its like of the running case */
 int dial(int fd, int port);
 int dial6(int fd, int port);
-/** send_to() - @text to OWN (or OWN6 for a socket bound there) */
+/** send_to() - @text to OWN, or its like of the running case */
 ssize_t send_to(int fd, const char *text, int port);
 ssize_t send_to6(int fd, const char *text, int port);
 /** got() - Wait for a datagram and take it: its text, or errno's name, or "nothing" */

@@ -1,5 +1,5 @@
 /**
- * udp_more.c - What UDP sockets do, beyond the conformance table
+ * udp_more.c - What UDP sockets of either family do, beyond the conformance table
  *
  * Contents: waiting and batches; who receives; shutdown and destinations; epoll, threads, passing.
  *
@@ -18,7 +18,7 @@
 
 static void d_wait(void)
 {
-	int s = bound(AF_INET), c = udp(AF_INET), status;
+	int s = bound(probe_family), c = udp(probe_family), status;
 	char b[8];
 
 	time_limit(s, SO_RCVTIMEO, 100);
@@ -43,18 +43,18 @@ static void d_mmsg(void)
 {
 	char text[3][16] = {"one", "two", "three"}, in[3][16];
 	struct timespec limit = {0, 150000000};
-	struct sockaddr_in good, bad = to(OWN, 0);
+	struct address good, bad = own(0);
 	struct mmsghdr m[3];
 	struct iovec iov[3];
-	int s = bound(AF_INET), c = udp(AF_INET);
+	int s = bound(probe_family), c = udp(probe_family);
 
-	good = to(OWN, port_of(s));
+	good = own(port_of(s));
 	fill(m, iov, text, 3);
 	say("no destination %s", num(sendmmsg(c, m, 3, 0)));
-	m[0].msg_hdr.msg_name = m[2].msg_hdr.msg_name = &good;
-	m[1].msg_hdr.msg_name = &bad;
+	m[0].msg_hdr.msg_name = m[2].msg_hdr.msg_name = &good.sa;
+	m[1].msg_hdr.msg_name = &bad.sa;
 	for (int i = 0; i < 3; i++)
-		m[i].msg_hdr.msg_namelen = sizeof(good);
+		m[i].msg_hdr.msg_namelen = good.len;
 	say("second bad %s", num(sendmmsg(c, m, 3, 0)));
 	say("from the bad one %s", num(sendmmsg(c, m + 1, 2, 0)));
 	say("none %s", num(sendmmsg(c, m, 0, 0)));
@@ -72,16 +72,16 @@ static void d_mmsg(void)
 	say("none %s", num(recvmmsg(s, m, 0, MSG_DONTWAIT, NULL)));
 	send_to(c, "x", port_of(s));
 	arrives(s);
-	m[0].msg_hdr.msg_name = &bad;
-	m[0].msg_hdr.msg_namelen = sizeof(bad);
+	m[0].msg_hdr.msg_name = &bad.sa;
+	m[0].msg_hdr.msg_namelen = sizeof(bad.six);
 	say("named %s", num(recvmmsg(s, m, 1, 0, NULL)));
-	say("from %s len %u", ip_of(&bad), m[0].msg_hdr.msg_namelen);
+	say("from %s len %u", ip_in(&bad), m[0].msg_hdr.msg_namelen);
 }
 
 static void d_names(void)
 {
-	int s = bound(AF_INET), c = udp(AF_INET);
-	struct sockaddr_in from = {0};
+	int s = bound(probe_family), c = udp(probe_family);
+	struct address from = {0};
 	char b[16];
 	struct iovec iov = {b, sizeof(b)};
 	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_namelen = 77};
@@ -92,32 +92,34 @@ static void d_names(void)
 	say("namelen %u", m.msg_namelen);
 	send_to(c, "x", port_of(s));
 	arrives(s);
-	m = (struct msghdr){.msg_name = &from, .msg_namelen = 3, .msg_iov = &iov, .msg_iovlen = 1};
+	m = (struct msghdr){
+		.msg_name = &from.sa, .msg_namelen = 3, .msg_iov = &iov, .msg_iovlen = 1};
 	say("short name %s", num(recvmsg(s, &m, 0)));
-	say("namelen %u port %d", m.msg_namelen, from.sin_port != 0);
-	m = (struct msghdr){.msg_iov = &iov, .msg_iovlen = 1, .msg_name = &from, .msg_namelen = 0};
+	say("namelen %u port %d", m.msg_namelen, from.four.sin_port != 0);
+	m = (struct msghdr){
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_name = &from.sa, .msg_namelen = 0};
 	iov.iov_len = 1;
 	say("send without name %s", num(sendmsg(c, &m, 0)));
 	m.msg_iovlen = 0;
-	from = to(OWN, port_of(s));
-	m.msg_namelen = sizeof(from);
+	from = own(port_of(s));
+	m.msg_namelen = from.len;
 	say("no buffers %s", num(sendmsg(c, &m, 0)));
 	say("empty %s", got(s));
-	from.sin_family = AF_UNSPEC;
+	from.sa.sa_family = AF_UNSPEC;
 	iov = (struct iovec){"unspec", 6};
 	m.msg_iovlen = 1;
 	say("unspec %s", num(sendmsg(c, &m, 0)));
-	say("arrives %s", got(s));
+	say("arrives %s", not_got(s));
 }
 
 static void d_many_buffers(void)
 {
 	static char b[2000];
 	static struct iovec iov[1000];
-	int s = bound(AF_INET), c = udp(AF_INET);
-	struct sockaddr_in a = to(OWN, port_of(s));
+	int s = bound(probe_family), c = udp(probe_family);
+	struct address a = own(port_of(s));
 	struct msghdr m = {
-		.msg_name = &a, .msg_namelen = sizeof(a), .msg_iov = iov, .msg_iovlen = 1000};
+		.msg_name = &a.sa, .msg_namelen = a.len, .msg_iov = iov, .msg_iovlen = 1000};
 
 	memset(b, 'q', sizeof(b));
 	for (int i = 0; i < 1000; i++)
@@ -133,46 +135,45 @@ static void d_many_buffers(void)
 
 static void d_specific(void)
 {
-	struct sockaddr_in any = to("0.0.0.0", 0);
-	int wild = udp(AF_INET), own = udp(AF_INET), peer = bound(AF_INET),
-	    stranger = bound(AF_INET);
-	struct sockaddr_in a;
+	struct address all = any(0), a;
+	int wild = udp(probe_family), mine = udp(probe_family), peer = bound(probe_family),
+	    stranger = bound(probe_family);
 
 	set_option(wild, SOL_SOCKET, SO_REUSEADDR, 1);
-	set_option(own, SOL_SOCKET, SO_REUSEADDR, 1);
-	say("wildcard %s", err(bind(wild, (void *)&any, sizeof(any))));
-	a = to(OWN, port_of(wild));
-	say("same port %s", err(bind(own, (void *)&a, sizeof(a))));
+	set_option(mine, SOL_SOCKET, SO_REUSEADDR, 1);
+	say("wildcard %s", err(bind_to(wild, &all)));
+	a = own(port_of(wild));
+	say("same port %s", err(bind_to(mine, &a)));
 	send_to(stranger, "one", port_of(wild));
-	say("specific wins %s", got(own));
+	say("specific wins %s", got(mine));
 	say("wildcard %s", not_got(wild));
 	say("connect %s", err(dial(wild, port_of(peer))));
-	send_to(peer, "two", port_of(own));
+	send_to(peer, "two", port_of(mine));
 	say("connected wins %s", got(wild));
-	say("specific %s", not_got(own));
-	send_to(stranger, "three", port_of(own));
-	say("others to specific %s", got(own));
+	say("specific %s", not_got(mine));
+	send_to(stranger, "three", port_of(mine));
+	say("others to specific %s", got(mine));
 	say("connected %s", not_got(wild));
 }
 
 /** d_iperf() - A server connects its bound socket, then binds another one to the same port */
 static void d_iperf(void)
 {
-	struct sockaddr_in any = to("0.0.0.0", 0), from;
-	socklen_t len = sizeof(from);
-	int first = udp(AF_INET), second = udp(AF_INET), c = udp(AF_INET), d = udp(AF_INET);
+	struct address all = any(0), from = {.len = sizeof(from.six)};
+	int first = udp(probe_family), second = udp(probe_family), c = udp(probe_family),
+	    d = udp(probe_family);
 	char b[8];
 
 	set_option(first, SOL_SOCKET, SO_REUSEADDR, 1);
-	bind(first, (void *)&any, sizeof(any));
+	bind_to(first, &all);
 	dial(c, port_of(first));
 	send(c, "hello", 5, 0);
 	arrives(first);
-	recvfrom(first, b, sizeof(b), 0, (void *)&from, &len);
-	say("connect %s", err(connect(first, (void *)&from, sizeof(from))));
-	any.sin_port = htons((uint16_t)port_of(first));
+	recvfrom(first, b, sizeof(b), 0, &from.sa, &from.len);
+	say("connect %s", err(connect_to(first, &from)));
+	all.four.sin_port = htons((uint16_t)port_of(first));
 	set_option(second, SOL_SOCKET, SO_REUSEADDR, 1);
-	say("second %s", err(bind(second, (void *)&any, sizeof(any))));
+	say("second %s", err(bind_to(second, &all)));
 	send(first, "back", 4, 0);
 	say("answer %s", got(c));
 	send(c, "data", 4, 0);
@@ -186,34 +187,34 @@ static void d_iperf(void)
 
 static void d_reuse(void)
 {
-	int first = udp(AF_INET), second = udp(AF_INET), third = udp(AF_INET);
-	struct sockaddr_in a = to(OWN, 0);
+	int first = udp(probe_family), second = udp(probe_family), third = udp(probe_family);
+	struct address a = own(0);
 	int hits[2] = {0, 0};
 
 	set_option(first, SOL_SOCKET, SO_REUSEADDR, 1);
-	bind(first, (void *)&a, sizeof(a));
-	a.sin_port = htons((uint16_t)port_of(first));
-	say("one side %s", err(bind(second, (void *)&a, sizeof(a))));
+	bind_to(first, &a);
+	a.four.sin_port = htons((uint16_t)port_of(first));
+	say("one side %s", err(bind_to(second, &a)));
 	set_option(second, SOL_SOCKET, SO_REUSEADDR, 1);
-	say("both %s", err(bind(second, (void *)&a, sizeof(a))));
+	say("both %s", err(bind_to(second, &a)));
 	set_option(third, SOL_SOCKET, SO_REUSEPORT, 1);
-	say("the other option %s", err(bind(third, (void *)&a, sizeof(a))));
+	say("the other option %s", err(bind_to(third, &a)));
 	close(first), close(second), close(third);
-	first = udp(AF_INET), second = udp(AF_INET), third = udp(AF_INET);
+	first = udp(probe_family), second = udp(probe_family), third = udp(probe_family);
 	set_option(first, SOL_SOCKET, SO_REUSEPORT, 1);
 	set_option(second, SOL_SOCKET, SO_REUSEPORT, 1);
-	a.sin_port = 0;
-	bind(first, (void *)&a, sizeof(a));
-	a.sin_port = htons((uint16_t)port_of(first));
-	say("group %s", err(bind(second, (void *)&a, sizeof(a))));
-	say("without %s", err(bind(third, (void *)&a, sizeof(a))));
+	a.four.sin_port = 0;
+	bind_to(first, &a);
+	a.four.sin_port = htons((uint16_t)port_of(first));
+	say("group %s", err(bind_to(second, &a)));
+	say("without %s", err(bind_to(third, &a)));
 	for (int i = 0; i < 64; i++) {
-		int c = udp(AF_INET);
+		int c = udp(probe_family);
 		struct pollfd p[2] = {{.fd = first, .events = POLLIN},
 				      {.fd = second, .events = POLLIN}};
 		char b[8];
 
-		send_to(c, "x", ntohs(a.sin_port));
+		send_to(c, "x", ntohs(a.four.sin_port));
 		poll(p, 2, SETTLE_MS);
 		for (int k = 0; k < 2; k++)
 			hits[k] += recv(p[k].fd, b, sizeof(b), MSG_DONTWAIT) == 1;
@@ -224,10 +225,10 @@ static void d_reuse(void)
 
 static void d_shutdown(void)
 {
-	int s = bound(AF_INET), c = udp(AF_INET);
+	int s = bound(probe_family), c = udp(probe_family);
 	char b[8];
 
-	say("unconnected %s", err(shutdown(bound(AF_INET), SHUT_RD)));
+	say("unconnected %s", err(shutdown(bound(probe_family), SHUT_RD)));
 	say("how %s", err(shutdown(c, 9)));
 	dial(c, port_of(s));
 	say("write %s", err(shutdown(c, SHUT_WR)));
@@ -236,14 +237,14 @@ static void d_shutdown(void)
 	say("send %s", num(send(c, "x", 1, 0)));
 	send_to(s, "in", port_of(c));
 	say("receive %s", got(c));
-	c = udp(AF_INET);
+	c = udp(probe_family);
 	dial(c, port_of(s));
 	say("read %s", err(shutdown(c, SHUT_RD)));
 	say("poll %s", bits(mask_now(c)));
 	say("receive %s", num(recv(c, b, sizeof(b), 0)));
 	say("send %s", num(send(c, "out", 3, 0)));
 	say("arrives %s", got(s));
-	c = udp(AF_INET);
+	c = udp(probe_family);
 	dial(c, port_of(s));
 	say("both %s", err(shutdown(c, SHUT_RDWR)));
 	say("poll %s", bits(mask_now(c)));
@@ -253,47 +254,47 @@ static void d_shutdown(void)
 
 static void d_unreachable(void)
 {
-	struct sockaddr_in f = to(FOREIGN, 9), s = to(SILENT, 9);
-	int fd = udp(AF_INET);
+	struct address f = foreign(9), s = silent(9), o = other_family(9);
+	int fd = udp(probe_family);
 
-	say("connect %s", err(connect(fd, (void *)&f, sizeof(f))));
-	say("silent %s", err(connect(fd, (void *)&s, sizeof(s))));
+	say("connect %s", err(connect_to(fd, &f)));
+	say("silent %s", err(connect_to(fd, &s)));
 	say("send %s", num(send(fd, "x", 1, 0)));
 	say("nothing comes %s", not_got(fd));
-	s.sin_family = AF_INET6;
-	say("family %s", err(connect(fd, (void *)&s, sizeof(s))));
-	say("short %s", err(connect(fd, (void *)&s, 4)));
-	say("tiny %s", err(connect(fd, (void *)&s, 1)));
+	say("family %s", err(connect_to(fd, &o)));
+	say("short %s", err(connect(fd, &s.sa, 4)));
+	say("tiny %s", err(connect(fd, &s.sa, 1)));
+	say("long %s", err(connect(fd, &s.sa, sizeof(struct sockaddr_storage) + 1)));
+	say("long send %s", num(sendto(fd, "x", 1, 0, &s.sa, sizeof(struct sockaddr_storage) + 1)));
 }
 
 static void d_loopback(void)
 {
-	struct sockaddr_in a = to("127.0.0.1", 0), from, any = to("0.0.0.0", 0);
-	socklen_t len = sizeof(from);
-	int s = udp(AF_INET), c = udp(AF_INET), w = bound_any(AF_INET);
+	struct address a = loopback(0), from = {.len = sizeof(from.six)}, all;
+	int s = udp(probe_family), c = udp(probe_family), w = bound_any(probe_family);
 	char b[8];
 
-	say("bind %s", err(bind(s, (void *)&a, sizeof(a))));
-	a.sin_port = htons((uint16_t)port_of(s));
-	say("connect %s", err(connect(c, (void *)&a, sizeof(a))));
+	say("bind %s", err(bind_to(s, &a)));
+	a.four.sin_port = htons((uint16_t)port_of(s));
+	say("connect %s", err(connect_to(c, &a)));
 	send(c, "in", 2, 0);
 	arrives(s);
-	say("receive %s", num(recvfrom(s, b, sizeof(b), MSG_DONTWAIT, (void *)&from, &len)));
-	say("from %s", ip_of(&from));
-	sendto(s, "out", 3, 0, (void *)&from, sizeof(from));
+	say("receive %s", num(recvfrom(s, b, sizeof(b), MSG_DONTWAIT, &from.sa, &from.len)));
+	say("from %s", ip_in(&from));
+	sendto(s, "out", 3, 0, &from.sa, from.len);
 	say("answer %s", got(c));
-	any.sin_port = htons((uint16_t)port_of(w));
-	c = udp(AF_INET);
-	say("to any %s", num(sendto(c, "zero", 4, 0, (void *)&any, sizeof(any))));
+	all = any(port_of(w));
+	c = udp(probe_family);
+	say("to any %s", num(sendto(c, "zero", 4, 0, &all.sa, all.len)));
 	say("arrives %s", got(w));
-	a.sin_port = any.sin_port;
-	sendto(c, "wild", 4, 0, (void *)&a, sizeof(a));
+	a.four.sin_port = all.four.sin_port;
+	sendto(c, "wild", 4, 0, &a.sa, a.len);
 	say("wildcard hears loopback %s", got(w));
 }
 
 static void d_epoll(void)
 {
-	int s = bound(AF_INET), c = udp(AF_INET), ep = epoll_create1(0);
+	int s = bound(probe_family), c = udp(probe_family), ep = epoll_create1(0);
 	struct epoll_event e = {.events = EPOLLIN | (uint32_t)EPOLLET}, out;
 	struct timeval t = {2, 0};
 	fd_set r, w;
@@ -325,7 +326,7 @@ static void *reader(void *fd)
 
 static void d_threads(void)
 {
-	int s = bound(AF_INET), c = udp(AF_INET);
+	int s = bound(probe_family), c = udp(probe_family);
 	pthread_t threads[4];
 
 	dial(c, port_of(s));
@@ -347,7 +348,7 @@ static void d_threads(void)
 
 static void d_pass(void)
 {
-	int via[2], status, s, c = udp(AF_INET);
+	int via[2], status, s, c = udp(probe_family);
 
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, via) != 0)
 		return;
@@ -358,7 +359,7 @@ static void d_pass(void)
 		say("type %d", int_option(s, SOL_SOCKET, SO_TYPE));
 		_exit(0);
 	}
-	s = bound(AF_INET);
+	s = bound(probe_family);
 	send_to(c, "handed on", port_of(s));
 	arrives(s);
 	send_fd(via[0], s);
@@ -369,15 +370,14 @@ static void d_pass(void)
 
 static void d_syscall(void)
 {
-	struct sockaddr_in a;
-	int s = bound(AF_INET);
-	long fd = syscall(SYS_socket, AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+	int s = bound(probe_family);
+	struct address a = own(port_of(s));
+	long fd = syscall(SYS_socket, probe_family, SOCK_DGRAM | SOCK_NONBLOCK, 0);
 	struct iovec iov = {"direct", 6};
 	struct mmsghdr m = {.msg_hdr = {.msg_iov = &iov, .msg_iovlen = 1}};
 	char b[16] = {0};
 
-	a = to(OWN, port_of(s));
-	say("connect %s", err(syscall(SYS_connect, fd, &a, sizeof(a))));
+	say("connect %s", err(syscall(SYS_connect, fd, &a.sa, a.len)));
 	say("sendmmsg %s", num(syscall(SYS_sendmmsg, fd, &m, 1, 0)));
 	arrives(s);
 	say("recvfrom %s %s", num(syscall(SYS_recvfrom, s, b, sizeof(b), 0, NULL, NULL)), b);
@@ -388,7 +388,7 @@ static void d_syscall(void)
 
 static void d_queue(void)
 {
-	int s = bound(AF_INET), c = udp(AF_INET), n = 0, bad = 0;
+	int s = bound(probe_family), c = udp(probe_family), n = 0, bad = 0;
 	unsigned seen = 0, number;
 
 	dial(c, port_of(s));
@@ -409,7 +409,7 @@ static void d_queue(void)
 static int kept(int buffer)
 {
 	static char block[1000];
-	int s = bound(AF_INET), c = udp(AF_INET), n = 0;
+	int s = bound(probe_family), c = udp(probe_family), n = 0;
 
 	if (buffer != 0)
 		set_option(s, SOL_SOCKET, SO_RCVBUF, buffer);
@@ -438,15 +438,15 @@ static void d_buffer(void)
 
 static void d_close(void)
 {
-	int s = bound(AF_INET), port = port_of(s), c = udp(AF_INET);
-	struct sockaddr_in a = to(OWN, port);
+	int s = bound(probe_family), port = port_of(s), c = udp(probe_family);
+	struct address a = own(port);
 
 	send_to(c, "unread", port);
 	arrives(s);
 	close(s);
 	nap(50);
-	s = udp(AF_INET);
-	say("port free again %s", err(bind(s, (void *)&a, sizeof(a))));
+	s = udp(probe_family);
+	say("port free again %s", err(bind_to(s, &a)));
 	say("old datagram gone %s", not_got(s));
 	send_to(c, "fresh", port);
 	say("new one %s", got(s));
@@ -455,17 +455,17 @@ static void d_close(void)
 /** speaks() - A new socket and an old one still exchange datagrams */
 static void speaks(int old)
 {
-	int c = udp(AF_INET);
+	int c = udp(probe_family);
 
 	say("send %s", num(send_to(c, "new", port_of(old))));
 	say("receive %s", got(old));
 	say("connect %s", err(dial(c, port_of(old))));
-	say("bind %d", port_of(bound(AF_INET)) > 0);
+	say("bind %d", port_of(bound(probe_family)) > 0);
 }
 
 static void d_drop_user(void)
 {
-	int s = bound(AF_INET);
+	int s = bound(probe_family);
 
 	if (geteuid() != 0 || setgroups(0, NULL) != 0 || setgid(65534) != 0 || setuid(65534) != 0) {
 		say("skipped");
@@ -477,7 +477,7 @@ static void d_drop_user(void)
 static void d_chroot(void)
 {
 	char empty[] = "/tmp/probe-XXXXXX";
-	int s = bound(AF_INET);
+	int s = bound(probe_family);
 
 	if (geteuid() != 0 || mkdtemp(empty) == NULL || chroot(empty) != 0 || chdir("/") != 0 ||
 	    setgid(65534) != 0 || setuid(65534) != 0) {
@@ -489,14 +489,14 @@ static void d_chroot(void)
 
 static void d_close_range(void)
 {
-	bound(AF_INET);
+	bound(probe_family);
 	say("range %s", err(close_range(3, ~0U, 0)));
-	speaks(bound(AF_INET));
+	speaks(bound(probe_family));
 }
 
 static void d_exec(void)
 {
-	int s = bound(AF_INET), c = udp(AF_INET), status = -1;
+	int s = bound(probe_family), c = udp(probe_family), status = -1;
 	char number[16];
 	pid_t pid;
 
@@ -505,43 +505,43 @@ static void d_exec(void)
 	fflush(stdout);
 	pid = vfork();
 	if (pid == 0) {
-		execl("/proc/self/exe", "udp_more", "--inherited", number, (char *)NULL);
+		execl("/proc/self/exe", "udp_more", "--inherited", number, probe_current,
+		      (char *)NULL);
 		_exit(1);
 	}
 	waitpid(pid, &status, 0);
 	say("status %d", status);
-	say("still here %s", err(getsockname(s, (void *)&(struct sockaddr_in){0},
-					     &(socklen_t){sizeof(struct sockaddr_in)})));
+	say("still here %d", port_of(s) > 0);
 }
 
 static const struct probe_case cases[] = {
-	{"D-wait", d_wait},
-	{"D-mmsg", d_mmsg},
-	{"D-names", d_names},
-	{"D-many-buffers", d_many_buffers},
-	{"D-specific", d_specific},
-	{"D-iperf", d_iperf},
-	{"D-reuse", d_reuse},
-	{"D-shutdown", d_shutdown},
-	{"D-unreachable", d_unreachable},
-	{"D-loopback", d_loopback},
-	{"D-epoll", d_epoll},
-	{"D-threads", d_threads},
-	{"D-pass", d_pass},
-	{"D-syscall", d_syscall},
-	{"D-queue", d_queue},
+	FOUR_SIX("D-wait", d_wait),
+	FOUR_SIX_MAPPED("D-mmsg", d_mmsg),
+	FOUR_SIX_MAPPED("D-names", d_names),
+	FOUR_SIX_MAPPED("D-many-buffers", d_many_buffers),
+	FOUR_SIX_MAPPED("D-specific", d_specific),
+	FOUR_SIX_MAPPED("D-iperf", d_iperf),
+	FOUR_SIX_MAPPED("D-reuse", d_reuse),
+	FOUR_SIX_MAPPED("D-shutdown", d_shutdown),
+	FOUR_SIX_MAPPED("D-unreachable", d_unreachable),
+	FOUR_SIX_MAPPED("D-loopback", d_loopback),
+	FOUR_SIX_MAPPED("D-epoll", d_epoll),
+	FOUR_SIX("D-threads", d_threads),
+	FOUR_SIX("D-pass", d_pass),
+	FOUR_SIX_MAPPED("D-syscall", d_syscall),
+	FOUR_SIX("D-queue", d_queue),
 	{"D-buffer", d_buffer},
-	{"D-close", d_close},
+	FOUR_SIX("D-close", d_close),
 	{"D-drop-user", d_drop_user},
 	{"D-chroot", d_chroot},
 	{"D-close-range", d_close_range},
-	{"D-exec", d_exec},
+	FOUR_SIX("D-exec", d_exec),
 };
 
 int main(int argc, char **argv)
 {
-	if (argc == 3 && strcmp(argv[1], "--inherited") == 0) {
-		probe_current = "D-exec";
+	if (argc == 4 && strcmp(argv[1], "--inherited") == 0) {
+		probe_begin(argv[3]);
 		say("port %d", port_of(atoi(argv[2])) > 0);
 		say("receives %s", got(atoi(argv[2])));
 		return 0;

@@ -35,7 +35,7 @@ static int bound_to(int family, const char *ip4, const char *ip6)
 
 int bound(int family)
 {
-	return bound_to(family, OWN, OWN6);
+	return bound_to(family, OWN, probe_mapped ? "::ffff:" OWN : OWN6);
 }
 
 int bound_any(int family)
@@ -54,9 +54,9 @@ int closed_port(int family)
 
 int dial(int fd, int port)
 {
-	struct sockaddr_in a = to(OWN, port);
+	struct address a = own(port);
 
-	return connect(fd, (void *)&a, sizeof(a));
+	return connect_to(fd, &a);
 }
 
 int dial6(int fd, int port)
@@ -68,9 +68,9 @@ int dial6(int fd, int port)
 
 ssize_t send_to(int fd, const char *text, int port)
 {
-	struct sockaddr_in a = to(OWN, port);
+	struct address a = own(port);
 
-	return sendto(fd, text, strlen(text), 0, (void *)&a, sizeof(a));
+	return sendto(fd, text, strlen(text), 0, &a.sa, a.len);
 }
 
 ssize_t send_to6(int fd, const char *text, int port)
