@@ -265,10 +265,11 @@ uint32_t port_events(double now);
 
 /**
  * port_frames() - Give back the last batch of frames and describe the next one
+ * @most:	Frames at most
  *
  * Return: io.frame_count, frames from io.frames[io.frame_first] on
  */
-uint32_t port_frames(double now);
+uint32_t port_frames(double now, uint32_t most);
 
 /* --- port_netif.c ----------------------------------------------------------------------------- */
 

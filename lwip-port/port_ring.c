@@ -254,7 +254,7 @@ static void release_frames(void)
 	}
 }
 
-uint32_t PORT_EXPORT(port_frames)(double now)
+uint32_t PORT_EXPORT(port_frames)(double now, uint32_t most)
 {
 	u32_t start;
 
@@ -264,6 +264,7 @@ uint32_t PORT_EXPORT(port_frames)(double now)
 	start = described & RING_MASK;
 	io.frame_first = start;
 	io.frame_count = LWIP_MIN(appended - described, PORT_FRAMES_MAX - start);
+	io.frame_count = LWIP_MIN(io.frame_count, most);
 	described += io.frame_count;
 	return io.frame_count;
 }

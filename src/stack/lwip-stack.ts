@@ -54,6 +54,13 @@ const MAC_LEN = 6;
  * otherwise keep it from ever returning; what is left makes `deadline()` due at once.
  */
 const ROUNDS_MAX = 64;
+/**
+ * Ours: frames after which one `drain` stops, half a megabyte with the headers at an MTU of 2,800; the
+ * loop drains four times a turn. Thousands of connections that all begin at once would else leave in one
+ * burst, of which a peer's socket buffer (4 MiB, half of it the kernel's own costs) keeps a part; what is
+ * lost waits for its retransmission timer. Between bursts acknowledgements are read.
+ */
+const FRAMES_MAX = 128;
 
 export interface StackOptions {
   /** Own Ethernet address, 6 bytes; copied. */
@@ -75,6 +82,7 @@ export class LwipStack implements Stack, StackExtras {
   readonly #tcp: TcpTable;
   readonly #udp: UdpTable;
   readonly #echo: EchoTable;
+  /** Milliseconds; lwIP's clock has whole ones, round trips are measured in microseconds. */
   #now: number;
   #isDraining = false;
   #isClosed = false;
@@ -82,7 +90,7 @@ export class LwipStack implements Stack, StackExtras {
   constructor({ mac, entropy, at }: StackOptions) {
     if (mac.length !== MAC_LEN) throw new RangeError('an Ethernet address has 6 bytes');
     this.mac = mac.slice();
-    this.#now = Math.floor(at.mono);
+    this.#now = at.mono;
     this.#lwip = new Lwip(this.#now);
     entropy.fill(this.#lwip.data.subarray(0, ENTROPY_LEN));
     this.#lwip.data.set(this.mac, ENTROPY_LEN);
@@ -98,8 +106,7 @@ export class LwipStack implements Stack, StackExtras {
   #enter(at: Moment): number {
     this.#lwip.check();
     if (this.#isClosed) throw new StackFault('a call', 'the stack is closed');
-    const now = Math.floor(at.mono);
-    if (now > this.#now) this.#now = now;
+    if (at.mono > this.#now) this.#now = at.mono;
     return this.#now;
   }
 
@@ -131,9 +138,11 @@ export class LwipStack implements Stack, StackExtras {
     this.#isDraining = true;
     const errors: unknown[] = [];
     try {
-      for (let round = 0; round < ROUNDS_MAX; round++) {
+      let room = FRAMES_MAX;
+      for (let round = 0; round < ROUNDS_MAX && room > 0; round++) {
         const events = this.#events(now, errors);
-        const frames = this.#frames(now, send);
+        const frames = this.#frames(now, room, send);
+        room -= frames;
         if (events + frames === 0) break;
       }
     } finally {
@@ -164,18 +173,20 @@ export class LwipStack implements Stack, StackExtras {
     else this.#tcp.dispatch(now, kind, handle, p);
   }
 
-  #frames(now: number, send: FrameSink): number {
+  /** Hands out up to `most` frames. @returns how many. */
+  #frames(now: number, most: number, send: FrameSink): number {
     let total = 0;
-    for (;;) {
-      const count = this.#netif.framesOut(now, send);
+    while (total < most) {
+      const count = this.#netif.framesOut(now, most - total, send);
+      if (count === 0) break;
       total += count;
-      if (count === 0) return total;
     }
+    return total;
   }
 
   deadline(): number {
     const delay = this.#lwip.exports.port_delay(this.#here()) >>> 0;
-    return delay === NEVER_DELAY ? NEVER : this.#now + delay;
+    return delay === NEVER_DELAY ? NEVER : Math.floor(this.#now) + delay;
   }
 
   multicastGroups(): readonly { readonly mac: Uint8Array; readonly adi: number }[] {

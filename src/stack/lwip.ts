@@ -32,7 +32,7 @@ export interface LwipExports {
   port_tick(now: number): void;
   port_delay(now: number): number;
   port_events(now: number): number;
-  port_frames(now: number): number;
+  port_frames(now: number, most: number): number;
   port_configure(now: number, mtu: number, addrs: number, routes: number): void;
   port_frame_alloc(now: number, len: number): number;
   port_frame_in(now: number, type: number, group: number): void;

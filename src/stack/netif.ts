@@ -212,10 +212,10 @@ export class Netif {
     exports.port_frame_in(now, etherType, (dst[0] ?? 0) & GROUP_BIT);
   }
 
-  /** Hands out one batch of frames. @returns how many there were; 0 = none left. */
-  framesOut(now: number, send: FrameSink): number {
+  /** Hands out a batch of up to `most` frames. @returns how many there were; 0 = none left. */
+  framesOut(now: number, most: number, send: FrameSink): number {
     const { exports, u8, u32, io } = this.#lwip;
-    const count = exports.port_frames(now);
+    const count = exports.port_frames(now, most);
     const first = u32[(io + OFF_FRAME_FIRST) >> 2] ?? 0;
     for (let i = 0; i < count; i++) {
       const entry = (io + OFF_FRAMES + (first + i) * FRAME_LEN) >> 2;

@@ -198,7 +198,10 @@ export interface Stack {
     payload: Uint8Array,
   ): void;
   handleTimeout(at: Moment): void;
-  /** Runs pending callbacks and hands out all frames that wait to be sent. */
+  /**
+   * Runs pending callbacks and hands out the frames that wait to be sent, up to a limit that depends on
+   * nothing but the implementation; when some are left, `deadline()` is due at once.
+   */
   drain(at: Moment, send: FrameSink): void;
   /** Monotonic ms of the next timer, or NEVER. */
   deadline(): number;

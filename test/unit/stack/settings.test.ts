@@ -154,6 +154,25 @@ test('round trips are measured in microseconds, bytes counted, options told', (t
   expectClean(t, world, client, server.peer, server);
 });
 
+test('a round trip below a millisecond is not rounded to none', (t) => {
+  const world = new World({ latencyMs: 0.25 });
+  // The answers carry the acknowledgements, which would else be delayed.
+  const answer = (p: Peer): void => {
+    p.onBytes = () => p.send(10);
+  };
+  const server = new Server(world, world.b, any(80), { each: answer });
+  const client = new Peer(world, world.a).connect(on(B4, 80));
+  for (let asked = 1; asked <= 10; asked++) {
+    client.send(10);
+    t.true(world.run(() => client.received === asked * 10));
+  }
+  const { rttUs } = world.a.tcpInfo(client.handle!)!;
+  t.true(rttUs >= 500 && rttUs < 1_000, `${rttUs} us`);
+  client.close();
+  server.peer.close();
+  expectClean(t, world, client, server.peer, server);
+});
+
 test('no round trip is taken from what was repeated', (t) => {
   const world = new World({ latencyMs: 20 });
   const server = new Server(world, world.b, any(80));
