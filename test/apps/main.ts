@@ -1,13 +1,7 @@
-/**
- * Applications on a virtual network, each with its real client: `node build/test/apps/main.js`.
- *   --core         the subset that `npm test` runs
- *   --only TEXT    rows whose name contains it
- *   --out FILE     writes the rows over those of earlier runs in this JSON file, and the page beside it
- * Runs in a network namespace of its own, in which only loopback exists. A program that is not
- * installed is skipped by name. Last line: `apps: N passed, N failed, N skipped`.
- */
+/** Applications on a virtual network, each with its real client; see USAGE. */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { readOptions } from '../helpers/args.js';
 import { Tally } from '../helpers/tally.js';
 import { DATA } from './data.js';
 import { DATAGRAMS } from './datagrams.js';
@@ -19,6 +13,25 @@ import { WEB } from './web.js';
 import { World } from './world.js';
 
 const INSIDE = 'NETCON_APPS_INSIDE';
+
+const USAGE = `usage: node build/test/apps/main.js [options]
+
+Applications on a virtual network, each with its real client, in a network namespace of its own, in
+which only loopback exists. A program that is not installed is skipped by name.
+
+  --core        the subset that npm test runs
+  --only TEXT   rows whose name contains it
+  --out FILE    writes the rows over those of earlier runs in this JSON file, and the page beside it
+  --help        this
+
+Last line: apps: N passed, N failed, N skipped
+`;
+
+const args = readOptions('apps', USAGE, {
+  core: { type: 'boolean', default: false },
+  only: { type: 'string', default: '' },
+  out: { type: 'string' },
+});
 const APPS: readonly App[] = [...WEB, ...DATA, ...TOOLS, ...DATAGRAMS, ...NAMES];
 
 /** Starts this program again inside a namespace; does not return. */
@@ -35,11 +48,6 @@ function enterNamespace(): never {
     console.log('apps: 0 passed, 1 failed, 0 skipped');
   }
   process.exit(done.status ?? 1);
-}
-
-function option(name: string): string | undefined {
-  const at = process.argv.indexOf(`--${name}`);
-  return at < 0 ? undefined : process.argv[at + 1];
 }
 
 async function runRow(app: App, world: World, tally: Tally, results: Result[]): Promise<void> {
@@ -66,23 +74,19 @@ async function runRow(app: App, world: World, tally: Tally, results: Result[]): 
 
 async function main(): Promise<void> {
   if (process.env[INSIDE] === undefined) enterNamespace();
-  const only = option('only');
-  const isCore = process.argv.includes('--core');
   const tally = new Tally('apps');
   const results: Result[] = [];
   const world = new World();
   try {
     await world.up();
     for (const app of APPS) {
-      if ((only !== undefined && !app.name.includes(only)) || (isCore && app.core !== true))
-        continue;
+      if (!app.name.includes(args.only) || (args.core && app.core !== true)) continue;
       await runRow(app, world, tally, results);
     }
   } finally {
     await world.down();
   }
-  const out = option('out');
-  if (out !== undefined) writeReport(out, results);
+  if (args.out !== undefined) writeReport(args.out, results);
   tally.finish();
 }
 

@@ -13,3 +13,32 @@ export function readArgs<T extends ParseArgsConfig>(
     process.exit(2);
   }
 }
+
+/**
+ * The options of a test program. `--help` prints `usage` and ends the process.
+ * Programs start themselves again inside a namespace with the same words: read them first.
+ */
+export function readOptions<const T extends NonNullable<ParseArgsConfig['options']>>(
+  program: string,
+  usage: string,
+  options: T,
+): ReturnType<typeof parseArgs<{ options: T }>>['values'] {
+  const asked = readArgs(program, {
+    options: { ...options, help: { type: 'boolean', short: 'h', default: false } },
+  });
+  const { help, ...values } = asked.values as { help: boolean };
+  if (help) {
+    process.stdout.write(usage);
+    process.exit(0);
+  }
+  return values as ReturnType<typeof parseArgs<{ options: T }>>['values'];
+}
+
+/** A number above 0 and at most `most` from an option's text; else ends the process. */
+export function positive(program: string, name: string, text: string, most = Infinity): number {
+  const n = Number(text);
+  if (n > 0 && n <= most) return n;
+  const range = most === Infinity ? 'above 0' : `from 1 to ${most}`;
+  process.stderr.write(`${program}: --${name} ${text}: a number ${range} is needed\n`);
+  process.exit(2);
+}

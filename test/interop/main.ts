@@ -1,13 +1,5 @@
-/**
- * Interoperation with a real ZeroTier One 1.14.1, by traffic between namespaces.
- * usage: ZEROTIER_ONE=/path/to/zerotier-one node build/test/interop/main.js [OPTIONS]
- *   --quick       smaller transfers, fewer starts
- *   --only='A;B'  scenarios whose `group/scenario` contains one of these texts
- *   --out FILE    writes the rows over those of earlier runs in this JSON file
- *   --jobs N      scenarios at a time, each in a laboratory of its own (default 1)
- *   --list        prints the scenarios
- * Prints one line per check and last `interop: N passed, N failed`; skips loudly without the binary.
- */
+/** Interoperation with a real ZeroTier One 1.14.1, by traffic between namespaces; see USAGE. */
+import { positive, readOptions } from '../helpers/args.js';
 import { Lab, missing, realNode, SUPPORTED_VERSION } from '../lab/lab.js';
 import { eventScenarios } from './events.js';
 import { CONDITIONS, matrixScenario, WORLDS } from './matrix.js';
@@ -16,6 +8,28 @@ import { rows, writeReport } from './rows.js';
 
 /** More would disturb each other's clocks beyond what the reference's timers forgive. */
 const MAX_JOBS = 8;
+
+const USAGE = `usage: ZEROTIER_ONE=/path/to/zerotier-one node build/test/interop/main.js [options]
+
+Interoperation with a real ZeroTier One ${SUPPORTED_VERSION}, by traffic between network namespaces. Needs root.
+
+  --quick         smaller transfers, fewer starts
+  --only 'A;B'    scenarios whose "group/scenario" contains one of these texts
+  --out FILE      writes the rows over those of earlier runs in this JSON file
+  --jobs N        scenarios at a time, each in a laboratory of its own (default 1, at most ${MAX_JOBS})
+  --list          prints the scenarios
+  --help          this
+
+One line per check, and last: interop: N passed, N failed. Skips loudly without the binary.
+`;
+
+const args = readOptions('interop', USAGE, {
+  quick: { type: 'boolean' },
+  only: { type: 'string' },
+  out: { type: 'string' },
+  jobs: { type: 'string', default: '1' },
+  list: { type: 'boolean' },
+});
 
 interface Scenario {
   readonly name: string;
@@ -43,23 +57,13 @@ function scenarios(): Scenario[] {
   return out;
 }
 
-function jobs(): number {
-  const at = process.argv.indexOf('--jobs');
-  if (at < 0) return 1;
-  const n = Number(process.argv[at + 1]);
-  if (Number.isInteger(n) && n >= 1 && n <= MAX_JOBS) return n;
-  throw new Error(`--jobs ${process.argv[at + 1]}: a number from 1 to ${MAX_JOBS} is needed`);
-}
-
 async function main(): Promise<void> {
-  const only = process.argv
-    .find((a) => a.startsWith('--only='))
-    ?.slice(7)
-    .split(';');
+  const jobs = Math.floor(positive('interop', 'jobs', args.jobs, MAX_JOBS));
+  const only = args.only?.split(';');
   const all = scenarios().filter(
     (s) => only === undefined || only.some((text) => s.name.includes(text)),
   );
-  if (process.argv.includes('--list')) {
+  if (args.list === true) {
     for (const s of all) console.log(s.name);
     return;
   }
@@ -72,10 +76,9 @@ async function main(): Promise<void> {
     const lane = async (): Promise<void> => {
       for (let s = queue.shift(); s !== undefined; s = queue.shift()) await s.run();
     };
-    await Promise.all(Array.from({ length: jobs() }, lane));
+    await Promise.all(Array.from({ length: jobs }, lane));
   }
-  const out = process.argv.indexOf('--out');
-  if (out > 0 && reason === undefined) writeReport(process.argv[out + 1]!);
+  if (args.out !== undefined && reason === undefined) writeReport(args.out);
   const failed = rows.filter((r) => !r.ok).length;
   console.log(`interop: ${rows.length - failed} passed, ${failed} failed`);
   process.exitCode = failed === 0 ? 0 : 1;

@@ -1,11 +1,4 @@
-/**
- * Many connections, and programs and services that die at any moment: `node build/test/stress/main.js`.
- *   --scale F    F times the full numbers (default 1; npm test runs none of it)
- *   --seed N     of the random system calls (default 1)
- *   --only TEXT  checks whose name contains it
- *   --out FILE   writes docs/stress.md's figures as JSON, and the page beside it
- * Runs in a network namespace of its own. Last line: `stress: N passed, N failed, N skipped`.
- */
+/** Many connections, and programs and services that die at any moment; see USAGE. */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import * as fs from 'node:fs';
@@ -13,6 +6,7 @@ import * as path from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { type Member, World, within } from '../apps/world.js';
+import { positive, readOptions } from '../helpers/args.js';
 import { packageFile } from '../helpers/service.js';
 import { Tally } from '../helpers/tally.js';
 import { type Program, run, start } from '../preload/run.js';
@@ -26,13 +20,28 @@ const MOST_CALLS = 1_500;
 const SETTLE_MS = 90_000;
 const HOLDERS = 5;
 
-function option(name: string, fallback: string): string {
-  const at = process.argv.indexOf(`--${name}`);
-  return at < 0 ? fallback : (process.argv[at + 1] ?? fallback);
-}
+const USAGE = `usage: node build/test/stress/main.js [options]
 
-const SCALE = Number(option('scale', '1'));
-const SEED = Number(option('seed', '1'));
+Many connections at once and in a row, and programs and services killed at any moment, in a network
+namespace of its own. npm test runs none of it; all of it takes about 25 minutes.
+
+  --scale F     F times the full numbers (default 1)
+  --seed N      of the random system calls (default 1)
+  --only TEXT   checks whose name contains it
+  --out FILE    writes the figures over those of earlier runs in this JSON file, and the page beside it
+  --help        this
+
+Last line: stress: N passed, N failed, N skipped
+`;
+
+const args = readOptions('stress', USAGE, {
+  scale: { type: 'string', default: '1' },
+  seed: { type: 'string', default: '1' },
+  only: { type: 'string', default: '' },
+  out: { type: 'string', default: '' },
+});
+const SCALE = positive('stress', 'scale', args.scale);
+const SEED = positive('stress', 'seed', args.seed);
 const tally = new Tally('stress');
 const figures: Record<string, string> = {};
 const scaled = (n: number): number => Math.max(1, Math.round(n * SCALE));
@@ -252,7 +261,7 @@ async function killedPrograms(world: World): Promise<void> {
 
 /** What blocked calls meet when their service dies, and a new socket before it is back. */
 const WITNESS = `
-import errno, select, socket, sys, threading
+import errno, os, select, socket, sys, threading
 at, silent, port = sys.argv[1], sys.argv[2], ${PORT}
 def said(what, call):
     try:
@@ -260,7 +269,7 @@ def said(what, call):
         word = 'ok'
     except OSError as e:
         word = errno.errorcode.get(e.errno, str(e))
-    print(what, word, flush=True)
+    os.write(1, f'{what} {word}\\n'.encode())  # whole: threads end at the same moment
 stream = socket.create_connection((at, port))
 stream.sendall(b'x'); stream.recv(1)
 polled = socket.create_connection((at, port))
@@ -388,18 +397,16 @@ function record(out: string, name: string): void {
 }
 
 async function main(): Promise<void> {
-  if (!(SCALE > 0)) throw new Error(`--scale ${option('scale', '')}: a number above 0 is needed`);
   if (process.env[INSIDE] === undefined) enterNamespace();
-  const out = option('out', '');
   const world = new World();
   try {
     await world.up();
     for (const [name, body] of CHECKS)
-      if (name.includes(option('only', '')))
+      if (name.includes(args.only))
         await tally.check(name, async () => {
           await body(world);
           console.log(`     ${figures[name]}`);
-          if (out !== '') record(out, name);
+          if (args.out !== '') record(args.out, name);
         });
   } finally {
     await world.down();
