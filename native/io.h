@@ -1,6 +1,7 @@
 /*
  * What Node.js can not do itself: polling of descriptors, record-preserving Unix sockets with
- * credentials and passed descriptors, and UDP in batches. Plumbing only, no protocol.
+ * credentials and passed descriptors, UDP in batches, attributes of files. Plumbing only, no
+ * protocol.
  *
  * Conventions: a function that does a system call returns its result, or -errno; a wrong kind of
  * argument throws a TypeError, since only our own code calls this. Byte arguments are Uint8Array or
@@ -50,6 +51,7 @@ napi_value from_rc(napi_env env, int64_t rc);
 napi_status register_poll(napi_env env, napi_value exports);
 napi_status register_unix(napi_env env, napi_value exports);
 napi_status register_udp(napi_env env, napi_value exports);
+napi_status register_file(napi_env env, napi_value exports);
 
 #define FUNCTION(name)                                                                             \
 	{                                                                                          \

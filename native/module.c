@@ -103,7 +103,7 @@ napi_value from_rc(napi_env env, int64_t rc)
 static napi_value init(napi_env env, napi_value exports)
 {
 	if (register_poll(env, exports) != napi_ok || register_unix(env, exports) != napi_ok ||
-	    register_udp(env, exports) != napi_ok)
+	    register_udp(env, exports) != napi_ok || register_file(env, exports) != napi_ok)
 		napi_throw_error(env, NULL, "netcon_io: registration failed");
 	return exports;
 }

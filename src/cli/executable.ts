@@ -6,6 +6,7 @@
 import { accessSync, closeSync, constants, openSync, readSync, statSync } from 'node:fs';
 import { endianness } from 'node:os';
 import { basename, delimiter, join } from 'node:path';
+import { loadNative } from '../host/native.js';
 
 const ELF_MAGIC = '\x7fELF';
 const CLASS_64 = 2;
@@ -80,7 +81,19 @@ function privilegeObstacle(file: string): string | undefined {
   const raises =
     ((mode & S_ISUID) !== 0 && uid !== process.geteuid?.()) ||
     ((mode & S_ISGID) !== 0 && gid !== process.getegid?.());
-  return raises ? 'is set-user-ID or set-group-ID, which drops preloaded libraries' : undefined;
+  if (raises) return 'is set-user-ID or set-group-ID, which drops preloaded libraries';
+  return process.geteuid?.() !== 0 && hasCapabilities(file)
+    ? 'has file capabilities, which drop preloaded libraries (a copy of it has none)'
+    : undefined;
+}
+
+/** capabilities(7). Without the addon nobody can say; root is not raised by them. */
+function hasCapabilities(file: string): boolean {
+  const native = loadNative();
+  const bytes = (text: string): Uint8Array => Buffer.from(text);
+  return (
+    typeof native !== 'string' && native.attributeLen(bytes(file), bytes('security.capability')) > 0
+  );
 }
 
 /**

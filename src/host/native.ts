@@ -56,6 +56,9 @@ export interface Native {
   /** A descriptor of a file in memory that holds `bytes`, to be passed with `send`. */
   note(bytes: Uint8Array): number;
 
+  /** @returns length of an extended attribute of a file [xattr(7)]; -ENODATA: it has none of that name. */
+  attributeLen(path: Uint8Array, name: Uint8Array): number;
+
   udpOpen(family: 4 | 6, ip: Uint8Array, port: number, bufferLen: number, gro: number): number;
   udpPort(fd: number): number;
   udpTtl(fd: number, family: 4 | 6, hops: number): number;

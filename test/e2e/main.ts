@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict';
 import {
   chmodSync,
+  copyFileSync,
   cpSync,
   existsSync,
   mkdirSync,
@@ -24,7 +25,7 @@ import {
   TestService,
   testAddress,
 } from '../helpers/service.js';
-import { Tally } from '../helpers/tally.js';
+import { Skip, Tally } from '../helpers/tally.js';
 
 const NETCON = packageFile('dist/netcon.js');
 const SERVICE = packageFile('dist/service.js');
@@ -238,6 +239,33 @@ async function serviceErrors(): Promise<void> {
   );
 }
 
+/** Of such a program ld.so drops the library without a word, and ping of Debian is one. */
+async function fileCapabilities(): Promise<void> {
+  if (process.getuid?.() !== 0) throw new Skip('only root can give a program capabilities');
+  const home = folder.home('capable', 1);
+  const program = join(folder.dir, 'raised');
+  copyFileSync('/bin/true', program);
+  chmodSync(program, 0o755);
+  chmodSync(folder.dir, 0o755);
+  const set = await runProgram('setcap', ['cap_net_raw+ep', program]);
+  if (set.code !== 0) throw new Skip(`setcap: ${set.stderr.trim() || 'libcap2-bin is missing'}`);
+  const line = [process.execPath, NETCON, 'run', `${home}/nc_0123456789abcdef`, '--wait', '0'];
+  const user = ['--reuid=65534', '--regid=65534', '--clear-groups'];
+  const visible = await runProgram('setpriv', [...user, process.execPath, NETCON, '--help']);
+  if (visible.code !== 0) throw new Skip('another user can not read this folder');
+  const refused = await runProgram('setpriv', [...user, ...line, program]);
+  assert.equal(refused.code, 1);
+  assert.match(refused.stderr, /raised has file capabilities, which drop preloaded libraries/);
+  // What follows is that there is no such service: both were looked at.
+  for (const command of [
+    ['setpriv', ...user, ...line, '--seccomp', program],
+    [...line, program],
+  ]) {
+    const r = await runProgram(command[0]!, command.slice(1));
+    assert.match(r.stderr, /does not exist: is the service running/);
+  }
+}
+
 async function frontCommands(): Promise<void> {
   await tally.check('netcon without a command prints its usage, exit code 2', async () => {
     const r = await runProgram(process.execPath, [NETCON]);
@@ -292,6 +320,9 @@ async function frontCommands(): Promise<void> {
       await s.stop();
     }
   });
+  await tally.check('netcon run refuses a program with file capabilities to a user', () =>
+    fileCapabilities(),
+  );
   await tally.check('netcon run refuses a malformed network and a missing service', async () => {
     const bad = await runProgram(process.execPath, [NETCON, 'run', '-n', 'xyz', '--', 'true']);
     assert.equal(bad.code, 2);
