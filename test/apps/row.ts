@@ -8,6 +8,9 @@ export { Skip };
 /** Debian's, whatever else of that name comes first in PATH. */
 export const PYTHON = '/usr/bin/python3';
 
+/** unbound and Redis tell their whole build in one line. */
+const VERSION_LEN = 100;
+
 export interface App {
   readonly name: string;
   /** Programs that must be installed, with the package that has each. */
@@ -75,7 +78,7 @@ export async function versionText(app: App): Promise<string> {
     const done = await run(command!, args);
     const lines = `${done.stdout}\n${done.stderr}`.split('\n');
     const line = lines.find((l) => /\d\.\d/.test(l)) ?? lines.find((l) => /\d/.test(l));
-    out.push((line ?? 'unknown').trim().slice(0, 60));
+    out.push((line ?? 'unknown').trim().slice(0, VERSION_LEN));
   }
   return out.join('; ');
 }

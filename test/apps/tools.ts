@@ -3,14 +3,15 @@
 import { randomBytes } from 'node:crypto';
 import * as fs from 'node:fs';
 import * as path from 'node:path';
-import { run } from '../preload/run.js';
+import { type Program, run } from '../preload/run.js';
 import { type App, expect, output, PYTHON, Skip, serving } from './row.js';
-import type { Member, World } from './world.js';
+import { type Member, type World, within } from './world.js';
 
 interface Ssh {
   readonly dir: string;
   /** Options of ssh, scp and sftp. */
   readonly options: readonly string[];
+  readonly server: Program;
 }
 
 const SSH_PORT = 22;
@@ -58,12 +59,51 @@ async function withSshd<T>(world: World, body: (ssh: Ssh) => Promise<T>): Promis
     ...['-o', 'LogLevel=ERROR', '-o', 'BatchMode=yes'],
   ];
   const server = world.a.start('/usr/sbin/sshd', ['-D', '-e', '-f', config]);
-  return serving(world, world.a, SSH_PORT, server, () => body({ dir, options }));
+  return serving(world, world.a, SSH_PORT, server, () => body({ dir, options, server }));
+}
+
+/** User and root folder of the processes below `pid` that parse what an unknown client sends. */
+function preauth(pid: number): string[] {
+  const out: string[] = [];
+  for (const child of children(pid)) {
+    try {
+      const line = fs.readFileSync(`/proc/${child}/cmdline`, 'latin1');
+      const uid = /^Uid:\s+(\d+)/m.exec(fs.readFileSync(`/proc/${child}/status`, 'utf8'))![1]!;
+      if (line.includes('[net]')) out.push(`${uid} ${fs.readlinkSync(`/proc/${child}/root`)}`);
+      out.push(...preauth(child));
+    } catch (e) {
+      // It ended meanwhile.
+      if (!['ENOENT', 'ESRCH'].includes((e as NodeJS.ErrnoException).code!)) throw e;
+    }
+  }
+  return out;
+}
+
+function children(pid: number): number[] {
+  const text = fs.readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
+  return text === '' ? [] : text.split(' ').map(Number);
+}
+
+/** Before a client is known, a process of user sshd in an empty folder speaks with it. */
+async function separated(world: World, server: Program): Promise<void> {
+  const uid = /\d+/.exec((await run('id', ['-u', 'sshd'])).stdout)?.[0];
+  const stranger = world.b.start('bash', [
+    '-c',
+    `exec 3<>/dev/tcp/${world.a.ip}/${SSH_PORT}; echo 'SSH-2.0-stranger' >&3; cat <&3`,
+  ]);
+  try {
+    await within('sshd drops its privileges', 20_000, () =>
+      preauth(server.child.pid!).includes(`${uid} /run/sshd`) ? true : undefined,
+    );
+  } finally {
+    await stranger.stop();
+  }
 }
 
 async function ssh(world: World): Promise<string> {
   const { a, b } = world;
-  return withSshd(world, async ({ dir, options }) => {
+  return withSshd(world, async ({ dir, options, server }) => {
+    await separated(world, server);
     const target = `root@${a.ip}`;
     const said = await output(b, 'ssh', [...options, target, 'echo $SSH_CONNECTION']);
     expect(said.startsWith(`${b.ip} `) && said.trim().endsWith(`${a.ip} ${SSH_PORT}`), said);
@@ -76,7 +116,7 @@ async function ssh(world: World): Promise<string> {
     expect(bytes.equals(fs.readFileSync(path.join(dir, 'back'))), 'sftp: the copy differs');
     const listing = await forwarded(world, options, target);
     expect(listing.includes('hello from'), listing);
-    return 'login with privilege separation and true addresses; 5 MiB by scp and sftp; a forwarded port';
+    return 'an unknown client meets user sshd in /run/sshd; login with true addresses; 5 MiB by scp and sftp; a forwarded port';
   });
 }
 

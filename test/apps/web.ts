@@ -71,6 +71,38 @@ http {
 }
 `;
 
+const PROXY = (dir: string, to: string): string => `
+${USER}
+daemon off;
+pid ${dir}/pid;
+error_log ${dir}/error.log;
+env LD_PRELOAD; env ZT_NC_NETWORK;
+events { worker_connections 256; }
+http {
+  access_log off; proxy_http_version 1.1; proxy_set_header Connection "";
+  client_body_temp_path ${dir}/body; proxy_temp_path ${dir}/proxy;
+  fastcgi_temp_path ${dir}/fastcgi; uwsgi_temp_path ${dir}/uwsgi; scgi_temp_path ${dir}/scgi;
+  upstream back { server ${to}:80; keepalive 8; }
+  server { listen 8088; location / { proxy_pass http://back; } }
+}
+`;
+
+/** nginx as a client: it connects without blocking, and keeps connections. */
+async function proxied(world: World, digest: string): Promise<void> {
+  const { a, b } = world;
+  const dir = world.place('nginx-proxy');
+  fs.writeFileSync(path.join(dir, 'nginx.conf'), PROXY(dir, a.ip));
+  const args = ['-c', path.join(dir, 'nginx.conf'), '-e', path.join(dir, 'error.log')];
+  const proxy = b.start('nginx', args);
+  await serving(world, b, 8088, proxy, async () => {
+    for (let i = 0; i < 20; i++)
+      expect((await curl(a, at(b.ip, 8088))) === 'virtual nginx\n', 'the index by the proxy');
+    const copy = path.join(dir, 'copy.bin');
+    await curl(a, '-o', copy, at(b.ip, 8088, '/big.bin'));
+    expect(sha256(fs.readFileSync(copy)) === digest, 'the copy by the proxy differs');
+  });
+}
+
 /** Seconds that wrk presses; the suite of `npm test` has less time. */
 const WRK_SECONDS = process.argv.includes('--core') ? 5 : 30;
 
@@ -85,8 +117,9 @@ async function nginx(world: World): Promise<string> {
     const args = ['-t2', '-c256', `-d${WRK_SECONDS}s`, '--timeout', '20s', at(world.a.ip, 80)];
     const report = await output(world.b, 'wrk', args);
     expect(!/Socket errors|Non-2xx/.test(report), report);
+    await proxied(world, digest);
     const perSecond = /Requests\/sec:\s+([\d.]+)/.exec(report)?.[1];
-    return `4 workers of another user at port 80; ${FETCHED}, IPv4 and IPv6; wrk -c256 for ${WRK_SECONDS} s: ${perSecond} requests/s, no error`;
+    return `4 workers of another user at port 80; ${FETCHED}, IPv4 and IPv6; wrk -c256 for ${WRK_SECONDS} s: ${perSecond} requests/s, no error; nginx of the other member as its proxy`;
   });
 }
 
