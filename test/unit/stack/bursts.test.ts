@@ -1,9 +1,11 @@
-/** Many connections that begin at once: how many frames leave before the other side is heard. */
+/** Much to send at once: how many frames leave before the other side is heard, and what waits. */
 import test from 'ava';
 import { any, B4, expectClean, on, Peer, pattern, Server, World } from './world.js';
 
 /** lwip-stack.ts FRAMES_MAX. */
 const BURST = 128;
+/** lwip-port/port_api.h PORT_FRAMES_MAX. */
+const RING = 4096;
 const CONNECTIONS = 300;
 
 test('a drain hands out a bounded burst, and the rest is due at once', (t) => {
@@ -37,4 +39,27 @@ test('a drain hands out a bounded burst, and the rest is due at once', (t) => {
   for (const c of clients) c.close();
   for (const p of server.peers) p.close();
   expectClean(t, world, ...clients, ...server.peers, server);
+});
+
+test('when the ring of frames is full, datagrams are refused and counted, and TCP waits', (t) => {
+  const world = new World({ latencyMs: 1 });
+  const server = new Server(world, world.b, any(80));
+  const client = new Peer(world, world.a).connect(on(B4, 80));
+  t.true(world.run(() => client.isConnected && server.peers.length === 1));
+  const handle = world.a.udpOpen(world.at, any(0), false, {
+    onDatagram: () => {},
+    onUnreachable: () => {},
+  });
+  if (typeof handle === 'string') throw new Error(handle);
+  let taken = 0;
+  while (world.a.udpSend(world.at, handle, on(B4, 9), pattern(100)) === undefined) taken++;
+  t.is(taken, RING);
+  t.is(world.a.udpSend(world.at, handle, on(B4, 9), pattern(100)), 'ENOBUFS');
+  t.is(world.a.counters()['dropTxFull'], 2);
+  client.send(100_000);
+  t.true(world.run(() => server.peer.received === 100_000));
+  world.a.udpClose(world.at, handle);
+  client.close();
+  server.peer.close();
+  expectClean(t, world, client, server.peer, server);
 });
