@@ -2,8 +2,8 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { packageFile } from '../helpers/service.js';
-import type { Program } from '../preload/run.js';
-import { type App, expect, output, PYTHON, serving } from './row.js';
+import { type Finished, type Program, run, which } from '../preload/run.js';
+import { type App, expect, output, PYTHON, Skip, serving } from './row.js';
 import { type Member, type World, within } from './world.js';
 
 const PATIENCE_MS = 20_000;
@@ -42,6 +42,36 @@ async function ping(world: World): Promise<string> {
     rates.push(`${/= [\d.]+\/([\d.]+)/.exec(text)?.[1]} ms`);
   }
   return `20 of 20 answered over IPv4 and IPv6 and back: ${rates.join(', ')}`;
+}
+
+/** Debian's ping has file capabilities, of which ld.so takes a preload away unless root runs it. */
+async function userPing(world: World): Promise<string> {
+  if (process.getuid?.() !== 0) throw new Skip('only root can start the service of another user');
+  const user = await world.member('user', 4, { user: 'www-data' });
+  const asUser = (...words: string[]): Promise<Finished> => {
+    const own = ['run', '-n', world.nwid, '-D', user.service.home, ...words];
+    const drop = ['--reuid=www-data', '--regid=www-data', '--clear-groups'];
+    return run('setpriv', [...drop, process.execPath, packageFile('dist/netcon.js'), ...own]);
+  };
+  const ask = ['-q', '-c', '5', '-i', '0.2', '-W', '5'];
+  const program = (await which('ping'))!;
+  const isRaised = (await run('getcap', [program])).stdout !== '';
+  const plain = await asUser('ping', ...ask, world.a.ip);
+  const isAsPromised = isRaised
+    ? /has file capabilities/.test(plain.stderr)
+    : plain.stdout.includes(' 5 received');
+  expect(isAsPromised, `${plain.stdout}${plain.stderr}`);
+  const copy = path.join(world.place('ping'), 'ping');
+  fs.copyFileSync(program, copy);
+  for (const words of [
+    [copy, ...ask, world.a.ip],
+    ['--seccomp', 'ping', ...ask, world.a.ip],
+    ['--seccomp', 'ping', ...ask, world.a.ip6],
+  ]) {
+    const done = await asUser(...words);
+    expect(done.stdout.includes(' 5 received'), `${words.join(' ')}: ${done.stdout}${done.stderr}`);
+  }
+  return `user www-data with a service of its own: netcon run ${isRaised ? 'refuses ping, which has file capabilities,' : 'takes ping'} and takes a copy; ping under --seccomp over IPv4 and IPv6; 5 of 5 answered each`;
 }
 
 const dig = (on: Member, server: string, ...more: string[]): Promise<string> =>
@@ -246,6 +276,13 @@ export const DATAGRAMS: readonly App[] = [
     core: true,
     datagrams: true,
     run: ping,
+  },
+  {
+    name: 'ping of a user',
+    needs: { ping: 'iputils-ping', getcap: 'libcap2-bin', setpriv: 'util-linux' },
+    versions: [['ping', '-V']],
+    datagrams: true,
+    run: userPing,
   },
   {
     name: 'dig and unbound',
