@@ -115,6 +115,11 @@ void port_listen_leave(struct conn *c);
 #define PORT_RANGE 16384u
 
 void port_tcp_callbacks(struct tcp_pcb *pcb);
+err_t port_tcp_on_connected(void *arg, struct tcp_pcb *pcb, err_t err);
+void port_tcp_apply(struct conn *c);
+
+/* --- port_connect.c --- */
+/* An ephemeral port for an end of its own, or with @remote for that connection; 0: none. */
 u32_t port_tcp_choose(const ip_addr_t *local, const ip_addr_t *remote, u32_t rport);
 
 /* --- port_window.c --- */

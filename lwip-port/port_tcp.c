@@ -1,10 +1,10 @@
 /*
  * TCP: lwIP's callbacks, the events made of them, and the host's calls on connections.
  *
- * Records and their phases are described in port_conn.c, listeners in port_listen.c, windows in
- * port_window.c; what the host hears of it is made in port_tcp_events.c.
+ * Records and their phases are described in port_conn.c, opening is in port_connect.c, listeners in
+ * port_listen.c, windows in port_window.c; what the host hears of it is made in port_tcp_events.c.
  *
- * Contents: callbacks, hooks, output, opening, data, options and questions.
+ * Contents: callbacks, hooks, output, settings, data, options and questions.
  *
  * Closing never uses tcp_close(): that answers unread window with RST and stops the activity clock
  * that LAST_ACK depends on. A FIN is queued behind all data, and the rest happens in on_poll().
@@ -187,7 +187,7 @@ static err_t on_poll(void *arg, struct tcp_pcb *pcb)
 	return c->phase == PH_OPEN ? poll_open(c) : ERR_OK;
 }
 
-static err_t on_connected(void *arg, struct tcp_pcb *pcb, err_t err)
+err_t port_tcp_on_connected(void *arg, struct tcp_pcb *pcb, err_t err)
 {
 	struct conn *c = arg;
 
@@ -302,66 +302,8 @@ int port_tcp_unflushed(void)
 	return dirty != NULL;
 }
 
-/* --- opening ------------------------------------------------------------------------------------
+/* --- settings ----------------------------------------------------------------------------------
  */
-
-u32_t port_tcp_choose(const ip_addr_t *local, const ip_addr_t *remote, u32_t rport)
-{
-	u32_t start = port_rand() % PORT_RANGE;
-	u32_t port = conn_unused_port(start);
-
-	/* lwIP knows no simultaneous open, and so no connection to itself. */
-	if (remote != NULL && port == rport && ip_addr_eq(local, remote))
-		port = conn_unused_port((port - PORT_FIRST + 1) % PORT_RANGE);
-	/* All in use: one that is free towards this destination will do. */
-	for (u32_t i = 0; port == 0 && remote != NULL && i < PORT_RANGE; i++) {
-		u32_t p = PORT_FIRST + (start + i) % PORT_RANGE;
-
-		if (!port_listens_on(p) && conn_find(local, p, remote, rport) == NULL)
-			port = p;
-	}
-	return port;
-}
-
-/* 0.0.0.0 and :: as a destination mean this host, as on Linux. */
-static void any_to_loopback(ip_addr_t *ip)
-{
-	if (!ip_addr_isany(ip))
-		return;
-	if (IP_IS_V6(ip))
-		ip_addr_set_loopback(1, ip);
-	else
-		ip_addr_set_loopback(0, ip);
-}
-
-/* Checks both ends and fills in what the host left open. 0 or PORT_ERR. */
-static int settle_ends(ip_addr_t *local, u16_t *lport, ip_addr_t *remote, u16_t rport)
-{
-	ip_addr_t src;
-	u32_t port;
-
-	any_to_loopback(remote);
-	if (ip_addr_ismulticast(remote) ||
-	    (IP_IS_V4(remote) && ip_2_ip4(remote)->addr == IPADDR_BROADCAST))
-		return PORT_ERR(PORT_PLACE_CONNECT, ERR_RTE);
-	if (!ip_addr_isany(local) && IP_IS_V6(local) != IP_IS_V6(remote))
-		return PORT_ERR(PORT_PLACE_CONNECT, ERR_VAL);
-	if (!ip_addr_isany(local) && !port_addr_is_local(local))
-		return PORT_ERR(PORT_PLACE_BIND, ERR_RTE);
-	if (!port_route(remote, &src))
-		return PORT_ERR(PORT_PLACE_CONNECT, ERR_RTE);
-	if (ip_addr_isany(local))
-		ip_addr_copy(*local, src);
-	if (*lport == rport && ip_addr_eq(local, remote))
-		return PORT_ERR(PORT_PLACE_SYN_SENT, ERR_RST);
-	if (*lport != 0)
-		return conn_find(local, *lport, remote, rport) != NULL
-			       ? PORT_ERR(PORT_PLACE_BIND, ERR_USE)
-			       : 0;
-	port = port_tcp_choose(local, remote, rport);
-	*lport = (u16_t)port;
-	return port != 0 ? 0 : PORT_ERR(PORT_PLACE_CONNECT, ERR_BUF);
-}
 
 static void set_keepalive(struct tcp_pcb *pcb)
 {
@@ -375,7 +317,8 @@ static void set_keepalive(struct tcp_pcb *pcb)
 	pcb->keep_cnt = io.settings.count;
 }
 
-static void apply_settings(struct conn *c)
+/* Takes what io.settings say. */
+void port_tcp_apply(struct conn *c)
 {
 	struct tcp_pcb *pcb = c->pcb;
 
@@ -390,57 +333,6 @@ static void apply_settings(struct conn *c)
 	c->tuning.receive_max = io.settings.receive_max;
 	c->tuning.user_timeout = io.settings.user_timeout_ms;
 	c->tuning.syn_count = (u8_t)LWIP_MIN(io.settings.syn_count, 255);
-}
-
-static int start_connect(const ip_addr_t *local, u16_t lport, const ip_addr_t *remote, u16_t rport)
-{
-	struct conn *c = conn_new();
-	struct tcp_pcb *pcb;
-	err_t err;
-
-	if (c == NULL)
-		return PORT_ERR(PORT_PLACE_CONNECT, ERR_MEM);
-	pcb = tcp_new_ip_type(IP_GET_TYPE(remote));
-	if (pcb == NULL) {
-		conn_free(c);
-		return PORT_ERR(PORT_PLACE_CONNECT, ERR_MEM);
-	}
-	conn_attach(c, pcb);
-	port_tcp_callbacks(pcb);
-	apply_settings(c);
-	/* Bound here and not by tcp_bind(), which walks every list to find a conflict. */
-	ip_addr_copy(pcb->local_ip, *local);
-	pcb->local_port = lport;
-	c->phase = PH_CONNECTING;
-	err = tcp_connect(pcb, remote, rport, on_connected);
-	if (err != ERR_OK) {
-		c->phase = PH_CLOSING;
-		pcb->local_port = 0;
-		tcp_err(pcb, NULL);
-		tcp_abort(pcb);
-		return PORT_ERR(PORT_PLACE_CONNECT, err);
-	}
-	conn_register(c);
-	c->local_port = lport;
-	conn_count_port(lport, 1);
-	return (int)c->handle;
-}
-
-int32_t PORT_EXPORT(port_tcp_connect)(double now)
-{
-	ip_addr_t local;
-	ip_addr_t remote;
-	u16_t lport = io.local.port;
-	int err;
-
-	port_enter(now);
-	if (io.remote.family == PORT_FAMILY_ANY || port_from_endpoint(&io.remote, &remote) != 0 ||
-	    port_from_endpoint(&io.local, &local) != 0)
-		return PORT_ERR(PORT_PLACE_CONNECT, ERR_VAL);
-	err = settle_ends(&local, &lport, &remote, io.remote.port);
-	if (err != 0)
-		return err;
-	return start_connect(&local, lport, &remote, io.remote.port);
 }
 
 /* --- data ---------------------------------------------------------------------------------------
@@ -600,7 +492,7 @@ void PORT_EXPORT(port_tcp_options)(double now, uint32_t handle)
 	c = conn_live(handle);
 	if (c == NULL || c->pcb == NULL)
 		return;
-	apply_settings(c);
+	port_tcp_apply(c);
 	/* What Nagle's algorithm held back may go. */
 	if (io.settings.no_delay)
 		mark_dirty(c);
