@@ -2,16 +2,23 @@
  * Do the checks notice? Copies the case files and the recorded conversations, alters one compared
  * output in each of 100 cases, and runs the two runners on the copies: every altered case must fail
  * by its name, and no other case of the case files may.
- * usage: main.js [--seed N]      the seed decides what is altered; 1 by default
  * VECTORS_DIR and TRANSCRIPTS_DIR name other originals than this project's own.
  */
 import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { positive, readOptions } from '../helpers/args.js';
 import { Luck } from '../sim/world.js';
 import { alter, type Fields, isFields, type Leaf, pick } from './alter.js';
 import { OUTPUTS, outputsOf, packetOutputs } from './outputs.js';
+
+const USAGE = `usage: node build/test/mutation/main.js [--seed N]
+
+Alters one compared output in each of 100 cases; the checks must notice each.
+
+  --seed N   decides what is altered (default 1)
+`;
 
 const ALTERATIONS = 100;
 /** Cases altered in one file at most: the runners print the names of the first failures only. */
@@ -152,9 +159,9 @@ function report(altered: readonly Altered[], runs: readonly Run[]): number {
   return bad === 0 ? 0 : 1;
 }
 
-async function main(args: string[]): Promise<number> {
-  const seed = args[0] === '--seed' ? Number(args[1]) : 1;
-  if (!Number.isSafeInteger(seed)) throw new RangeError('usage: main.js [--seed N]');
+async function main(): Promise<number> {
+  const args = readOptions('mutation', USAGE, { seed: { type: 'string', default: '1' } });
+  const seed = Math.floor(positive('mutation', 'seed', args.seed));
   console.log(`seed ${seed}`);
   const vectors = new Map(jsonFiles(VECTORS).map((n) => [n, readJson(VECTORS, n)]));
   const transcripts = new Map(jsonFiles(TRANSCRIPTS).map((n) => [n, readJson(TRANSCRIPTS, n)]));
@@ -180,4 +187,4 @@ async function main(args: string[]): Promise<number> {
   }
 }
 
-process.exitCode = await main(process.argv.slice(2));
+process.exitCode = await main();

@@ -1,11 +1,11 @@
 /**
- * Replays the records of test/vectors/service against our programs:
- * `node build/test/service/main.js [--only GROUP]`.
+ * Replays the records of test/vectors/service against our programs.
  *
  * Enters a network namespace of its own when the machine lets it, so that ports and addresses are
  * those of the records. One line per group, one per failure and per record that is not compared
  * (with the reason); last `service: N passed, N failed`, exit code 1 on a failure.
  */
+import { readOptions } from '../helpers/args.js';
 import { HomeFolder } from '../helpers/service.js';
 import { cliNetwork } from './cli-live.js';
 import { serviceCommandLine } from './command-line.js';
@@ -25,6 +25,12 @@ import type { Group } from './report.js';
 import { cliScriptedService } from './scripted.js';
 import { serviceMisc, serviceStartNetworks, tokenNewline } from './start-files.js';
 
+const USAGE = `usage: node build/test/service/main.js [--only GROUP]
+
+Replays the records of test/vectors/service against our programs.
+`;
+
+const args = readOptions('service', USAGE, { only: { type: 'string' } });
 enterNamespace();
 const folder = new HomeFolder();
 const programs = new Programs(folder.dir);
@@ -71,13 +77,12 @@ function unknownGroups(): number {
   return unknown.length;
 }
 
-const only = process.argv[process.argv.indexOf('--only') + 1];
 let passed = 0;
 let failed = 0;
 let skipped = 0;
 try {
   for (const [name, run] of GROUPS) {
-    if (process.argv.includes('--only') && name !== only) continue;
+    if (args.only !== undefined && name !== args.only) continue;
     try {
       for (const group of [await run()].flat()) {
         group.finish();
@@ -94,7 +99,7 @@ try {
   folder.remove();
 }
 if (passed + failed + skipped === 0) failed++;
-if (!process.argv.includes('--only')) {
+if (args.only === undefined) {
   for (const [group, reason] of Object.entries(NOT_REPLAYED))
     console.log(`SKIPPED: ${group} (${loadRecords(group).length} records): ${reason}`);
   failed += unknownGroups();

@@ -1,6 +1,5 @@
 /**
  * Replays recorded conversations of real nodes, as every node whose secret is in the record.
- * usage: main.js [--only NAME[,NAME...]]      folder: TRANSCRIPTS_DIR (default: this project's copy)
  * Recipes 1 to 7 of the records' README for every packet, and for the records of joins and traffic
  * recipe 8: a whole node is fed the record and its end state compared field by field.
  */
@@ -18,6 +17,7 @@ import {
   VERB,
   writeFragmentHead,
 } from '#src/wire/packet.js';
+import { readOptions } from '../helpers/args.js';
 import { checkEndState } from './end-state.js';
 import { checkFields } from './fields.js';
 import {
@@ -208,8 +208,14 @@ function replies(t: Transcript, count: Count): void {
   }
 }
 
-function main(args: string[]): number {
-  const only = args[0] === '--only' ? (args[1] ?? '').split(',') : undefined;
+const USAGE = `usage: node build/test/transcripts/main.js [--only NAME[,NAME...]]
+
+Replays the recorded conversations of TRANSCRIPTS_DIR (default: this project's own).
+`;
+
+function main(): number {
+  const args = readOptions('transcripts', USAGE, { only: { type: 'string' } });
+  const only = args.only?.split(',');
   const dir =
     process.env['TRANSCRIPTS_DIR'] ??
     new URL('../../../test/vectors/transcripts', import.meta.url).pathname;
@@ -247,4 +253,4 @@ function main(args: string[]): number {
   return failed === 0 ? 0 : 1;
 }
 
-process.exitCode = main(process.argv.slice(2));
+process.exitCode = main();

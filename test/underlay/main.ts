@@ -1,4 +1,4 @@
-/** What the service makes of real NATs, routers and interfaces. `node build/test/underlay/main.js` */
+/** What the service makes of real NATs, routers and interfaces. */
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,6 +7,7 @@ import type { JsonRecord } from '#src/lib/json.js';
 import { loadPacketCore } from '#src/packetcore/load.js';
 import { SOFTWARE_VERSION } from '#src/wire/packet.js';
 import { emitPeerRecord } from '#src/wire/peer-record.js';
+import { readOptions } from '../helpers/args.js';
 import { packageFile, testIdentity } from '../helpers/service.js';
 import { Tally } from '../helpers/tally.js';
 import { missing, Net, type Node } from './net.js';
@@ -294,11 +295,18 @@ const SCENARIOS: readonly (readonly [string, (net: Net) => Promise<void>])[] = [
   ['a node whose address is another’s starts again with a new one', collision],
 ];
 
+const USAGE = `usage: node build/test/underlay/main.js [--only TEXT]
+
+What the service makes of real NATs, routers and interfaces, in network namespaces. Needs root.
+
+  --only TEXT   scenarios whose title contains it
+`;
+
 async function main(): Promise<void> {
   const why = missing();
-  const only = process.argv[2];
+  const args = readOptions('underlay', USAGE, { only: { type: 'string', default: '' } });
   for (const [title, run] of SCENARIOS) {
-    if (only !== undefined && !title.includes(only)) continue;
+    if (!title.includes(args.only)) continue;
     if (why !== undefined) {
       tally.skip(title, why);
       continue;

@@ -1,13 +1,18 @@
 /**
  * Runs the vector families over every `*.json` of VECTORS_DIR (default: this project's own copy).
- * usage: main.js [--only FAMILY[,FAMILY...]]
  * A file without a family counts as failed unless `--only` leaves it out; an empty folder, a file
  * with no case and a field that no check reads are errors. Exit code 0 only if everything passed.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { readOptions } from '../helpers/args.js';
 import { Case, type CheckCase, type Family, type Json, type JsonObject } from './case.js';
 import { families } from './families.js';
+
+const USAGE = `usage: node build/test/vectors/main.js [--only FAMILY[,FAMILY...]]
+
+Runs the families of checks over the case files of VECTORS_DIR (default: this project's own).
+`;
 
 const HEADERS = new Set(['description', 'reference', 'format', 'set']);
 
@@ -65,8 +70,9 @@ async function runFile(dir: string, name: string): Promise<Outcome> {
   return runCases(family, doc);
 }
 
-async function main(args: string[]): Promise<number> {
-  const only = args[0] === '--only' ? (args[1] ?? '').split(',') : undefined;
+async function main(): Promise<number> {
+  const args = readOptions('vectors', USAGE, { only: { type: 'string' } });
+  const only = args.only?.split(',');
   const dir =
     process.env['VECTORS_DIR'] ?? new URL('../../../test/vectors', import.meta.url).pathname;
   const names = readdirSync(dir)
@@ -90,4 +96,4 @@ async function main(args: string[]): Promise<number> {
   return total.failures.length === 0 ? 0 : 1;
 }
 
-process.exitCode = await main(process.argv.slice(2));
+process.exitCode = await main();
