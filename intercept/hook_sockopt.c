@@ -16,7 +16,10 @@
 /* Options newer than the headers of old systems [5 section 8]. */
 #define OPT_ZEROCOPY	     60
 #define OPT_FASTOPEN_CONNECT 30
-#define OPT_OUTQ	     0x5411 /* private: SIOCOUTQ through GETOPT */
+#ifndef SO_PEERGROUPS
+#define SO_PEERGROUPS 59
+#endif
+#define OPT_OUTQ 0x5411 /* private: SIOCOUTQ through GETOPT */
 
 /* struct group_req: an interface and the address of a group of either family */
 #define GROUP_LEN ((unsigned)sizeof(struct group_req))
@@ -55,6 +58,7 @@ enum get_way {
 	GET_ERROR,
 	GET_ACCEPTCONN,
 	GET_PEERCRED,
+	GET_NO_DATA,
 	GET_DATAGRAM, /* as SET_DATAGRAM */
 };
 
@@ -93,9 +97,16 @@ static const struct option options[] = {
 	{SOL_SOCKET, SO_BINDTODEVICE, SET_SERVICE, GET_SERVICE, 0, 0, 0},
 	{SOL_SOCKET, SO_PEERCRED, SET_REFUSE, GET_PEERCRED, 0, 0, 0},
 	{SOL_SOCKET, SO_MAX_PACING_RATE, SET_KERNEL, GET_KERNEL, 0, 0, 0},
-	{SOL_SOCKET, SO_MARK, SET_IGNORE, GET_ZERO, 4, 0, 0},
-	{SOL_SOCKET, SO_DONTROUTE, SET_IGNORE, GET_ZERO, 4, 0, 0},
-	{SOL_SOCKET, SO_INCOMING_CPU, SET_IGNORE, GET_ZERO, 4, 0, 0},
+	{SOL_SOCKET, SO_PEERGROUPS, SET_REFUSE, GET_NO_DATA, 0, 0, 0},
+	{SOL_SOCKET, SO_DEBUG, SET_KERNEL, GET_KERNEL, 0, 0, 0},
+	{SOL_SOCKET, SO_MARK, SET_KERNEL, GET_KERNEL, 0, 0, 0},
+	{SOL_SOCKET, SO_DONTROUTE, SET_KERNEL, GET_KERNEL, 0, 0, 0},
+	{SOL_SOCKET, SO_INCOMING_CPU, SET_KERNEL, GET_KERNEL, 0, 0, 0},
+	{SOL_SOCKET, SO_NO_CHECK, SET_KERNEL, GET_KERNEL, 0, 0, 0},
+	{SOL_SOCKET, SO_BSDCOMPAT, SET_KERNEL, GET_KERNEL, 0, 0, 0},
+	{SOL_SOCKET, SO_SNDLOWAT, SET_REFUSE, GET_KERNEL, 0, 0, 0},
+	{SOL_SOCKET, SO_SELECT_ERR_QUEUE, SET_KERNEL, GET_KERNEL, 0, 0, 0},
+	{SOL_SOCKET, SO_BPF_EXTENSIONS, SET_REFUSE, GET_KERNEL, 0, 0, 0},
 	{SOL_SOCKET, OPT_ZEROCOPY, SET_REFUSE, GET_REFUSE, 4, 0, 0},
 
 	{IPPROTO_TCP, TCP_NODELAY, SET_QUIET, GET_SERVICE, 4, 0, 0},
@@ -212,9 +223,15 @@ static int set_buffer(int fd, int name, const void *value)
 	return set_in_kernel(fd, name, &size, sizeof(size));
 }
 
-/** is_quiet() - No answer of the service could change the result */
-static bool is_quiet(const struct option *o)
+/**
+ * is_quiet() - No answer of the service could change the result
+ *
+ * What is written after TCP_CORK was set must not overtake it: its answer is awaited.
+ */
+static bool is_quiet(const struct option *o, const uint8_t *value)
 {
+	if (o->level == IPPROTO_TCP && o->name == TCP_CORK && get32(value) != 0)
+		return false;
 	return o->set == SET_QUIET || o->set == SET_BUFFER;
 }
 
@@ -240,7 +257,7 @@ static int set_in_service(int fd, const struct zt_token *t, const struct option 
 	if (t->kind != 's')
 		reach_forget();
 	if (r == 0)
-		r = is_quiet(o) ? rpc_notify(&rpc) : rpc_call(&rpc);
+		r = is_quiet(o, request + 12) ? rpc_notify(&rpc) : rpc_call(&rpc);
 	if (r == 0 && o->level == IPPROTO_UDP && o->name == UDP_SEGMENT)
 		segment_set(t, (uint16_t)get16(request + 12));
 	return errnomap_result(r, PLACE_OPTION);
@@ -390,6 +407,15 @@ static int get_peercred(void *value, socklen_t *len)
 	return give(&cred, sizeof(cred), value, len);
 }
 
+/** has_level() - False where Linux finds nobody to ask; AF_INET6 sockets refuse what they have not
+ */
+static bool has_level(const struct zt_token *t, int level)
+{
+	if (t->family == '6' || level == SOL_SOCKET || level == IPPROTO_IP)
+		return true;
+	return level == (t->kind == 's' ? IPPROTO_TCP : IPPROTO_UDP);
+}
+
 int zt_getsockopt(int fd, const struct zt_token *t, int level, int name, void *value,
 		  socklen_t *len)
 {
@@ -397,9 +423,7 @@ int zt_getsockopt(int fd, const struct zt_token *t, int level, int name, void *v
 
 	if (len == NULL)
 		return -EFAULT;
-	/* Linux answers so for levels that do not apply to the socket. */
-	if ((level == IPPROTO_IPV6 && t->family != '6') ||
-	    (level == IPPROTO_TCP && t->kind != 's') || (level == IPPROTO_UDP && t->kind != 'd'))
+	if (!has_level(t, level))
 		return -EOPNOTSUPP;
 	if (o == NULL || o->get == GET_REFUSE)
 		return -ENOPROTOOPT;
@@ -418,6 +442,8 @@ int zt_getsockopt(int fd, const struct zt_token *t, int level, int name, void *v
 		return give_int(t->kind == 's' ? is_accepting(fd, t) : 0, value, len);
 	case GET_PEERCRED:
 		return get_peercred(value, len);
+	case GET_NO_DATA:
+		return -ENODATA;
 	case GET_EMPTY:
 		*len = 0;
 		return 0;

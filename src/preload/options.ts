@@ -77,6 +77,9 @@ const IPV6_TCLASS = 67;
 const IPV6_AUTOFLOWLABEL = 70;
 const IPV6_FREEBIND = 78;
 
+/** The two lowest bits of a traffic class are ECN's, which Linux keeps to itself on a stream. */
+const DSCP_MASK = 0xfc;
+
 /** Linux: largest value of TCP_KEEPIDLE and TCP_KEEPINTVL in seconds, and of TCP_KEEPCNT. */
 const KEEP_SECONDS_MAX = 32767;
 const KEEP_COUNT_MAX = 127;
@@ -119,6 +122,12 @@ function wholeDelay(seconds: number): number {
   }
   return period;
 }
+
+/** Traffic classes. */
+const CLASSES: ReadonlySet<number> = new Set([
+  key(IPPROTO_IP, IP_TOS),
+  key(IPPROTO_IPV6, IPV6_TCLASS),
+]);
 
 /** Options whose value is an int, with the value a new socket has. */
 const INT_DEFAULTS: ReadonlyMap<number, number> = new Map([
@@ -268,6 +277,12 @@ export class SocketOptions {
   get corked(): boolean {
     return this.#int(IPPROTO_TCP, TCP_CORK) !== 0;
   }
+
+  /** Whether held bytes go now that an option was set. As on Linux, TCP_NODELAY pushes them once. */
+  isPushed(level: number, name: number): boolean {
+    const isNoDelay = level === IPPROTO_TCP && name === TCP_NODELAY;
+    return !this.corked || (isNoDelay && this.#int(IPPROTO_TCP, TCP_NODELAY) !== 0);
+  }
   get deferAcceptMs(): number {
     return this.#int(IPPROTO_TCP, TCP_DEFER_ACCEPT) * 1000;
   }
@@ -372,8 +387,14 @@ export class SocketOptions {
     }
     if (value === -1 && (name === IP_TTL || name === IPV6_UNICAST_HOPS || name === IPV6_TCLASS))
       this.#ints.delete(k);
-    else this.#ints.set(k, BOOLEANS.has(k) ? Number(value !== 0) : value);
+    else this.#ints.set(k, this.#kept(k, value));
     return 0;
+  }
+
+  /** What is read back of a value. */
+  #kept(k: number, value: number): number {
+    if (BOOLEANS.has(k)) return Number(value !== 0);
+    return CLASSES.has(k) ? value & DSCP_MASK : value;
   }
 
   #setLinger(value: Uint8Array): number {

@@ -593,7 +593,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
     this.#binding.updateOptions();
     this.#tcp.setOptions(this.options.tcp());
     this.#limitBuffer();
-    if (!this.options.corked) this.uncork();
+    if (this.options.isPushed(level, name)) this.uncork();
     return 0;
   }
 

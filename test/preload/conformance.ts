@@ -78,6 +78,20 @@ export const PROBES: readonly Probe[] = [
     inert: ['K-socket', 'K-options'],
   },
   {
+    name: 'effects',
+    with: ['probe.c', 'tcp_util.c'],
+    datagrams: false,
+    cases: 15,
+    inert: ['F-oneshot', 'F-maxseg'],
+  },
+  {
+    name: 'kept',
+    with: ['probe.c', 'udp_util.c'],
+    datagrams: true,
+    cases: 9,
+    inert: ['K-kept', 'K-tos', 'K-peer'],
+  },
+  {
     name: 'process',
     with: ['probe.c', 'tcp_util.c'],
     datagrams: false,
@@ -293,6 +307,15 @@ export function readExcusedCases(file: string): ReadonlyMap<string, string> {
 
 /** Cases that measure what only the addon can set. */
 export const ADDON_CASES: ReadonlySet<string> = new Set(['E-small4', 'E-small6']);
+
+/** Why a case could not run on this machine, as its first such line says; undefined if it ran. */
+export function skippedBecause(lines: readonly string[]): string | undefined {
+  for (const line of lines) {
+    const reason = /^\S+ skipped: (.+)$/.exec(line)?.[1];
+    if (reason !== undefined) return reason;
+  }
+  return undefined;
+}
 
 /**
  * What is known of a line of the kernel. The case NAME-6 or NAME-mapped is NAME over IPv6 or with

@@ -46,6 +46,11 @@ void say(const char *format, ...)
 	fflush(stdout);
 }
 
+void cannot(const char *why)
+{
+	say("skipped: %s", why);
+}
+
 const char *err(long r)
 {
 	if (r >= 0)

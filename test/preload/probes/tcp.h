@@ -11,16 +11,20 @@
 /* The program itself, for exec */
 #define SELF "/proc/self/exe"
 
-/** tcp() - An AF_INET stream socket with @flags */
+/** tcp() - A stream socket of the running case's family with @flags */
 int tcp(int flags);
-/** listener() - It listens to OWN on a port of the system's choice */
+/** listener() - It listens to OWN, or its like, on a port of the system's choice */
 int listener(int backlog);
 int dial(int fd, const char *ip, int port);
+/** dial_own() - Connect to OWN, or its like of the running case */
+int dial_own(int fd, int port);
 
 struct pair {
 	int l, c, s;
 };
 
+/** join() - Connect @p's client to its listener, which may have been given options, and accept */
+void join(struct pair *p);
 /** connected() - A listener, a client and the accepted socket */
 struct pair connected(void);
 /** closed_port() - A port of OWN where nobody listens */

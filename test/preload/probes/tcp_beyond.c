@@ -184,7 +184,7 @@ static void x_drop_user(void)
 	int c;
 
 	if (geteuid() != 0 || setgroups(0, NULL) != 0 || setgid(65534) != 0 || setuid(65534) != 0) {
-		say("skipped");
+		cannot("needs root");
 		return;
 	}
 	c = tcp(0);
@@ -200,7 +200,7 @@ static void x_chroot(void)
 
 	if (geteuid() != 0 || mkdtemp(empty) == NULL || chroot(empty) != 0 || chdir("/") != 0 ||
 	    setgid(65534) != 0 || setuid(65534) != 0) {
-		say("skipped");
+		cannot("needs root");
 		return;
 	}
 	c = tcp(0);

@@ -6,7 +6,7 @@
 
 int tcp(int flags)
 {
-	int fd = socket(AF_INET, SOCK_STREAM | flags, 0);
+	int fd = socket(probe_family, SOCK_STREAM | flags, 0);
 
 	if (fd < 0) {
 		say("socket %s", err(fd));
@@ -17,10 +17,10 @@ int tcp(int flags)
 
 int listener(int backlog)
 {
-	struct sockaddr_in a = to(OWN, 0);
+	struct address a = own(0);
 	int fd = tcp(0);
 
-	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) != 0 || listen(fd, backlog) != 0) {
+	if (bind_to(fd, &a) != 0 || listen(fd, backlog) != 0) {
 		say("listener %s", err(-1));
 		exit(1);
 	}
@@ -34,21 +34,31 @@ int dial(int fd, const char *ip, int port)
 	return connect(fd, (struct sockaddr *)&a, sizeof(a));
 }
 
-struct pair connected(void)
+int dial_own(int fd, int port)
 {
-	struct pair p;
+	struct address a = own(port);
 
-	p.l = listener(8);
-	p.c = tcp(0);
-	if (dial(p.c, OWN, port_of(p.l)) != 0) {
+	return connect_to(fd, &a);
+}
+
+void join(struct pair *p)
+{
+	if (dial_own(p->c, port_of(p->l)) != 0) {
 		say("connect %s", err(-1));
 		exit(1);
 	}
-	p.s = accept(p.l, NULL, NULL);
-	if (p.s < 0) {
+	p->s = accept(p->l, NULL, NULL);
+	if (p->s < 0) {
 		say("accept %s", err(-1));
 		exit(1);
 	}
+}
+
+struct pair connected(void)
+{
+	struct pair p = {.l = listener(8), .c = tcp(0)};
+
+	join(&p);
 	return p;
 }
 

@@ -468,7 +468,7 @@ static void d_drop_user(void)
 	int s = bound(probe_family);
 
 	if (geteuid() != 0 || setgroups(0, NULL) != 0 || setgid(65534) != 0 || setuid(65534) != 0) {
-		say("skipped");
+		cannot("needs root");
 		return;
 	}
 	speaks(s);
@@ -481,7 +481,7 @@ static void d_chroot(void)
 
 	if (geteuid() != 0 || mkdtemp(empty) == NULL || chroot(empty) != 0 || chdir("/") != 0 ||
 	    setgid(65534) != 0 || setuid(65534) != 0) {
-		say("skipped");
+		cannot("needs root");
 		return;
 	}
 	speaks(s);
