@@ -176,6 +176,13 @@ export const PROBES: readonly Probe[] = [
     inert: ['O-names', 'O-duplicates', 'O-prctl'],
   },
   {
+    name: 'outside',
+    with: ['probe.c', 'udp_util.c'],
+    datagrams: true,
+    cases: 6,
+    inert: ['W-raw', 'W-urgent', 'W-bare'],
+  },
+  {
     name: 'matrix',
     with: ['probe.c'],
     datagrams: true,

@@ -46,8 +46,14 @@ void say(const char *format, ...)
 	fflush(stdout);
 }
 
-void cannot(const char *why)
+void cannot(const char *format, ...)
 {
+	char why[128];
+	va_list list;
+
+	va_start(list, format);
+	vsnprintf(why, sizeof(why), format, list);
+	va_end(list);
 	say("skipped: %s", why);
 }
 

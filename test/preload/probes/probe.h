@@ -72,7 +72,7 @@ int probe_main(int argc, char **argv, const struct probe_case *cases, size_t cou
 /** say() - One observation */
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /** cannot() - The case cannot run here, and why: the runner counts it as skipped */
-void cannot(const char *why);
+void cannot(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /** err() - errno's name of a call that failed, "ok" of one that did not */
 const char *err(long r);
 /** ename() - Name of an errno value, "0" for none */
