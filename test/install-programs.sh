@@ -6,12 +6,15 @@ programs=(iproute2 util-linux curl nftables miniupnpd nginx-light redis-server r
 # Only where the architecture has them: without, the tests that need them skip.
 optional=(gcc-multilib)
 missing=()
-for p in "${programs[@]}"; do
-	dpkg-query -W -f='${db:Status-Status}' "$p" 2>/dev/null | grep -qx installed || missing+=("$p")
-done
-for p in "${optional[@]}"; do
-	dpkg-query -W -f='${db:Status-Status}' "$p" 2>/dev/null | grep -qx installed && continue
-	apt-cache show "$p" >/dev/null 2>&1 && missing+=("$p")
+absent=()
+installed() { dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed; }
+for p in "${programs[@]}"; do installed "$p" || missing+=("$p"); done
+for p in "${optional[@]}"; do installed "$p" || absent+=("$p"); done
+[ $((${#missing[@]} + ${#absent[@]})) -gt 0 ] || exit 0
+# A fresh machine knows no package until it has asked.
+apt-get -qq update
+for p in "${absent[@]}"; do
+	if apt-cache show "$p" >/dev/null 2>&1; then missing+=("$p"); fi
 done
 [ ${#missing[@]} -gt 0 ] || exit 0
 echo "installing programs for the tests: ${missing[*]}"
@@ -21,5 +24,4 @@ if [ ! -e $policy ]; then
 	chmod +x $policy
 	trap 'rm -f "$policy"' EXIT
 fi
-apt-get -qq update
 DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null
