@@ -27,7 +27,8 @@ int errnomap_result(int result, enum zt_place place)
 {
 	if (result == RPC_UNREACHABLE)
 		return unreachable(place);
-	if (result < -ERRNO_MAX)
+	/* Of the calls that are served here none tells more than success. */
+	if (result > 0 || result < -ERRNO_MAX)
 		return -EIO;
 	return result;
 }

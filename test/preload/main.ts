@@ -40,6 +40,7 @@ import { LINKED_PROGRAMS, METHODS, type Method } from './linking.js';
 import { enterNamespace, lwipStack } from './namespace.js';
 import { PROCESS_LIFE } from './process-life.js';
 import { type Context, PROGRAMS } from './programs.js';
+import { replies } from './replies.js';
 import { expect, run, Skip, start, until, which } from './run.js';
 import { SERVICE_ENDS } from './service-ends.js';
 import { STRANGE_SERVICES } from './strange-service.js';
@@ -340,9 +341,12 @@ async function datagramsDie(results: Results): Promise<void> {
   });
 }
 
-async function serviceEnds(results: Results): Promise<void> {
+async function serviceEnds(results: Results, context: Context): Promise<void> {
   for (const [title, body] of [...SERVICE_ENDS, ...STRANGE_SERVICES])
     await results.test(title, () => body(LIBRARY));
+  await results.test('a service that answers nonsense: no crash, no hang, an errno of Linux', () =>
+    replies(LIBRARY, ROOT, context.folder),
+  );
 }
 
 async function library(results: Results): Promise<void> {
@@ -438,7 +442,7 @@ async function everything(results: Results, context: Context): Promise<void> {
   await environment(results, context);
   await serviceDies(results);
   await datagramsDie(results);
-  await serviceEnds(results);
+  await serviceEnds(results, context);
   await conformance(results, context);
   await programs(results, context);
 }

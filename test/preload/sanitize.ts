@@ -23,6 +23,7 @@ import {
 } from './conformance.js';
 import { gcc, linkLibrary, openBench } from './library.js';
 import { enterNamespace } from './namespace.js';
+import { repliesProbe } from './replies.js';
 import { expect, run, which } from './run.js';
 
 const FILE = fileURLToPath(import.meta.url);
@@ -76,6 +77,9 @@ const FAULTS: readonly Fault[] = [
 /** It sends and receives a datagram. */
 const FAULTY_PROBE = 'udp';
 const FAULTY_CASE = 'U3';
+
+/** Of replies.ts, some 60 calls each. */
+const NONSENSE_CYCLES = 50;
 
 /** Compiles `sources` into `folder`, as many at a time as there are processors. */
 async function compile(
@@ -267,6 +271,12 @@ async function main(): Promise<void> {
       compare(place, probe, library, quick ? probe.inert : [], known),
     );
   }
+  await tally.check('replies that are nonsense: no report', async () => {
+    const env = { LD_PRELOAD: `${place.runtime}:${library}`, ...place.reports.env(true) };
+    const said = await repliesProbe(ROOT, folder, env, NONSENSE_CYCLES);
+    const report = place.reports.take(said);
+    expect(report === '', report);
+  });
   if (!quick) {
     await tally.check('the launcher: no report, and its suite passes', () => launcherSuite(place));
   }

@@ -15,62 +15,99 @@ import {
   Op,
   parseHello,
   parseRequestHeader,
-  REQUEST_LEN,
   type RequestHeader,
+  type Token,
 } from '#src/preload/protocol.js';
 import { NWID, OWN_ADDRESS } from './harness.js';
 import { expect, run, Skip, which } from './run.js';
 
-/** What a service does on its control connections; `end` closes one. */
+export interface Answer {
+  readonly bytes?: Uint8Array;
+  /** The connection ends behind it. */
+  readonly ends?: boolean;
+}
+
+/** What a service does on its connections. */
 export interface Manners {
   greet(): Uint8Array;
   readonly endsAfterGreeting?: boolean;
-  /** Undefined = no answer. */
-  answer(header: RequestHeader, payload: Uint8Array): Uint8Array | undefined;
+  answer(header: RequestHeader): Answer;
+  /** What the stream of a socket that listens is given. */
+  offer?(): Uint8Array;
 }
+
+const NOTHING: Uint8Array = new Uint8Array(0);
 
 /** One connection of a program: it reads HELLO and requests, and answers as its manners say. */
 class Line {
   readonly #socket: net.Socket;
-  readonly #manners: Manners;
-  readonly #ops: number[];
-  #bytes: Uint8Array = new Uint8Array(0);
-  #isGreeted = false;
+  readonly #service: Strange;
+  #bytes = NOTHING;
+  #kind = 0;
 
-  constructor(socket: net.Socket, manners: Manners, ops: number[]) {
+  constructor(socket: net.Socket, service: Strange) {
     this.#socket = socket;
-    this.#manners = manners;
-    this.#ops = ops;
+    this.#service = service;
     // A program that hears nonsense closes its end, with what it has not read.
     socket.on('error', () => socket.destroy());
     socket.on('data', (bytes) => this.#received(bytes));
+    socket.on('end', () => socket.destroy());
+    socket.on('close', () => service.sockets.delete(socket));
   }
 
   #received(bytes: Uint8Array): void {
     this.#bytes = Uint8Array.of(...this.#bytes, ...bytes);
-    if (!this.#isGreeted && !this.#hello()) return;
-    for (let header = this.#request(); header !== undefined; header = this.#request()) {
-      this.#ops.push(header.op);
-      const answer = this.#manners.answer(header, this.#bytes.slice(REQUEST_LEN, header.len));
-      this.#bytes = this.#bytes.slice(header.len);
-      if (answer !== undefined) this.#socket.write(answer);
-    }
+    if (this.#kind === 0) this.#hello();
+    if (this.#kind !== HelloKind.control) this.#bytes = this.#kind === 0 ? this.#bytes : NOTHING;
+    else
+      for (let header = this.#request(); header !== undefined; header = this.#request())
+        this.#answer(header);
   }
 
-  /** Whether requests may follow. */
-  #hello(): boolean {
+  #hello(): void {
     const hello = parseHello(this.#bytes);
-    if (hello === undefined || hello.kind !== HelloKind.control) return false;
-    this.#isGreeted = true;
+    if (hello === undefined) return;
+    const { manners, streams } = this.#service;
+    this.#kind = hello.kind;
     this.#bytes = this.#bytes.slice(HELLO_LEN);
-    this.#socket.write(this.#manners.greet());
-    if (this.#manners.endsAfterGreeting === true) this.#socket.end();
-    return true;
+    if (hello.kind !== HelloKind.control) {
+      streams.set(hello.token, this.#socket);
+      return;
+    }
+    this.#socket.write(manners.greet());
+    if (manners.endsAfterGreeting === true) this.#socket.end();
   }
 
   #request(): RequestHeader | undefined {
     const header = parseRequestHeader(this.#bytes);
     return header !== undefined && this.#bytes.length >= header.len ? header : undefined;
+  }
+
+  #answer(header: RequestHeader): void {
+    const { manners, streams, ops } = this.#service;
+    this.#bytes = this.#bytes.slice(header.len);
+    ops.push(header.op);
+    const offer = header.op === Op.listen ? manners.offer?.() : undefined;
+    if (offer !== undefined) streams.get(header.token)?.write(offer);
+    const { bytes, ends } = manners.answer(header);
+    if (bytes !== undefined && !header.noReply) this.#socket.write(bytes);
+    if (ends === true) this.#socket.end();
+  }
+}
+
+class Strange {
+  readonly manners: Manners;
+  readonly ops: number[] = [];
+  readonly sockets = new Set<net.Socket>();
+  readonly streams = new Map<Token, net.Socket>();
+
+  constructor(manners: Manners) {
+    this.manners = manners;
+  }
+
+  accept(socket: net.Socket): void {
+    this.sockets.add(socket);
+    new Line(socket, this);
   }
 }
 
@@ -84,18 +121,14 @@ export interface StrangeService {
 export async function openStrange(manners: Manners): Promise<StrangeService> {
   const home = fs.mkdtempSync(path.join(os.tmpdir(), 'netcon-strange-'));
   const network = path.join(home, `nc_${NWID.toString(16).padStart(16, '0')}`);
-  const ops: number[] = [];
-  const sockets = new Set<net.Socket>();
-  const server = net.createServer({ allowHalfOpen: true }, (socket) => {
-    sockets.add(socket);
-    new Line(socket, manners, ops);
-  });
+  const strange = new Strange(manners);
+  const server = net.createServer({ allowHalfOpen: true }, (socket) => strange.accept(socket));
   await new Promise<void>((ready) => void server.listen(network, ready));
   return {
     network,
-    ops,
+    ops: strange.ops,
     close() {
-      for (const socket of sockets) socket.destroy();
+      for (const socket of strange.sockets) socket.destroy();
       server.close();
       fs.rmSync(home, { recursive: true, force: true });
     },
@@ -194,8 +227,8 @@ const otherVersion = (major: number): Uint8Array => {
   return greeting;
 };
 
-const done = (header: RequestHeader) => emitReply(header.op, header.seq, 0);
-const silence = () => undefined;
+const done = (header: RequestHeader) => ({ bytes: emitReply(header.op, header.seq, 0) });
+const silence = () => ({});
 const VERSION = 'the service speaks another version of the protocol: ';
 
 type Meeting = readonly [string, (library: string) => Promise<void>];
@@ -220,7 +253,7 @@ async function silent(library: string, greeting: Uint8Array): Promise<void> {
 
 /** A request whose answer is that of another one may have been carried out as well. */
 async function wrongAnswers(library: string): Promise<void> {
-  const answer = (header: RequestHeader) => emitReply(header.op, header.seq + 1, 0);
+  const answer = ({ op, seq }: RequestHeader) => ({ bytes: emitReply(op, seq + 1, 0) });
   const ops = await meets(library, { greet: () => WELCOME, answer }, '', WANTED);
   expect(ops.length === WANTED.length, `requests ${ops.join()}`);
 }
