@@ -14,6 +14,7 @@ import { type Member, SERVER_LIMIT_MS, World, within } from '../apps/world.js';
 import { packageFile, runProgram } from '../helpers/service.js';
 import { Skip, Tally } from '../helpers/tally.js';
 import { type Program, run, start } from '../preload/run.js';
+import { needLauncher } from './launcher.js';
 import { checkNetworks } from './networks.js';
 
 const INSIDE = 'NETCON_POLICY_INSIDE';
@@ -141,6 +142,54 @@ async function commandLine(s: Stage): Promise<void> {
   assert.match(traced.stderr, /ztnc\[\d+\.\d+\] connect\(\d+, [0-9a-f]{8}, 127\.0\.0\.1:9400\) = /);
 }
 
+/** Writes the grant of a member whose service runs, and waits until `ip` can be reached, or not. */
+async function regrant(s: Stage, on: Member, netcon: object, ip: string, code: number) {
+  const conf = JSON.stringify({ settings: { netcon } });
+  fs.writeFileSync(path.join(on.service.home, 'local.conf'), conf);
+  await within(`a changed grant, by ${ip}`, 30_000, async () =>
+    (await fetched(s, on, 'full', ip)).code === code ? true : undefined,
+  );
+}
+
+/** Where networks are allowed no others are reached, and denied parts of them neither. */
+async function allowed(s: Stage): Promise<void> {
+  const both = { fallthroughAllow: [`${OUTSIDE}/32`], fallthroughDeny: [`${DENIED}/24`] };
+  const lists = { fallthrough: 'full', fallthroughAllow: [`${OUTSIDE}/20`, `${DENIED}/32`] };
+  await regrant(s, s.full, { fallthrough: 'full', ...both }, '127.0.0.1', CURL_REFUSED);
+  assert.deepEqual(await fetched(s, s.full, 'full', OUTSIDE), { code: 0, isWhole: true });
+  assert.equal((await fetched(s, s.full, 'full', DENIED)).code, CURL_REFUSED, 'denied');
+  await regrant(s, s.full, lists, DENIED, 0);
+  assert.deepEqual(await fetched(s, s.full, 'full', OUTSIDE), { code: 0, isWhole: true });
+  assert.equal((await fetched(s, s.full, 'full', '127.0.0.1')).code, CURL_REFUSED, 'not allowed');
+  const loopbackOnly = { fallthrough: 'full', fallthroughAllow: ['127.0.0.1'] };
+  await regrant(s, s.full, loopbackOnly, DENIED, CURL_REFUSED);
+  assert.equal((await fetched(s, s.full, 'full', '127.0.0.1')).code, 0);
+  await regrant(s, s.full, FULL, OUTSIDE, 0);
+}
+
+/** Under the launcher a program gets the same as under the preload library. */
+async function underLauncher(s: Stage): Promise<void> {
+  needLauncher(s.full);
+  const out = path.join(s.folder, 'launched');
+  const get = (on: Member, ip: string, ...more: string[]) =>
+    runProgram(process.execPath, [
+      ...[packageFile('dist/netcon.js'), 'run', '--seccomp', '-D', on.service.home],
+      ...['-n', s.world.nwid, ...more, '--', 'curl', '-sS', '-m', '20', '-o', out, url(ip)],
+    ]);
+  for (const ip of ['127.0.0.1', OUTSIDE]) {
+    const done = await get(s.full, ip, '--fallthrough', 'full');
+    assert.equal(done.code, 0, done.stderr);
+    assert.ok(s.bytes.equals(fs.readFileSync(out)));
+    fs.rmSync(out);
+  }
+  assert.equal((await get(s.full, DENIED, '--fallthrough', 'full')).code, CURL_REFUSED, 'denied');
+  assert.equal((await get(s.full, OUTSIDE)).code, CURL_REFUSED, 'not asked for');
+  assert.equal((await get(s.none, OUTSIDE, '--fallthrough', 'full')).code, CURL_REFUSED);
+  const wanted = ['--fallthrough', 'loopback'];
+  assert.equal((await get(s.loopback, '127.0.0.1', ...wanted)).code, 0);
+  assert.equal((await get(s.loopback, OUTSIDE, ...wanted)).code, CURL_REFUSED);
+}
+
 /** Changes are taken up while the service runs. */
 async function takenBack(s: Stage): Promise<void> {
   assert.equal((await fetched(s, s.full, 'full', OUTSIDE)).code, 0);
@@ -210,14 +259,18 @@ async function datagrams(s: Stage): Promise<void> {
   }
 }
 
+const FULL = { fallthrough: 'full', fallthroughDeny: [`${DENIED}/24`] };
+
 const CHECKS: readonly (readonly [string, (s: Stage) => Promise<void>])[] = [
   ['by default, and where nothing is granted, the host cannot be reached', isolated],
   ["loopback reaches the host's loopback, and nothing else", loopback],
   ['a program of the network that listens comes before the host', virtualFirst],
   ['full reaches the host, but for what is denied', full],
+  ['only what is allowed, once something is, and lists that change', allowed],
   ['names, half-close and errors of a connection by the host', socketCalls],
   ['datagrams to the host and back, refusals, what is denied', datagrams],
   ['netcon run --fallthrough and --debug', commandLine],
+  ['netcon run --seccomp --fallthrough', underLauncher],
   ['a grant is taken back while the service runs, a wrong one is named', takenBack],
 ];
 
@@ -252,7 +305,7 @@ async function main(): Promise<void> {
       world,
       none: world.a,
       loopback: await granted('loopback', 3, { fallthrough: 'loopback' }),
-      full: await granted('full', 4, { fallthrough: 'full', fallthroughDeny: [`${DENIED}/24`] }),
+      full: await granted('full', 4, FULL),
       folder,
       bytes,
     };

@@ -9,6 +9,7 @@ import { createNetwork, Member, type World, within } from '../apps/world.js';
 import { packageFile, runProgram } from '../helpers/service.js';
 import type { Tally } from '../helpers/tally.js';
 import type { Program } from '../preload/run.js';
+import { needLauncher } from './launcher.js';
 
 const SUBNET = '10.92.1';
 const V6_POOL = 'fd92::';
@@ -71,6 +72,14 @@ def echo(ip):
 for ip in sys.argv[1:]:
     pings = datagrams and ip not in ('127.0.0.1', '::1')
     print(tcp(ip), udp(ip) if datagrams else '-', echo(ip) if pings else '-')
+`;
+
+/** Asks each address over TCP. */
+const TALK = `
+import socket, sys
+for ip in sys.argv[1:]:
+    s = socket.create_connection((ip, ${PORT}), 20); s.sendall(b'hello')
+    print(s.makefile().read())
 `;
 
 /** What ASK prints on `from`. */
@@ -190,6 +199,21 @@ async function commandLine(s: Stage): Promise<void> {
   assert.equal(wrong.code, 2);
 }
 
+/** The launcher's supervisor speaks to the same door. */
+async function underLauncher(s: Stage): Promise<void> {
+  needLauncher(s.all);
+  const program = ['--seccomp', '-D', s.all.service.home, '-n', 'all', '--', 'python3', '-c', TALK];
+  await withEcho(s.other1, s.all, s.other1.ip, () =>
+    withEcho(s.other2, s.all, s.other2.ip, async () => {
+      const ips = [s.other1.ip, s.other2.ip, s.other2.ip6];
+      const args = [packageFile('dist/netcon.js'), 'run', ...program, ...ips];
+      const done = await runProgram(process.execPath, args);
+      const lines = ips.map((ip) => `hello from ${ip.includes(':') ? ip : `::ffff:${ip}`}\n`);
+      assert.equal(done.stdout, lines.join(''), done.stderr);
+    }),
+  );
+}
+
 export async function checkNetworks(world: World, tally: Tally): Promise<void> {
   const controller = world.b.service;
   const status = JSON.parse((await controller.request('GET', '/status')).text) as {
@@ -213,6 +237,7 @@ export async function checkNetworks(world: World, tally: Tally): Promise<void> {
     ],
     ['a network is left and joined under a running program', () => comesAndGoes(s, nwid)],
     ['netcon run -n all', () => commandLine(s)],
+    ['netcon run --seccomp -n all', () => underLauncher(s)],
   ];
   for (const [name, body] of checks) await tally.check(name, body);
 }

@@ -253,6 +253,40 @@ async function environment(results: Results, context: Context): Promise<void> {
   }
 }
 
+/** A connect after every descriptor was closed that the program does not know. */
+const TRACED = `
+import errno, os, socket
+os.closerange(3, 1024)
+s = socket.socket(); print(os.getpid(), errno.errorcode[s.connect_ex(('${OWN_ADDRESS}', 9))])
+`;
+
+/** What ZT_NC_DEBUG=2 says of TRACED, in the file that ZT_NC_DEBUG_FILE names. */
+const TRACE =
+  /^ztnc\[(\d+)\.\1\] socket\(\d+, [0-9a-f]{8}\) = \d+\n(ztnc.*\n)*ztnc\[\1\.\1\] connect\(\d+, [0-9a-f]{8}, 10\.147\.17\.1:9\) = -111\n$/;
+
+async function debugFile(results: Results, context: Context): Promise<void> {
+  await results.test('ZT_NC_DEBUG_FILE takes what ZT_NC_DEBUG says, of each process', async () => {
+    const python = await which('python3');
+    if (python === undefined) throw new Skip('python3 is not installed');
+    const folder = path.join(context.folder, 'debug');
+    fs.mkdirSync(folder);
+    const trace = (file: string) =>
+      run(python, ['-c', TRACED], { ...context.env, ZT_NC_DEBUG: '2', ZT_NC_DEBUG_FILE: file });
+    const done = await trace(path.join(folder, 'trace.%p'));
+    const [pid, result] = done.stdout.trim().split(' ');
+    expect(result === 'ECONNREFUSED' && done.stderr === '', done.stdout + done.stderr);
+    const file = path.join(folder, `trace.${pid}`);
+    const text = fs.readFileSync(file, 'utf8');
+    expect(TRACE.exec(text)?.[1] === pid, text);
+    expect((fs.statSync(file).mode & 0o777) === 0o600, 'others may read it');
+    for (let i = 0; i < 2; i++) await trace(path.join(folder, 'all'));
+    const pids = fs.readFileSync(path.join(folder, 'all'), 'utf8').match(/(?<=connect.*)= -111/g);
+    expect(pids?.length === 2, 'lines are not appended');
+    const nowhere = await trace(path.join(folder, 'missing/trace'));
+    expect(nowhere.stdout.endsWith(' ECONNREFUSED\n') && nowhere.stderr === '', nowhere.stderr);
+  });
+}
+
 const SERVICE_DIES = `
 import errno, socket, sys
 l = socket.socket(); l.bind(('0.0.0.0', 8100)); l.listen()
@@ -440,6 +474,7 @@ async function everything(results: Results, context: Context): Promise<void> {
   await library(results);
   await measured(results);
   await environment(results, context);
+  await debugFile(results, context);
   await serviceDies(results);
   await datagramsDie(results);
   await serviceEnds(results, context);
