@@ -2,8 +2,8 @@
  * hook_io.c - Reading and writing
  *
  * Data of a virtual TCP socket is data of its AF_UNIX stream: the real call is made, and only its
- * rare answers are looked at again - an end that may be a reset, and errors that AF_UNIX words
- * differently [5 sections 7 and 9.5]. On every other descriptor the cost is one byte load.
+ * rare answers are looked at again (after_io.c) [5 sections 7 and 9.5]. On every other descriptor
+ * the cost is one byte load.
  *
  * Calls on datagram sockets become one struct msghdr for hook_dgram.c.
  *
@@ -12,8 +12,6 @@
 #include "zt.h"
 
 #include <limits.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -23,99 +21,6 @@
 
 /* [5 section 7] most that one MSG_TRUNC read discards */
 #define DISCARD_MAX 65536
-
-/* ------------------------------------------------------------ after a read */
-
-/** asked_error() - The pending error by TAKEERR or EOFINFO; 0 none, RPC_UNREACHABLE */
-static int asked_error(int fd, const struct zt_token *t, enum proto_op op)
-{
-	uint8_t request[4] = {0};
-	uint8_t reply[8] = {0};
-	struct rpc rpc = {.op = op,
-			  .token = t->id,
-			  .request = request,
-			  .request_len = op == OP_TAKEERR ? sizeof(request) : 0,
-			  .reply = reply,
-			  .reply_cap = sizeof(reply),
-			  .fd = fd};
-	int r = rpc_call(&rpc);
-
-	return r < 0 ? RPC_UNREACHABLE : get32s(reply);
-}
-
-/** end_of_stream() - A read returned 0: tell an orderly end from a reset */
-static ssize_t end_of_stream(int fd, const struct zt_token *t)
-{
-	int e;
-
-	if (rpc_sandboxed() || (raw_poll_one(fd, POLLRDHUP) & POLLHUP) == 0)
-		return 0;
-	e = asked_error(fd, t, OP_EOFINFO);
-	log_call(LOG_DATA, "end", fd, t->id, e);
-	/* Of an end of our own making a service that is still busy with its beginning knows
-	 * nothing. */
-	if (e == 0 || (e == RPC_UNREACHABLE && zt_shut_both(fd, t)))
-		return 0;
-	errno = e == RPC_UNREACHABLE ? ECONNRESET : e;
-	return -1;
-}
-
-/** read_error() - AF_UNIX says ECONNRESET when the service closed before it had read all */
-static ssize_t read_error(int fd, const struct zt_token *t, int error)
-{
-	int e = error;
-
-	if (error == EINVAL && !rpc_is_attached(fd))
-		e = ENOTCONN;
-	else if (error == ECONNRESET && !rpc_sandboxed())
-		e = asked_error(fd, t, OP_EOFINFO);
-	if (e == 0)
-		return 0;
-	errno = e == RPC_UNREACHABLE ? ECONNRESET : e;
-	return -1;
-}
-
-/** after_read() - Judge the answer @r of a read on @fd whose hint is not HINT_NONE */
-static ssize_t after_read(int fd, ssize_t r)
-{
-	struct zt_token t;
-	int error = errno;
-
-	if (r > 0 || (r < 0 && (error == EAGAIN || error == EINTR)))
-		return r;
-	if (!token_of(fd, &t)) {
-		fdtab_mark(fd, HINT_NONE);
-		errno = error;
-		return r;
-	}
-	if (r == 0)
-		return end_of_stream(fd, &t);
-	return read_error(fd, &t, error);
-}
-
-/* ----------------------------------------------------------- after a write */
-
-static void raise_sigpipe(void)
-{
-	raw6(SYS_tgkill, raw_getpid(), raw_gettid(), SIGPIPE, 0, 0, 0);
-}
-
-/** after_write() - A fresh TCP socket answers EPIPE where AF_UNIX says ENOTCONN */
-static ssize_t after_write(int fd, ssize_t r, int flags)
-{
-	struct zt_token t;
-	int error = errno;
-
-	if (r >= 0 || error != ENOTCONN)
-		return r;
-	if (token_is_stream(fd, &t)) {
-		if ((flags & MSG_NOSIGNAL) == 0)
-			raise_sigpipe();
-		error = EPIPE;
-	}
-	errno = error;
-	return -1;
-}
 
 /* --------------------------------------------------------------- datagrams */
 
@@ -402,6 +307,35 @@ HOOK int recvmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags, struc
 
 /* ----------------------------------------------------------- write family */
 
+static ssize_t write_plainly(int fd, const struct iovec *iov, int count)
+{
+	return count == 1 ? real_write(fd, iov->iov_base, iov->iov_len)
+			  : real_writev(fd, iov, count);
+}
+
+/**
+ * write_stream() - write() and writev(), as a send() whose signal is ours to raise
+ *
+ * After a reset the first write is an error without a signal, which a write() on AF_UNIX cannot
+ * give. Behind a seccomp filter no other call than the program's own is made [5 section 9.7].
+ */
+static ssize_t write_stream(int fd, enum fd_hint hint, const struct iovec *iov, int count)
+{
+	struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov,
+			     .msg_iovlen = (size_t)count};
+	ssize_t r;
+
+	if (rpc_sandboxed() || (hint != HINT_STREAM && !is_stream(fd, hint)))
+		return after_write(fd, write_plainly(fd, iov, count), MSG_NOSIGNAL);
+	r = count == 1 ? real_send(fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL)
+		       : real_sendmsg(fd, &msg, MSG_NOSIGNAL);
+	if (r < 0 && errno == ENOTSOCK) {
+		fdtab_mark(fd, HINT_NONE);
+		return write_plainly(fd, iov, count);
+	}
+	return after_write(fd, r, 0);
+}
+
 HOOK ssize_t write(int fd, const void *buf, size_t len)
 {
 	enum fd_hint hint = fdtab_hint(fd);
@@ -412,7 +346,7 @@ HOOK ssize_t write(int fd, const void *buf, size_t len)
 		return real_write(fd, buf, len);
 	if (is_datagram(fd, hint, &t))
 		return send_datagram(fd, &t, &iov, 1, 0);
-	return after_write(fd, real_write(fd, buf, len), 0);
+	return write_stream(fd, hint, &iov, 1);
 }
 
 HOOK ssize_t writev(int fd, const struct iovec *iov, int count)
@@ -424,7 +358,7 @@ HOOK ssize_t writev(int fd, const struct iovec *iov, int count)
 		return real_writev(fd, iov, count);
 	if (is_datagram(fd, hint, &t))
 		return send_datagram(fd, &t, iov, (size_t)count, 0);
-	return after_write(fd, real_writev(fd, iov, count), 0);
+	return write_stream(fd, hint, iov, count);
 }
 
 /** stream_flags() - Flags of a send as the stream may see them; a negative errno to refuse */
@@ -432,7 +366,15 @@ static int stream_flags(int fd, int flags)
 {
 	if ((flags & MSG_FASTOPEN) != 0)
 		return stream_fast_open(fd);
-	return flags & ~(MSG_OOB | MSG_ZEROCOPY);
+	flags &= ~(MSG_OOB | MSG_ZEROCOPY);
+	return rpc_sandboxed() ? flags : flags | MSG_NOSIGNAL;
+}
+
+/** sent() - after_write() of a send with @flags, in which stream_flags() took charge of the signal
+ */
+static ssize_t sent(int fd, ssize_t r, int flags)
+{
+	return after_write(fd, r, rpc_sandboxed() ? MSG_NOSIGNAL : flags);
 }
 
 HOOK ssize_t send(int fd, const void *buf, size_t len, int flags)
@@ -451,7 +393,7 @@ HOOK ssize_t send(int fd, const void *buf, size_t len, int flags)
 	inner = stream_flags(fd, flags);
 	if (inner < 0)
 		return zt_ret(inner);
-	return after_write(fd, real_send(fd, buf, len, inner), flags);
+	return sent(fd, real_send(fd, buf, len, inner), flags);
 }
 
 static ssize_t send_to(int fd, const struct zt_token *t, const void *buf, size_t len, int flags,
@@ -504,7 +446,7 @@ HOOK ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 	if (inner_flags < 0)
 		return zt_ret(inner_flags);
 	inner = (struct msghdr){.msg_iov = msg->msg_iov, .msg_iovlen = msg->msg_iovlen};
-	return after_write(fd, real_sendmsg(fd, &inner, inner_flags), flags);
+	return sent(fd, real_sendmsg(fd, &inner, inner_flags), flags);
 }
 
 HOOK int sendmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags)

@@ -317,6 +317,16 @@ int zt_setsockopt(int fd, const struct zt_token *t, int level, int name, const v
 		  socklen_t len);
 int zt_ioctl(int fd, const struct zt_token *t, unsigned long request, void *argument);
 
+/* ------------------------------------------------------------ after_io.c */
+
+/** after_read() - Judge the answer @r of a read on @fd whose hint is not HINT_NONE */
+ssize_t after_read(int fd, ssize_t r);
+/**
+ * after_write() - Judge the answer @r of a write on a stream
+ * @flags:	MSG_NOSIGNAL: SIGPIPE is not wanted, or was the kernel's to raise
+ */
+ssize_t after_write(int fd, ssize_t r, int flags);
+
 /* ----------------------------------------------------------- hook_dgram.c */
 
 /** dgram_receive() - recvmsg() of a datagram socket; a result or a negative errno */

@@ -9,6 +9,7 @@
 #include "probe.h"
 
 #include <linux/tcp.h>
+#include <signal.h>
 #include <sys/time.h>
 
 #define SMALL	8192
@@ -388,6 +389,97 @@ static void to_itself(void)
 	say("connect %s", err(connect(fd, (void *)&a, len)));
 }
 
+static volatile int signals;
+
+static void count_signal(int number)
+{
+	(void)number;
+	signals++;
+}
+
+/** by_call() - One byte by the call of that number, with MSG_NOSIGNAL where it takes flags */
+static ssize_t by_call(int fd, int call)
+{
+	struct iovec parts[2] = {{"x", 1}, {"y", 1}};
+	struct msghdr msg = {.msg_iov = parts, .msg_iovlen = 1};
+
+	switch (call) {
+	case 0:
+		return write(fd, "x", 1);
+	case 1:
+		return writev(fd, parts, 2);
+	case 2:
+		return send(fd, "x", 1, 0);
+	case 3:
+		return sendmsg(fd, &msg, 0);
+	case 4:
+		return send(fd, "x", 1, MSG_NOSIGNAL);
+	default:
+		return sendmsg(fd, &msg, MSG_NOSIGNAL);
+	}
+}
+
+/* Of a reset the first write tells, without a signal; the next ones say EPIPE, with one. */
+static void write_after_reset(void)
+{
+	signal(SIGPIPE, count_signal);
+	for (int call = 0; call < 6; call++) {
+		struct pair p = connected();
+		const char *first, *error;
+		int early;
+
+		reset_on_close(p.server);
+		close(p.server);
+		settled(p.client, POLLHUP);
+		signals = 0;
+		first = num(by_call(p.client, call));
+		early = signals;
+		error = ename(so_error(p.client));
+		say("%d: %s signals %d SO_ERROR %s", call, first, early, error);
+		first = num(by_call(p.client, call));
+		say("%d: again %s signals %d, read %s", call, first, signals, reads(p.client));
+	}
+}
+
+/* A write after the own end, which is no error of the connection. */
+static void write_after_end(void)
+{
+	struct pair p = connected();
+	const char *result;
+
+	signal(SIGPIPE, count_signal);
+	shutdown(p.client, SHUT_WR);
+	for (int call = 0; call < 6; call++) {
+		signals = 0;
+		result = num(by_call(p.client, call));
+		say("%d: %s signals %d", call, result, signals);
+	}
+}
+
+/* The first write tells a refused connection too. */
+static void write_refused(void)
+{
+	struct sockaddr_storage a;
+	socklen_t len;
+	const char *result;
+	int port, fd = stream();
+
+	signal(SIGPIPE, count_signal);
+	signals = 0;
+	start(fd);
+	port = port_of(fd);
+	close(fd);
+	fd = stream();
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	len = address(&a, port);
+	connect(fd, (void *)&a, len);
+	settled(fd, POLLHUP);
+	result = num(by_call(fd, 0));
+	say("write %s signals %d", result, signals);
+	result = num(by_call(fd, 0));
+	say("again %s signals %d", result, signals);
+}
+
 #define BOTH(name, what)                                                                           \
 	static void name##4(void)                                                                  \
 	{                                                                                          \
@@ -413,6 +505,9 @@ BOTH(told, info)
 BOTH(half, half_closes)
 BOTH(no, refused)
 BOTH(self, to_itself)
+BOTH(writes, write_after_reset)
+BOTH(ended, write_after_end)
+BOTH(dead, write_refused)
 
 static const struct probe_case cases[] = {
 	{"E-reset4", reset4},	  {"E-reset6", reset6},	    {"E-cut4", cut4},
@@ -423,6 +518,8 @@ static const struct probe_case cases[] = {
 	{"E-small6", small6},	  {"E-slow4", slow4},	    {"E-slow6", slow6},
 	{"E-info4", told4},	  {"E-info6", told6},	    {"E-half4", half4},
 	{"E-half6", half6},	  {"E-refused4", no4},	    {"E-refused6", no6},
-	{"E-self4", self4},	  {"E-self6", self6},
+	{"E-self4", self4},	  {"E-self6", self6},	    {"E-write4", writes4},
+	{"E-write6", writes6},	  {"E-ended4", ended4},	    {"E-ended6", ended6},
+	{"E-dead4", dead4},	  {"E-dead6", dead6},
 };
 PROBE_MAIN(cases)
