@@ -33,6 +33,13 @@ import { UserLimits } from './user-limits.js';
 const PATH_MAX = 104;
 /** [5 section 5.1] listen backlog. */
 const BACKLOG = 4096;
+/**
+ * Ours: turns of the loop without a new connection after which none waits that came before. Node
+ * accepts one in a turn, and reads what it sent in the next.
+ */
+const QUIET_TURNS = 2;
+/** Ours: after so many turns, whatever came meanwhile, all that had waited are accepted and read. */
+const TURNS_MAX = BACKLOG + QUIET_TURNS;
 /** Ours: shared read buffer, and unit of collected output. */
 const CHUNK_LEN = 65536;
 /** Ours: setTimeout's longest delay. */
@@ -255,6 +262,9 @@ export class PreloadDoor {
   #dirty: UnixStream[] = [];
   #timer: NodeJS.Timeout | undefined;
   #timerAt = Number.POSITIVE_INFINITY;
+  /** Connections of programs so far. */
+  #accepted = 0;
+  #isClosed = false;
 
   constructor(options: PreloadDoorOptions) {
     if (Buffer.byteLength(options.path) > PATH_MAX) {
@@ -287,6 +297,7 @@ export class PreloadDoor {
       hostName: os.hostname(),
       pid: process.pid,
       wake: () => this.#arm(),
+      afterPending: (act) => this.#afterPending(act),
       hasRecords: this.native !== undefined,
       hasCredentials: this.native !== undefined,
       hostNetwork: this.#hostNetwork,
@@ -354,6 +365,7 @@ export class PreloadDoor {
 
   /** Closes every connection and removes the files. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     this.guard(() => this.view.close());
     for (const s of [...this.#streams]) s.destroy();
     this.#records?.close();
@@ -443,6 +455,7 @@ export class PreloadDoor {
   }
 
   #accept(first: net.Socket, needsKey: boolean): void {
+    this.#accepted++;
     const uid = this.#userOf(first);
     const stream = new UnixStream(this, first, this.#readBuffer);
     this.#streams.add(stream);
@@ -453,6 +466,24 @@ export class PreloadDoor {
   #userOf(socket: net.Socket): number | undefined {
     const { fd } = (socket as unknown as { _handle: { readonly fd: number } })._handle;
     return this.native === undefined || fd < 0 ? undefined : userOf(this.native, fd);
+  }
+
+  #afterPending(act: () => void): void {
+    let seen = this.#accepted;
+    let quiet = 0;
+    let turns = 0;
+    const turn = (): void => {
+      quiet = this.#accepted === seen ? quiet + 1 : 0;
+      seen = this.#accepted;
+      if (this.#isClosed) return;
+      if (quiet < QUIET_TURNS && ++turns < TURNS_MAX) {
+        setImmediate(turn);
+        return;
+      }
+      this.guard(act);
+      this.touched();
+    };
+    setImmediate(turn);
   }
 
   #arm(): void {

@@ -25,8 +25,8 @@ const RECORDS_PER_WRITE = 32768 / ACCEPT_LEN;
 /** [5 section 13] a connection whose record's reader vanished. */
 export const ORPHAN_MS = 5000;
 /**
- * Ours: after a listener's stream ended, connections that its process has just accepted may
- * still be on their way here over another socket.
+ * Ours: after a listener's stream ended, an accept() that another thread had begun may still be
+ * under way. What had been sent to us by then is waited for without a limit of time, `afterPending`.
  */
 export const LATE_ATTACH_MS = 100;
 
@@ -48,6 +48,8 @@ interface Waiting {
 export interface ListenHost extends SocketHost {
   /** A timer was armed: the deadline may be earlier now. */
   readonly wake: () => void;
+  /** Runs `act` when all that programs had sent before has been handed over, however long it takes. */
+  readonly afterPending: (act: () => void) => void;
   /** 8 random bytes as a string. */
   newConnectionId(): string;
   /** Unattached connections, per user of the listening socket. */
@@ -377,6 +379,17 @@ export class ListenRegistry {
     return this.#orphans.arm(this.host.now().mono, member);
   }
 
+  /** Decides about connections that nobody has attached yet, though their listener is gone. */
+  #settleLate(now: number): void {
+    const late: Waiting[] = [];
+    for (let w = this.#late.takeDue(now); w !== undefined; w = this.#late.takeDue(now))
+      if (this.#waiting.has(w.id)) late.push(w);
+    if (late.length === 0) return;
+    this.host.afterPending(() => {
+      for (const w of late) if (this.#waiting.has(w.id)) this.#reofferOrReset(w);
+    });
+  }
+
   deadline(): number {
     let at = Math.min(this.#orphans.deadline(), this.#late.deadline());
     for (const m of this.#deferring) at = Math.min(at, m.deadline());
@@ -387,9 +400,7 @@ export class ListenRegistry {
     for (let m = this.#orphans.takeDue(now); m !== undefined; m = this.#orphans.takeDue(now)) {
       m.resetOrphans();
     }
-    for (let w = this.#late.takeDue(now); w !== undefined; w = this.#late.takeDue(now)) {
-      if (this.#waiting.has(w.id)) this.#reofferOrReset(w);
-    }
+    this.#settleLate(now);
     for (const m of this.#deferring) {
       m.handleTimeout(now);
       if (m.deadline() === NEVER) this.#deferring.delete(m);

@@ -97,6 +97,8 @@ export interface PreloadViewOptions {
   readonly hostName: string;
   /** A timer was armed: `deadline()` may be earlier now. */
   readonly wake: () => void;
+  /** Runs it when all that programs had sent before has been handed over; default: it has. */
+  readonly afterPending?: (act: () => void) => void;
   /** Process id told to clients. */
   readonly pid: number;
   /** Name of the virtual interface; default `zt` and the network's last ten digits. */
@@ -192,6 +194,7 @@ export class PreloadView
   readonly key = new Uint8Array(16);
   readonly now: () => Moment;
   readonly wake: () => void;
+  readonly afterPending: (act: () => void) => void;
 
   readonly #random: (out: Uint8Array) => void;
   readonly #listeners: ListenRegistry;
@@ -220,6 +223,7 @@ export class PreloadView
     this.now = options.now;
     this.#random = options.random;
     this.wake = options.wake;
+    this.afterPending = options.afterPending ?? ((act) => act());
     this.timers = new Timers(options.now, options.wake);
     this.#memory = new DelayQueue(MEMORY_MS, options.wake);
     this.#helloDue = new DelayQueue(HELLO_MS, options.wake);
