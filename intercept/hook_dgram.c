@@ -162,6 +162,17 @@ static int describe(uint8_t *head, const struct zt_token *t, struct msghdr *msg)
 	return addr_return(head + DGRAM_ADDR, t->family, msg->msg_name, &msg->msg_namelen);
 }
 
+/** end_of_records() - Nothing was received: nobody sent it, and nothing is told of it */
+static int end_of_records(int fd, const struct zt_token *t, struct msghdr *msg)
+{
+	if (service_is_gone(fd, t))
+		return -ENETDOWN;
+	msg->msg_namelen = 0;
+	msg->msg_controllen = 0;
+	msg->msg_flags = 0;
+	return 0;
+}
+
 ssize_t dgram_receive(int fd, const struct zt_token *t, struct msghdr *msg, int flags)
 {
 	uint8_t head[DGRAM_LEN];
@@ -184,7 +195,7 @@ ssize_t dgram_receive(int fd, const struct zt_token *t, struct msghdr *msg, int 
 	if (r < 0)
 		return r;
 	if (n == 0)
-		return service_is_gone(fd, t) ? -ENETDOWN : 0;
+		return end_of_records(fd, t, msg);
 	len = judge(fd, head, n, flags);
 	if (len < 0)
 		return len;

@@ -60,7 +60,7 @@ export const PROBES: readonly Probe[] = [
     name: 'tcp_ends',
     with: ['probe.c'],
     datagrams: false,
-    cases: 32,
+    cases: 34,
     inert: ['E-half4', 'E-half6'],
   },
   {

@@ -480,6 +480,55 @@ static void write_refused(void)
 	say("again %s signals %d", result, signals);
 }
 
+/** take_port() - Binding another socket to @port, with SO_REUSEADDR or without */
+static const char *take_port(int port, int reuse)
+{
+	struct sockaddr_storage a;
+	socklen_t len = address(&a, port);
+	int fd = stream();
+	const char *result;
+
+	set_option(fd, SOL_SOCKET, SO_REUSEADDR, reuse);
+	result = err(bind(fd, (void *)&a, len));
+	close(fd);
+	return result;
+}
+
+/** ended() - Port of a listener whose only connection was ended by the server first, or last */
+static int ended(int reuse, int server_first)
+{
+	struct pair p = {.listener = stream(), .client = stream(), .server = -1};
+	int port;
+
+	set_option(p.listener, SOL_SOCKET, SO_REUSEADDR, reuse);
+	join(&p);
+	port = port_of(p.listener);
+	close(p.listener);
+	if (server_first)
+		close(p.server);
+	else
+		close(p.client);
+	settled(server_first ? p.client : p.server, POLLRDHUP);
+	say("%s ends: read %s", server_first ? "server" : "client",
+	    reads(server_first ? p.client : p.server));
+	close(server_first ? p.client : p.server);
+	return port;
+}
+
+/* Who ends a connection first keeps its port for a while, but from those who share it. */
+static void time_wait(void)
+{
+	int port = ended(0, 1);
+
+	say("plain: plain %s, reuse %s", take_port(port, 0), take_port(port, 1));
+	port = ended(1, 1);
+	say("reuse: plain %s, reuse %s", take_port(port, 0), take_port(port, 1));
+	port = ended(0, 0);
+	for (int i = 0; i < SETTLE_MS && strcmp(take_port(port, 0), "ok") != 0; i += 10)
+		nap(10);
+	say("client first: plain %s", take_port(port, 0));
+}
+
 #define BOTH(name, what)                                                                           \
 	static void name##4(void)                                                                  \
 	{                                                                                          \
@@ -505,6 +554,7 @@ BOTH(told, info)
 BOTH(half, half_closes)
 BOTH(no, refused)
 BOTH(self, to_itself)
+BOTH(waits, time_wait)
 BOTH(writes, write_after_reset)
 BOTH(ended, write_after_end)
 BOTH(dead, write_refused)
@@ -520,6 +570,7 @@ static const struct probe_case cases[] = {
 	{"E-half6", half6},	  {"E-refused4", no4},	    {"E-refused6", no6},
 	{"E-self4", self4},	  {"E-self6", self6},	    {"E-write4", writes4},
 	{"E-write6", writes6},	  {"E-ended4", ended4},	    {"E-ended6", ended6},
-	{"E-dead4", dead4},	  {"E-dead6", dead6},
+	{"E-dead4", dead4},	  {"E-dead6", dead6},	    {"E-wait4", waits4},
+	{"E-wait6", waits6},
 };
 PROBE_MAIN(cases)
