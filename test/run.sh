@@ -85,7 +85,7 @@ suite 'vectors' node build/test/vectors/main.js
 [ -f build/test/transcripts/main.js ] && suite 'transcripts' node build/test/transcripts/main.js
 if [ "${1:-}" != --quick ]; then
 	suite 'altered vectors noticed' node build/test/mutation/main.js
-	suite 'fuzz' node build/test/fuzz/main.js --share 90
+	suite 'fuzz' node build/test/fuzz/main.js --share 60
 	suite 'planted bugs found' node build/test/fuzz/main.js --planted
 	[ -f build/test/service/main.js ] && suite 'service records' node build/test/service/main.js
 	[ -f build/test/underlay/main.js ] && suite 'NATs and interfaces' node build/test/underlay/main.js
