@@ -5,7 +5,7 @@
     'intercept_sources': [
       'env.c', 'log.c', 'token.c', 'addr.c', 'fdtab.c', 'door.c', 'rpc.c', 'fork.c', 'errnomap.c', 'real.c', 'real_names.c',
       'hook_socket.c', 'carrier.c', 'stream.c', 'hook_sockopt.c', 'hook_io.c', 'after_io.c', 'hook_dgram.c', 'dgram_control.c', 'reach.c', 'segment.c', 'hook_fd.c',
-      'hook_name.c', 'hook_dns.c', 'hook_iface.c', 'hook_async.c', 'hook_remote.c', 'nss.c',
+      'hook_name.c', 'hook_dns.c', 'hook_iface.c', 'hook_async.c', 'hook_remote.c', 'hook_load.c', 'nss.c',
     ],
     'intercept_flags': [
       '-std=gnu11', '-O2', '-g', '-fPIC', '-fvisibility=hidden', '-U_FORTIFY_SOURCE',

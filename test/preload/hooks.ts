@@ -50,6 +50,8 @@ const CLASSES = [
 
 /** Hooks whose absence no probe can see, and why. */
 const UNSEEN: ReadonlyMap<string, string> = new Map([
+  ['dlopen', 'modules.ts: a module loaded with RTLD_DEEPBIND'],
+  ['dlmopen', 'modules.ts: a module loaded with RTLD_DEEPBIND'],
   ['gai_cancel', 'cancel.c: only a look-up that waits differs, and the kernel run has none'],
 ]);
 
@@ -59,6 +61,7 @@ const REASONS = {
   '-': 'the call has no such argument',
   n: "the call takes names, not descriptors; lengths and empty arguments of these are compared in probes/names.c, lookups.c and details.c, and libc's own do not check their pointers",
   b: 'chooses a port and calls bind()',
+  m: 'loads modules: modules.ts',
   d: 'its arguments are those of the call that is made by number, which has its own row',
 } as const;
 
@@ -72,6 +75,7 @@ function reasonFor(hook: string, argument: string): keyof typeof REASONS | undef
   if (hook === 'socket' || hook === 'prctl') return '-';
   if (NO_DESCRIPTOR.test(hook)) return 'n';
   if (hook === 'bindresvport') return 'b';
+  if (hook === 'dlopen' || hook === 'dlmopen') return 'm';
   if (argument !== 'null' && argument !== 'wrong-length') return undefined;
   if (NO_POINTER.test(hook) || (hook === 'ioctl' && argument === 'wrong-length')) return '-';
   return hook === 'syscall' ? 'd' : undefined;

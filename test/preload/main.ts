@@ -37,6 +37,7 @@ import { FOREIGN_PROGRAMS } from './foreign.js';
 import { type Harness, OWN_ADDRESS, openHarness } from './harness.js';
 import { LEAKS } from './leaks.js';
 import { LINKED_PROGRAMS, METHODS, type Method } from './linking.js';
+import { MODULE_PROGRAMS } from './modules.js';
 import { enterNamespace, lwipStack } from './namespace.js';
 import { PROCESS_LIFE } from './process-life.js';
 import { type Context, PROGRAMS } from './programs.js';
@@ -449,6 +450,7 @@ async function programs(results: Results, context: Context): Promise<void> {
     ...DATAGRAM_PROGRAMS,
     ...LINKED_PROGRAMS,
     ...FOREIGN_PROGRAMS,
+    ...MODULE_PROGRAMS,
     ...LEAKS,
     ...PROCESS_LIFE,
     ...SYSTEM_WIDE,
