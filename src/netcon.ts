@@ -44,6 +44,8 @@ try {
   const isUsage =
     e instanceof UsageError || (e as { code?: string }).code?.startsWith('ERR_PARSE_ARGS') === true;
   process.stderr.write(`netcon: ${e instanceof Error ? e.message : String(e)}\n`);
+  if (isUsage && !(e instanceof UsageError))
+    process.stderr.write('netcon COMMAND --help shows the options of a command\n');
   if (!isUsage && !(e instanceof CommandError) && process.env['NETCON_LOG'] === 'info')
     console.error(e);
   process.exitCode = isUsage ? 2 : 1;

@@ -87,10 +87,18 @@ function hasValidPort(text: string): boolean {
   return port !== undefined && Number(port) >= 1 && Number(port) <= 65535;
 }
 
+function readPlanetFile(file: string): Uint8Array {
+  try {
+    return readFileSync(file);
+  } catch (e) {
+    throw new CommandError(`--out ${file} can not be read: ${(e as Error).message}`);
+  }
+}
+
 /** The planet in a file; undefined when there is none. @throws when it is something else. */
 function planetIn(file: string): World | undefined {
   if (!existsSync(file)) return undefined;
-  const world = parseWorld(new Uint8Array(readFileSync(file)))?.world;
+  const world = parseWorld(new Uint8Array(readPlanetFile(file)))?.world;
   if (world?.type !== WORLD_PLANET)
     throw new CommandError(`${file} exists and is not a planet file; move it away or name another`);
   return world;

@@ -352,6 +352,7 @@ async function frontCommands(): Promise<void> {
       [['run', '-n', nwid, '--wait', '3601', '--', 'true'], /from 0 to 3600/],
       [['doctor', '--bad'], /--bad/],
       [['demo', '--bad'], /--bad/],
+      [['run', '--bla'], /'--bla'[\s\S]*netcon COMMAND --help/],
       [['demo', '--bytes', '0'], /--bytes must be/],
     ] as const) {
       const r = await runProgram(process.execPath, [NETCON, ...args]);
