@@ -256,7 +256,8 @@ export class DatagramSocket implements RequestTarget, Member, HostSideOwner {
   ): SendErrno | Way | undefined {
     if (!this.#speaks(wanted.ip)) return this.family === 4 ? 'EAFNOSUPPORT' : 'ENETUNREACH';
     const toMany = isBroadcast(this.#host.addresses(), wanted.ip);
-    if (toMany && !this.options.mayBroadcast) return 'EACCES';
+    // Of the peer it was asked when that was connected; as on Linux, what follows needs no leave.
+    if (toMany && !this.options.mayBroadcast && wanted !== this.#remote) return 'EACCES';
     const via = this.#interfaceFor(wanted.ip, asked.interfaceIndex);
     const destination = classifyDestination(this.#host.stackOn(via), wanted.ip);
     if (!toMany && this.#leadsToHost(wanted, destination)) return undefined;
