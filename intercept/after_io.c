@@ -3,6 +3,7 @@
  *
  * An end that may be a reset, and errors that AF_UNIX words differently. What was pending at the
  * service is told once, by whichever call asks first, as Linux does with the error of a socket.
+ * Behind a seccomp filter nothing is asked, not even the socket for its name [5 section 9.7].
  */
 #include "zt.h"
 
@@ -38,7 +39,7 @@ static ssize_t end_of_stream(int fd, const struct zt_token *t)
 {
 	int e;
 
-	if (rpc_sandboxed() || (raw_poll_one(fd, POLLRDHUP) & POLLHUP) == 0)
+	if ((raw_poll_one(fd, POLLRDHUP) & POLLHUP) == 0)
 		return 0;
 	e = asked_error(fd, t, OP_EOFINFO);
 	log_call(LOG_DATA, "end", fd, t->id, e);
@@ -57,7 +58,7 @@ static ssize_t read_error(int fd, const struct zt_token *t, int error)
 
 	if (error == EINVAL && !rpc_is_attached(fd))
 		e = ENOTCONN;
-	else if (error == ECONNRESET && !rpc_sandboxed())
+	else if (error == ECONNRESET)
 		e = asked_error(fd, t, OP_EOFINFO);
 	if (e == 0)
 		return 0;
@@ -70,7 +71,7 @@ ssize_t after_read(int fd, ssize_t r)
 	struct zt_token t;
 	int error = errno;
 
-	if (r > 0 || (r < 0 && (error == EAGAIN || error == EINTR)))
+	if (r > 0 || rpc_sandboxed() || (r < 0 && (error == EAGAIN || error == EINTR)))
 		return r;
 	if (!token_of(fd, &t)) {
 		fdtab_mark(fd, HINT_NONE);
@@ -89,17 +90,22 @@ static void raise_sigpipe(void)
 	raw6(SYS_tgkill, raw_getpid(), raw_gettid(), SIGPIPE, 0, 0, 0);
 }
 
-/** write_error() - What a write on a stream that was closed fails with */
-static int write_error(int fd, const struct zt_token *t)
+/**
+ * write_error() - What a write on a stream that was closed fails with
+ * @error:	The kernel's: EPIPE, or ECONNRESET where the write was waiting
+ */
+static int write_error(int fd, const struct zt_token *t, int error)
 {
 	socklen_t len = sizeof(int);
 	int kernels, e;
 
-	if (rpc_sandboxed() || (raw_poll_one(fd, POLLRDHUP) & POLLHUP) == 0)
-		return EPIPE;
+	if ((raw_poll_one(fd, POLLRDHUP) & POLLHUP) == 0)
+		return error;
 	e = asked_error(fd, t, OP_TAKEERR);
 	log_call(LOG_DATA, "write", fd, t->id, e);
-	if (e == 0 || e == RPC_UNREACHABLE)
+	if (e == RPC_UNREACHABLE)
+		return error;
+	if (e == 0)
 		return EPIPE;
 	raw_getsockopt(fd, SOL_SOCKET, SO_ERROR, &kernels, &len);
 	return e;
@@ -110,10 +116,11 @@ ssize_t after_write(int fd, ssize_t r, int flags)
 	struct zt_token t;
 	int error = errno;
 
-	if (r >= 0 || (error != ENOTCONN && error != EPIPE))
+	if (r >= 0 || rpc_sandboxed() ||
+	    (error != ENOTCONN && error != EPIPE && error != ECONNRESET))
 		return r;
 	if (token_is_stream(fd, &t))
-		error = error == EPIPE ? write_error(fd, &t) : EPIPE;
+		error = error == ENOTCONN ? EPIPE : write_error(fd, &t, error);
 	if (error == EPIPE && (flags & MSG_NOSIGNAL) == 0)
 		raise_sigpipe();
 	errno = error;

@@ -88,37 +88,10 @@ static void hello_emit(const struct hello *h, uint8_t out[HELLO_LEN])
 		memcpy(out + 40, zt_env.key, sizeof(zt_env.key));
 }
 
-/** send_all() - Send every byte of @iov; 0, or a negative errno when the connection is unusable */
-static long send_all(int fd, struct iovec *iov, size_t count)
-{
-	struct msghdr msg;
-	size_t at = 0;
-
-	while (at < count) {
-		long n;
-
-		memset(&msg, 0, sizeof(msg));
-		msg.msg_iov = iov + at;
-		msg.msg_iovlen = count - at;
-		n = raw_sendmsg(fd, &msg, MSG_NOSIGNAL);
-		if (n == -EINTR)
-			continue;
-		if (n < 0)
-			return n;
-		while (at < count && (size_t)n >= iov[at].iov_len)
-			n -= (long)iov[at++].iov_len;
-		if (at < count) {
-			iov[at].iov_base = (uint8_t *)iov[at].iov_base + n;
-			iov[at].iov_len -= (size_t)n;
-		}
-	}
-	return 0;
-}
-
 /**
  * is_over() - A signal interrupted the wait on @c once more: whether its limit has passed
  *
- * Each restarted recv(2) has the whole limit again: without this a program with a timer would wait
+ * Each restarted call has the whole limit again: without this a program with a timer would wait
  * for a silent service for ever. Counted from the first signal, so that others cost nothing.
  */
 static bool is_over(struct rpc_line *c)
@@ -130,6 +103,40 @@ static bool is_over(struct rpc_line *c)
 	c->interrupted = true;
 	c->interrupted_s = first == 0 ? now.tv_sec : first;
 	return c->limit_s > 0 && first > 0 && now.tv_sec - first > c->limit_s;
+}
+
+/**
+ * send_all() - Send every byte of @iov
+ *
+ * Return: 0, or a negative errno when the connection is unusable: -EAGAIN after the limit
+ */
+static long send_all(struct rpc_line *c, struct iovec *iov, size_t count)
+{
+	struct msghdr msg;
+	size_t at = 0;
+
+	while (at < count) {
+		long n;
+
+		memset(&msg, 0, sizeof(msg));
+		msg.msg_iov = iov + at;
+		msg.msg_iovlen = count - at;
+		n = raw_sendmsg(c->fd, &msg, MSG_NOSIGNAL);
+		if (n == -EINTR) {
+			if (is_over(c))
+				return -EAGAIN;
+			continue;
+		}
+		if (n < 0)
+			return n;
+		while (at < count && (size_t)n >= iov[at].iov_len)
+			n -= (long)iov[at++].iov_len;
+		if (at < count) {
+			iov[at].iov_base = (uint8_t *)iov[at].iov_base + n;
+			iov[at].iov_len -= (size_t)n;
+		}
+	}
+	return 0;
 }
 
 /**
@@ -222,7 +229,7 @@ static long channel_send(struct rpc_line *c, const struct rpc *rpc, unsigned fla
 	iov[count++] = (struct iovec){header, sizeof(header)};
 	if (rpc->request_len > 0)
 		iov[count++] = (struct iovec){(void *)(uintptr_t)rpc->request, rpc->request_len};
-	return send_all(c->fd, iov, count);
+	return send_all(c, iov, count);
 }
 
 static long channel_welcome(struct rpc_line *c)
@@ -545,6 +552,7 @@ static int attach(int fd, struct hello *h)
 {
 	uint8_t bytes[HELLO_LEN];
 	struct iovec iov = {bytes, sizeof(bytes)};
+	struct rpc_line line = {.fd = fd};
 	struct door door = {.records = h->kind == HELLO_DATAGRAM};
 	long r;
 
@@ -556,7 +564,7 @@ static int attach(int fd, struct hello *h)
 	if (r < 0)
 		return RPC_UNREACHABLE;
 	hello_emit(h, bytes);
-	return send_all(fd, &iov, 1) == 0 ? 0 : RPC_UNREACHABLE;
+	return send_all(&line, &iov, 1) == 0 ? 0 : RPC_UNREACHABLE;
 }
 
 int rpc_attach(int fd, const struct zt_token *token)

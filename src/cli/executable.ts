@@ -3,7 +3,15 @@
  * size, or raises its privileges ignores LD_PRELOAD and would use the host's network without a word.
  * The file format is that of elf(5).
  */
-import { accessSync, closeSync, constants, openSync, readSync, statSync } from 'node:fs';
+import {
+  accessSync,
+  closeSync,
+  constants,
+  existsSync,
+  openSync,
+  readSync,
+  statSync,
+} from 'node:fs';
 import { endianness } from 'node:os';
 import { basename, delimiter, join } from 'node:path';
 import { loadNative } from '../host/native.js';
@@ -105,8 +113,9 @@ export function preloadObstacle(file: string, depth = 0): string | undefined {
   try {
     fd = openSync(file, 'r');
   } catch {
-    // Executable but not readable: it can be started, and nothing is known of it.
-    return undefined;
+    // Executable but not readable: it can be started, and no more is known of it.
+    const why = existsSync(file) ? privilegeObstacle(file) : undefined;
+    return why === undefined ? undefined : `${file} ${why}`;
   }
   try {
     const head = read(fd, 0, HEAD_LEN);

@@ -35,8 +35,8 @@ export class Binding {
     return this.#local;
   }
 
-  /** Takes a port, 0 = any, at `now`; 0 or a negative errno number. */
-  reserve(ip: IpBytes, port: number, flags: number, now: number): number {
+  /** Takes a port, 0 = any; 0 or a negative errno number. */
+  reserve(ip: IpBytes, port: number, flags: number): number {
     const chosen = port === 0 ? this.#ports.ephemeral() : port;
     if (chosen === undefined) return failed('EADDRINUSE');
     const local = { ip, port: chosen };
@@ -44,7 +44,6 @@ export class Binding {
     holder.reuseAddr ||= (flags & BindFlag.reuseAddr) !== 0;
     holder.reusePort ||= (flags & BindFlag.reusePort) !== 0;
     if (this.#ports.conflicts(holder)) return failed('EADDRINUSE');
-    if (port !== 0 && this.#ports.conflictsWithEnded(holder, now)) return failed('EADDRINUSE');
     this.#ports.add(holder);
     this.#holder = holder;
     this.#local = local;
@@ -98,12 +97,6 @@ export class Binding {
   release(): void {
     if (this.#holder !== undefined) this.#ports.remove(this.#holder);
     this.#holder = undefined;
-  }
-
-  /** Gives back the port of a connection that goes to TIME_WAIT. */
-  releaseEnded(now: number): void {
-    if (this.#holder !== undefined) this.#ports.ended(this.#holder, now);
-    this.release();
   }
 
   /** Gives back a port that the program did not choose, and the address with it. */

@@ -8,14 +8,6 @@
 import { equalBytes } from '../lib/bytes.js';
 import type { IpBytes } from '../stack/stack.js';
 
-/**
- * How long the port of a connection that this side ended first is kept from a bind() that does not
- * share it: as long as the stack keeps the connection (TIME_WAIT_MS in lwip-port; Linux has 60 s).
- */
-export const TIME_WAIT_MS = 10_000;
-/** Ours, as in the stack: ended connections that are remembered; the oldest is forgotten first. */
-const ENDED_MAX = 4096;
-
 /** [5 section 6.4] ephemeral range. */
 export const EPHEMERAL_FIRST = 49152;
 export const EPHEMERAL_LAST = 65535;
@@ -60,12 +52,8 @@ export interface Ports {
   conflictsWithListener(wanted: PortHolder): boolean;
   /** Whether somebody listens where a connection to `ip` and `port` would arrive. */
   hasListener(ip: IpBytes, port: number): boolean;
-  /** Whether `wanted` conflicts with a connection in TIME_WAIT; only who names a port asks. */
-  conflictsWithEnded(wanted: PortHolder, now: number): boolean;
   add(holder: PortHolder): void;
   remove(holder: PortHolder): void;
-  /** Keeps what `holder`, which is removed, says of a connection that its side ended first. */
-  ended(holder: PortHolder, now: number): void;
   /** Whether anybody holds that port. */
   isHeld(port: number): boolean;
   /** A free ephemeral port, or undefined when all are held. */
@@ -75,8 +63,6 @@ export interface Ports {
 
 export class PortTable implements Ports {
   readonly #byPort = new Map<number, Set<PortHolder>>();
-  /** Connections in TIME_WAIT, oldest first, and when each is over. */
-  readonly #ended = new Map<PortHolder, number>();
   readonly #random: () => number;
 
   /** @param random a 32-bit number per call. */
@@ -128,27 +114,6 @@ export class PortTable implements Ports {
     if (holders === undefined) return;
     holders.delete(holder);
     if (holders.size === 0) this.#byPort.delete(holder.port);
-  }
-
-  ended(holder: PortHolder, now: number): void {
-    this.#forgetEnded(now);
-    const [oldest] = this.#ended.keys();
-    if (oldest !== undefined && this.#ended.size === ENDED_MAX) this.#ended.delete(oldest);
-    this.#ended.set({ ...holder, listening: false }, now + TIME_WAIT_MS);
-  }
-
-  #forgetEnded(now: number): void {
-    for (const [holder, until] of this.#ended) {
-      if (until > now) return;
-      this.#ended.delete(holder);
-    }
-  }
-
-  conflictsWithEnded(wanted: PortHolder, now: number): boolean {
-    this.#forgetEnded(now);
-    for (const h of this.#ended.keys())
-      if (h.port === wanted.port && overlaps(h, wanted) && !mayShare(h, wanted)) return true;
-    return false;
   }
 
   isHeld(port: number): boolean {

@@ -50,14 +50,6 @@ export class SharedPorts implements Ports {
     return this.#some(wanted, (table) => table.conflictsWithListener(wanted));
   }
 
-  conflictsWithEnded(wanted: PortHolder, now: number): boolean {
-    return this.#some(wanted, (table) => table.conflictsWithEnded(wanted, now));
-  }
-
-  ended(holder: PortHolder, now: number): void {
-    for (const table of this.#tables(holder)) table.ended(holder, now);
-  }
-
   hasListener(ip: IpBytes, port: number): boolean {
     return this.#own.hasListener(ip, port);
   }

@@ -70,8 +70,6 @@ export class VirtualSocket implements TcpSink, RequestTarget {
   /** The program is gone, its last bytes are still on their way into the stack. */
   #lingering = false;
   #halfCloseProbe: DelayEntry<VirtualSocket> | undefined;
-  /** The program's end came before the peer's: TIME_WAIT follows. */
-  #endedFirst = false;
 
   readonly #in = new Incoming((count) => this.#tcp.credit(count));
   /** SHUTDOWN said that the program will not send; only programs that reset on close say it. */
@@ -225,7 +223,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
   }
 
   #bindTo({ ip, port }: Endpoint, flags: number): number {
-    const result = this.#binding.reserve(ip, port, flags, this.#host.now().mono);
+    const result = this.#binding.reserve(ip, port, flags);
     if (result !== 0) return result;
     this.#binding.isByProgram = true;
     this.state = State.bound;
@@ -239,8 +237,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
     if (this.state === State.listening) return this.#host.listen(this, port, backlog);
     if (this.state !== State.fresh && this.state !== State.bound) return failed('EINVAL');
     if (this.state === State.fresh) {
-      const any = new Uint8Array(this.family === 4 ? 4 : 16);
-      const result = this.#binding.reserve(any, 0, 0, this.#host.now().mono);
+      const result = this.#binding.reserve(new Uint8Array(this.family === 4 ? 4 : 16), 0, 0);
       if (result !== 0) return result;
       this.state = State.bound;
     }
@@ -472,7 +469,6 @@ export class VirtualSocket implements TcpSink, RequestTarget {
       this.#bothDone();
       return;
     }
-    this.#endedFirst = true;
     this.#tcp.shutdown();
     this.#halfCloseProbe = this.#host.timers.probeHalfClosed(this);
   }
@@ -489,9 +485,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
   /** The program closed its descriptor. */
   #programClosed(): void {
     if (this.#tcp.isOpen) {
-      const resets = this.options.resetsOnClose || this.#in.isUnread;
-      this.#endedFirst = !resets && (this.#endedFirst || !this.#in.isEnded);
-      if (resets) this.#abort();
+      if (this.options.resetsOnClose || this.#in.isUnread) this.#abort();
       else this.#closeGently();
     }
     this.#programGone();
@@ -531,8 +525,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
     for (const t of [this.#connectProbe, this.#halfCloseProbe]) cancel(t);
     this.#out.close(this.#lingering);
     if (!this.#lingering) this.#abort();
-    if (this.#endedFirst && next !== State.reset) this.#binding.releaseEnded(this.#host.now().mono);
-    else this.#binding.release();
+    this.#binding.release();
     this.#port?.destroy();
     this.#port = undefined;
     this.#in.detach();

@@ -245,7 +245,8 @@ async function fileCapabilities(): Promise<void> {
   const home = folder.home('capable', 1);
   const program = join(folder.dir, 'raised');
   copyFileSync('/bin/true', program);
-  chmodSync(program, 0o755);
+  // Others may start it and not look into it.
+  chmodSync(program, 0o711);
   chmodSync(folder.dir, 0o755);
   const set = await runProgram('setcap', ['cap_net_raw+ep', program]);
   if (set.code !== 0) throw new Skip(`setcap: ${set.stderr.trim() || 'libcap2-bin is missing'}`);

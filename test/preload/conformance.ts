@@ -60,7 +60,7 @@ export const PROBES: readonly Probe[] = [
     name: 'tcp_ends',
     with: ['probe.c'],
     datagrams: false,
-    cases: 34,
+    cases: 38,
     inert: ['E-half4', 'E-half6'],
   },
   {

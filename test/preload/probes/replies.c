@@ -82,10 +82,11 @@ static void names_of(int fd)
 static void options_of(int fd)
 {
 	static const int which[][2] = {
-		{SOL_SOCKET, SO_ERROR},	       {SOL_SOCKET, SO_LINGER},	  {SOL_SOCKET, SO_ACCEPTCONN},
-		{SOL_SOCKET, SO_BINDTODEVICE}, {IPPROTO_TCP, TCP_INFO},	  {IPPROTO_TCP, TCP_NODELAY},
-		{IPPROTO_TCP, TCP_CONGESTION}, {IPPROTO_TCP, TCP_MAXSEG}, {IPPROTO_IP, IP_TTL},
-		{IPPROTO_IP, IP_MULTICAST_IF},
+		{SOL_SOCKET, SO_ERROR},	       {SOL_SOCKET, SO_LINGER},
+		{SOL_SOCKET, SO_ACCEPTCONN},   {SOL_SOCKET, SO_BINDTODEVICE},
+		{IPPROTO_TCP, TCP_INFO},       {IPPROTO_TCP, TCP_NODELAY},
+		{IPPROTO_TCP, TCP_CONGESTION}, {IPPROTO_TCP, TCP_MAXSEG},
+		{IPPROTO_IP, IP_TTL},	       {IPPROTO_IP, IP_MULTICAST_IF},
 	};
 	const int *o = which[below(sizeof(which) / sizeof(which[0]))];
 	struct guarded g;
@@ -202,7 +203,8 @@ static void datagrams(int family)
 	if (family == AF_INET)
 		check("connect", connect(fd, (struct sockaddr *)&peer, sizeof(peer)), 0);
 	check("send", send(fd, "x", 1, MSG_DONTWAIT | MSG_NOSIGNAL), 1);
-	check("sendto", sendto(fd, "x", 1, MSG_DONTWAIT, (struct sockaddr *)&peer, sizeof(peer)), 1);
+	check("sendto", sendto(fd, "x", 1, MSG_DONTWAIT, (struct sockaddr *)&peer, sizeof(peer)),
+	      1);
 	close(fd);
 }
 
@@ -253,7 +255,8 @@ static void walk(const struct hostent *h)
 
 static void lookups(void)
 {
-	struct addrinfo hints = {.ai_flags = (int)below(2) * AI_CANONNAME, .ai_socktype = SOCK_STREAM};
+	struct addrinfo hints = {.ai_flags = (int)below(2) * AI_CANONNAME,
+				 .ai_socktype = SOCK_STREAM};
 	struct addrinfo *found = NULL;
 	struct sockaddr_in peer = to(OWN, 80);
 	struct hostent entry, *h = NULL;

@@ -8,9 +8,13 @@
 #define _GNU_SOURCE
 #include "probe.h"
 
+#include <linux/seccomp.h>
 #include <linux/tcp.h>
 #include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 
 #define SMALL	8192
 #define DEFAULT 65536
@@ -419,6 +423,66 @@ static ssize_t by_call(int fd, int call)
 	}
 }
 
+/* A writer that waits when the reset comes hears it once too. */
+static void blocked_writer(void)
+{
+	static char block[1 << 16];
+	struct pair p = connected();
+	pid_t child;
+
+	fflush(NULL);
+	child = fork();
+	if (child == 0) {
+		const char *first, *second;
+		int early;
+
+		signal(SIGPIPE, count_signal);
+		close(p.server);
+		while (write(p.client, block, sizeof(block)) > 0)
+			;
+		first = ename(errno);
+		early = signals;
+		second = num(write(p.client, "x", 1));
+		say("write %s signals %d, again %s signals %d", first, early, second, signals);
+		fflush(NULL);
+		_exit(0);
+	}
+	close(p.client);
+	/* Some time for the writer to fill all buffers; one that has not yet hears the same. */
+	nap(300);
+	reset_on_close(p.server);
+	close(p.server);
+	waitpid(child, NULL, 0);
+}
+
+/* In strict mode the kernel kills who makes any other call than read() and write(). */
+static void strict_mode(void)
+{
+	struct pair ended = connected(), reset = connected();
+	pid_t child;
+	int status;
+
+	close(ended.server);
+	reset_on_close(reset.server);
+	close(reset.server);
+	settled(ended.client, POLLRDHUP);
+	settled(reset.client, POLLHUP);
+	fflush(NULL);
+	child = fork();
+	if (child == 0) {
+		char byte;
+		bool good;
+
+		signal(SIGPIPE, SIG_IGN);
+		prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT);
+		good = read(ended.client, &byte, 1) == 0;
+		good = write(reset.client, "x", 1) < 0 && good;
+		syscall(SYS_exit, good ? 0 : 1);
+	}
+	waitpid(child, &status, 0);
+	say("ended by %d, status %d", WTERMSIG(status), WEXITSTATUS(status));
+}
+
 /* Of a reset the first write tells, without a signal; the next ones say EPIPE, with one. */
 static void write_after_reset(void)
 {
@@ -558,6 +622,8 @@ BOTH(waits, time_wait)
 BOTH(writes, write_after_reset)
 BOTH(ended, write_after_end)
 BOTH(dead, write_refused)
+BOTH(block, blocked_writer)
+BOTH(strict, strict_mode)
 
 static const struct probe_case cases[] = {
 	{"E-reset4", reset4},	  {"E-reset6", reset6},	    {"E-cut4", cut4},
@@ -571,6 +637,7 @@ static const struct probe_case cases[] = {
 	{"E-self4", self4},	  {"E-self6", self6},	    {"E-write4", writes4},
 	{"E-write6", writes6},	  {"E-ended4", ended4},	    {"E-ended6", ended6},
 	{"E-dead4", dead4},	  {"E-dead6", dead6},	    {"E-wait4", waits4},
-	{"E-wait6", waits6},
+	{"E-wait6", waits6},	  {"E-block4", block4},	    {"E-block6", block6},
+	{"E-strict4", strict4},	  {"E-strict6", strict6},
 };
 PROBE_MAIN(cases)

@@ -1,11 +1,5 @@
 import test from 'ava';
-import {
-  EPHEMERAL_FIRST,
-  EPHEMERAL_LAST,
-  type PortHolder,
-  PortTable,
-  TIME_WAIT_MS,
-} from '#src/preload/ports.js';
+import { EPHEMERAL_FIRST, EPHEMERAL_LAST, type PortHolder, PortTable } from '#src/preload/ports.js';
 
 const ANY4 = new Uint8Array(4);
 const ANY6 = new Uint8Array(16);
@@ -76,31 +70,4 @@ test('a port is free again after its last holder is removed', (t) => {
   table.remove(a);
   t.false(table.conflicts(holder(OWN)));
   t.is(table.size, 0);
-});
-
-test('a port in TIME_WAIT is kept from those who name it and do not share it, for ten seconds', (t) => {
-  const table = new PortTable(() => 0);
-  const ip = Uint8Array.of(10, 0, 0, 1);
-  const of = (port: number, reuseAddr: boolean): PortHolder => ({
-    ...{ port, ip, v6Only: false, reuseAddr, reusePort: false, listening: true },
-  });
-  table.ended(of(80, false), 1_000);
-  table.ended(of(81, true), 2_000);
-  const shared = { ...of(81, true), listening: false };
-  t.true(table.conflictsWithEnded(of(80, false), 1_000));
-  t.true(table.conflictsWithEnded({ ...of(80, true), listening: false }, 1_000));
-  t.false(table.conflictsWithEnded(shared, 2_000));
-  t.true(table.conflictsWithEnded({ ...shared, reuseAddr: false }, 2_000));
-  t.false(
-    table.conflictsWithEnded(
-      { ...shared, reuseAddr: false, ip: Uint8Array.of(10, 0, 0, 2) },
-      2_000,
-    ),
-  );
-  t.false(table.conflicts(of(80, false)), 'nobody holds it');
-  t.false(table.conflictsWithEnded(of(80, false), 1_000 + TIME_WAIT_MS));
-  t.true(table.conflictsWithEnded({ ...shared, reuseAddr: false }, 1_999 + TIME_WAIT_MS));
-  for (let i = 0; i < 5_000; i++) table.ended(of(1_000 + i, false), 20_000);
-  t.false(table.conflictsWithEnded(of(1_000, false), 20_000), 'the oldest is forgotten first');
-  t.true(table.conflictsWithEnded(of(5_999, false), 20_000));
 });
