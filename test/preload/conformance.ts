@@ -192,7 +192,14 @@ export const PROBES: readonly Probe[] = [
 ];
 
 /** Cases of other probes that ask a server of datagrams, or reserve a port for them. */
-export const DATAGRAM_CASES: ReadonlySet<string> = new Set(['N-dns', 'N-reserved']);
+export const DATAGRAM_CASES: ReadonlySet<string> = new Set([
+  'N-dns',
+  'N-messages',
+  'N-async',
+  'N-reserved',
+  'F-low-port',
+  'F-low-port-6',
+]);
 
 /** Names of the probe names.c: the file of the virtual network, and /etc/hosts of the kernel. */
 export const HOSTS = `127.0.0.1 localhost foo.localhost four.localhost
