@@ -17,12 +17,14 @@ import * as os from 'node:os';
 import { toHex } from '../lib/hex.js';
 import type { Moment } from '../lib/time.js';
 import type { PreloadConnection } from '../preload/client.js';
+import { type HeldTokens, NOTHING_HELD } from '../preload/ended.js';
 import { type Grant, NOTHING_GRANTED } from '../preload/fallthrough.js';
 import type { DnsSettings } from '../preload/resolver.js';
 import type { PreloadStack, StreamPort } from '../preload/socket-host.js';
 import { PreloadView, type SeveralNetworks } from '../preload/view.js';
 import type { StackConfig } from '../stack/stack.js';
 import { PooledEntropy } from './entropy.js';
+import { listTokens } from './held-tokens.js';
 import { DoorHostNetwork } from './host-network.js';
 import { loadNative, type Native } from './native.js';
 import { RecordDoor, userOf } from './records.js';
@@ -265,6 +267,7 @@ export class PreloadDoor {
   /** Connections of programs so far. */
   #accepted = 0;
   #isClosed = false;
+  #hasHeldList = true;
 
   constructor(options: PreloadDoorOptions) {
     if (Buffer.byteLength(options.path) > PATH_MAX) {
@@ -298,6 +301,7 @@ export class PreloadDoor {
       pid: process.pid,
       wake: () => this.#arm(),
       afterPending: (act) => this.#afterPending(act),
+      askHeld: (answer) => this.#askHeld(answer),
       hasRecords: this.native !== undefined,
       hasCredentials: this.native !== undefined,
       hostNetwork: this.#hostNetwork,
@@ -466,6 +470,25 @@ export class PreloadDoor {
   #userOf(socket: net.Socket): number | undefined {
     const { fd } = (socket as unknown as { _handle: { readonly fd: number } })._handle;
     return this.native === undefined || fd < 0 ? undefined : userOf(this.native, fd);
+  }
+
+  #askHeld(answer: (held: HeldTokens) => void): void {
+    const answered = (held: HeldTokens): void => {
+      if (this.#isClosed) return;
+      this.guard(() => answer(held));
+      this.touched();
+    };
+    listTokens().then(answered, (e: Error) => {
+      this.#cannotAsk(e.message);
+      answered(NOTHING_HELD);
+    });
+  }
+
+  /** Said once: it will not change while the service runs. */
+  #cannotAsk(reason: string): void {
+    if (!this.#hasHeldList) return;
+    this.#hasHeldList = false;
+    this.#options.log(`preload: ${reason}: ends of connections are remembered for a minute only`);
   }
 
   #afterPending(act: () => void): void {

@@ -49,11 +49,6 @@ export class DelayQueue<T> {
     return value;
   }
 
-  /** Removes and returns the oldest timer, due or not. */
-  takeOldest(): T | undefined {
-    return this.takeDue(NEVER);
-  }
-
   /** Live entries, oldest first; cost is linear in the queue. */
   get length(): number {
     let n = 0;

@@ -17,6 +17,7 @@ import { DatagramSocket } from './datagrams.js';
 import { type DelayEntry, DelayQueue } from './delay-queue.js';
 import { DNS_PORT, DnsAnswerer } from './dns-answerer.js';
 import { DnsClient } from './dns-client.js';
+import { EndedSockets, type HeldTokens, NOTHING_HELD } from './ended.js';
 import { failed } from './errno.js';
 import type { HostNetwork } from './fallthrough.js';
 import { dnsOnHost } from './host-dns.js';
@@ -45,31 +46,31 @@ import {
   type RequestHost,
 } from './requests.js';
 import { type DnsSettings, Resolver } from './resolver.js';
-import type { PreloadStack, SocketTimers, StreamPort } from './socket-host.js';
+import type { PreloadStack, StreamPort } from './socket-host.js';
 import type { RequestTarget } from './target.js';
+import { PROBE_HALF_CLOSED_MS, Timers } from './timers.js';
 import { VirtualSocket } from './vsockets.js';
 
 // [5 section 13] times, in ms.
 const HELLO_MS = 5000;
 const PARK_MS = 2000;
-const MEMORY_MS = 60_000;
-const PROBE_CONNECT_MS = 1000;
-const CORK_MS = 200;
-// Ours: a half-closed program that vanished is noticed within this time.
-const PROBE_HALF_CLOSED_MS = 5000;
 
 // [5 section 13] limits per user.
 const TOKENS_MAX = 16384;
 const LISTENERS_MAX = 1024;
 const WAITING_MAX = 4096;
 const CONTROL_MAX = 1024;
-const MEMORY_MAX = 4096;
 const IPPROTO_ICMP = 1;
 const IPPROTO_UDP = 17;
 const IPPROTO_ICMPV6 = 58;
 // Ours: early requests, and DNS questions under way, each per user.
 const PARKED_MAX = 4096;
 const QUESTIONS_MAX = 256;
+/**
+ * Ours: ended sockets of all users that are remembered, some 2 KiB each: as many as one user may have
+ * sockets [document 5 says 4096].
+ */
+const ENDED_MAX = TOKENS_MAX;
 
 /** What a view over several networks has instead of one of each. */
 export interface SeveralNetworks {
@@ -113,6 +114,8 @@ export interface PreloadViewOptions {
   readonly hostNetwork?: HostNetwork;
   /** Shared with the other views of the service; default: a limit of this view. */
   readonly pendingLimits?: PendingLimits | undefined;
+  /** Tells which sockets programs hold, now or later; without it ended ones are kept a minute. */
+  readonly askHeld?: ((answer: (held: HeldTokens) => void) => void) | undefined;
 }
 
 /** Counts of a view, for metrics and tests. */
@@ -131,6 +134,8 @@ export interface PreloadCounters extends Readonly<DatagramCounters> {
   readonly echoIds: number;
   /** What was refused because its user had as much as it may. */
   readonly dropSockets: number;
+  /** Ended sockets that were forgotten to make room. */
+  readonly dropRemembered: number;
   readonly dropListeners: number;
   readonly dropWaiting: number;
   readonly dropControls: number;
@@ -140,29 +145,6 @@ export interface PreloadCounters extends Readonly<DatagramCounters> {
 }
 
 const NO_DNS: DnsSettings = { domain: '', servers: [] };
-
-class Timers implements SocketTimers {
-  readonly connecting: DelayQueue<VirtualSocket>;
-  readonly halfClosed: DelayQueue<VirtualSocket>;
-  readonly corked: DelayQueue<VirtualSocket>;
-  readonly #now: () => Moment;
-
-  constructor(now: () => Moment, wake: () => void) {
-    this.#now = now;
-    this.connecting = new DelayQueue(PROBE_CONNECT_MS, wake);
-    this.halfClosed = new DelayQueue(PROBE_HALF_CLOSED_MS, wake);
-    this.corked = new DelayQueue(CORK_MS, wake);
-  }
-  probeConnecting(socket: VirtualSocket): DelayEntry<VirtualSocket> {
-    return this.connecting.arm(this.#now().mono, socket);
-  }
-  probeHalfClosed(socket: VirtualSocket): DelayEntry<VirtualSocket> {
-    return this.halfClosed.arm(this.#now().mono, socket);
-  }
-  cork(socket: VirtualSocket): DelayEntry<VirtualSocket> {
-    return this.corked.arm(this.#now().mono, socket);
-  }
-}
 
 export class PreloadView
   implements ListenHost, RequestHost, ClientHost, RecordClientHost, DatagramHost
@@ -203,8 +185,7 @@ export class PreloadView
   readonly udp: UdpPorts;
   readonly #echo: EchoIds;
   readonly #heldDue: DelayQueue<DatagramSocket>;
-  readonly #remembered = new Map<Token, DelayEntry<Token>>();
-  readonly #memory: DelayQueue<Token>;
+  readonly #ended: EndedSockets;
   readonly #helloDue: DelayQueue<{ helloExpired(): void }>;
   readonly #unparkDue: DelayQueue<Request>;
   readonly #parked = new Map<Token, DelayEntry<Request>[]>();
@@ -225,7 +206,7 @@ export class PreloadView
     this.wake = options.wake;
     this.afterPending = options.afterPending ?? ((act) => act());
     this.timers = new Timers(options.now, options.wake);
-    this.#memory = new DelayQueue(MEMORY_MS, options.wake);
+    this.#ended = this.#newEnded(options);
     this.#helloDue = new DelayQueue(HELLO_MS, options.wake);
     this.#unparkDue = new DelayQueue(PARK_MS, options.wake);
     this.#heldDue = new DelayQueue(PROBE_HALF_CLOSED_MS, options.wake);
@@ -278,6 +259,16 @@ export class PreloadView
     };
   }
 
+  #newEnded({ askHeld, wake }: PreloadViewOptions): EndedSockets {
+    const host = {
+      now: () => this.now().mono,
+      askHeld: askHeld ?? ((answer: (held: HeldTokens) => void) => answer(NOTHING_HELD)),
+      forgotten: (token: Token) => this.#dropToken(token),
+      wake,
+    };
+    return new EndedSockets(host, ENDED_MAX);
+  }
+
   random32(): number {
     const b = new Uint8Array(4);
     this.#random(b);
@@ -311,7 +302,7 @@ export class PreloadView
     return Math.min(
       this.#helloDue.deadline(),
       this.#unparkDue.deadline(),
-      this.#memory.deadline(),
+      this.#ended.deadline(),
       this.#heldDue.deadline(),
       this.dns.deadline(),
       this.hostDns?.deadline() ?? Number.POSITIVE_INFINITY,
@@ -326,7 +317,7 @@ export class PreloadView
     const now = at.mono;
     drainDue(this.#helloDue, now, (client) => client.helloExpired());
     drainDue(this.#unparkDue, now, (request) => this.#unparkExpired(request));
-    drainDue(this.#memory, now, (token) => this.#forgetToken(token));
+    this.#ended.handleTimeout(now);
     drainDue(this.#heldDue, now, (socket) => socket.heldDue());
     drainDue(this.timers.connecting, now, (socket) => socket.probeDue());
     drainDue(this.timers.halfClosed, now, (socket) => socket.probeDue());
@@ -344,13 +335,14 @@ export class PreloadView
     for (const client of [...this.#clients]) client.close();
     for (const client of [...this.#newRecords]) client.close();
     for (const socket of [...this.#sockets.values()]) socket.streamReset();
+    this.#ended.clear();
     for (const token of [...this.#sockets.keys()]) this.#dropToken(token);
   }
 
   counters(): PreloadCounters {
     return {
       sockets: this.#sockets.size,
-      remembered: this.#remembered.size,
+      remembered: this.#ended.size,
       listeners: this.listenerQuota.total,
       waiting: this.waitingQuota.total,
       controls: this.#controlQuota.total,
@@ -361,6 +353,7 @@ export class PreloadView
       udpPorts: this.udp.size,
       echoIds: this.#echo.size,
       dropSockets: this.#tokenQuota.refused,
+      dropRemembered: this.#ended.dropped,
       dropListeners: this.listenerQuota.refused,
       dropWaiting: this.waitingQuota.refused,
       dropControls: this.#controlQuota.refused,
@@ -391,7 +384,7 @@ export class PreloadView
   }
 
   attach(hello: Hello, port: StreamPort, client: PreloadConnection): VirtualSocket | undefined {
-    if (this.#sockets.has(hello.token) || !this.#tokenQuota.take(client.uid)) return undefined;
+    if (this.#sockets.has(hello.token) || !this.#takePlace(client.uid)) return undefined;
     const socket = this.#socketFor(hello, client);
     if (socket === undefined) {
       this.#tokenQuota.give(client.uid);
@@ -401,6 +394,12 @@ export class PreloadView
     this.#sockets.set(hello.token, socket);
     socket.attach(port, hello.token);
     return socket;
+  }
+
+  /** A place among the sockets of a user, if need be that of one which has ended. */
+  #takePlace(user: number | undefined): boolean {
+    if (!this.#tokenQuota.hasRoom(user)) this.#ended.forgetOldestOf(user);
+    return this.#tokenQuota.take(user);
   }
 
   #socketFor(hello: Hello, client: PreloadConnection): VirtualSocket | undefined {
@@ -419,7 +418,7 @@ export class PreloadView
     const ports = this.#portsFor(hello);
     const { token, family } = hello;
     if (ports === undefined || (family !== 4 && family !== 6)) return undefined;
-    if (!this.#tokenQuota.take(caller.uid)) return undefined;
+    if (!this.#takePlace(caller.uid)) return undefined;
     const socket = new DatagramSocket(this, ports, port, {
       token,
       family,
@@ -554,22 +553,9 @@ export class PreloadView
     return byteKey(id, 0, 8);
   }
 
-  /** Names and error of a finished socket stay for 60 s, of at most 4096 sockets. */
   retire(socket: VirtualSocket): void {
-    const token = socket.token;
-    if (this.#sockets.get(token) !== socket || this.#remembered.has(token)) return;
-    this.#remembered.set(token, this.#memory.arm(this.now().mono, token));
-    if (this.#remembered.size <= MEMORY_MAX) return;
-    const oldest = this.#memory.takeOldest();
-    if (oldest !== undefined) this.#forgetToken(oldest);
-  }
-
-  #forgetToken(token: Token): void {
-    const entry = this.#remembered.get(token);
-    if (entry === undefined) return;
-    entry.value = undefined;
-    this.#remembered.delete(token);
-    this.#dropToken(token);
+    const { token, owner } = socket;
+    if (this.#sockets.get(token) === socket) this.#ended.add(token, owner);
   }
 
   #dropToken(token: Token): void {

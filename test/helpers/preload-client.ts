@@ -154,8 +154,9 @@ export class World {
     return new Control(this, needsKey, key, uid);
   }
 
-  socket(family: 4 | 6 = 4): ProgramSocket {
-    return new ProgramSocket(this, this.newToken(), family, HelloKind.socket, '\0'.repeat(8));
+  socket(family: 4 | 6 = 4, uid?: number): ProgramSocket {
+    const token = this.newToken();
+    return new ProgramSocket(this, token, family, HelloKind.socket, '\0'.repeat(8), true, uid);
   }
 
   /** What a program does with an accept record. */
@@ -202,9 +203,10 @@ export class ProgramSocket {
     kind: number,
     id: string,
     announce = true,
+    uid?: number,
   ) {
     this.#world = world;
-    this.connection = world.view.open(this.port, { needsKey: false, uid: undefined });
+    this.connection = world.view.open(this.port, { needsKey: false, uid });
     if (announce) this.connection.handleBytes(hello(kind, token, family, id));
     world.drain();
   }

@@ -104,6 +104,7 @@ const requests: Target = {
     'preload/hosts-table.js',
     'preload/address-order.js',
     'preload/view.js',
+    'preload/ended.js',
   ],
   plant: {
     file: 'preload/requests.js',

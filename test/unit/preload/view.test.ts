@@ -11,54 +11,18 @@ import {
   SILENT,
   World,
 } from '#test/helpers/preload-client.js';
+import {
+  acceptLast,
+  connected,
+  idle,
+  listening,
+  pair,
+  stateOf,
+} from '#test/helpers/preload-pair.js';
 
 const ANY = new Uint8Array(4);
 const EADDRINUSE = -98;
 const ENOTCONN = -107;
-
-/** A listener on `port` with its control connection. */
-function listening(world: World, port: number, backlog = 8) {
-  const control = world.control();
-  const socket = world.socket();
-  if (control.result(Op.bind, socket.token, address(ANY, port)) !== 0) throw new Error('bind');
-  if (control.result(Op.listen, socket.token, int32(backlog, 0)) !== 0) throw new Error('listen');
-  return { control, socket };
-}
-
-/** A non-blocking connect that has succeeded, and its padding read by the service. */
-function connected(world: World, port: number) {
-  const control = world.control();
-  const socket = world.socket();
-  if (control.result(Op.connect, socket.token, address(OWN, port)) !== 0)
-    throw new Error('connect');
-  control.post(Op.padded, socket.token, int32(100), RequestFlag.noReply);
-  socket.send(new Uint8Array(100));
-  return { control, socket };
-}
-
-/** The last accept record of a listener, attached. */
-function acceptLast(world: World, listener: ProgramSocket): ProgramSocket {
-  const records = listener.port.bytes;
-  return world.accepted(records.subarray(records.length - 64));
-}
-
-function stateOf(control: Control, socket: ProgramSocket): number {
-  return control.ask(Op.names, socket.token).payload.readUInt32LE(0);
-}
-
-/** Both ends of one connection. */
-function pair(world: World, port = 80) {
-  const server = listening(world, port);
-  const client = connected(world, port);
-  const accepted = acceptLast(world, server.socket);
-  return { server, client, accepted };
-}
-
-function idle(world: World): void {
-  const c = world.view.counters();
-  if (c.ports !== 0 || c.listeners !== 0 || c.waiting !== 0) throw new Error(JSON.stringify(c));
-  if (world.stack.counters()['pcbs'] !== 0) throw new Error('control blocks are left');
-}
 
 test('client and server meet: names, data both ways, padding invisible', (t) => {
   const world = new World();
@@ -503,22 +467,6 @@ test('DISCONNECT resets a connection and asks for a new stream; on a fresh socke
   t.is(client.control.result(Op.disconnect, client.socket.token), 2);
   t.true(accepted.port.destroyed);
   t.is(client.control.result(Op.disconnect, world.socket().token), 0);
-});
-
-test('names and error of a finished socket are kept for a minute, of at most 4096', (t) => {
-  const world = new World();
-  const { client } = pair(world);
-  client.socket.end(false);
-  t.is(stateOf(client.control, client.socket), State.closed);
-  world.pass(60_000);
-  t.is(world.view.counters().remembered, 0);
-  const control = world.control();
-  for (let i = 0; i < 4100; i++) {
-    const s = world.socket();
-    s.end(false);
-  }
-  t.is(world.view.counters().remembered, 4096);
-  t.truthy(control);
 });
 
 test('HELLO: five seconds, right magic and version, no second use of a token', (t) => {
