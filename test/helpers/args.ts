@@ -42,3 +42,16 @@ export function positive(program: string, name: string, text: string, most = Inf
   process.stderr.write(`${program}: --${name} ${text}: a number ${range} is needed\n`);
   process.exit(2);
 }
+
+/** An option's text where it is one of `words`; else ends the process. */
+export function oneOf<T extends string>(
+  program: string,
+  name: string,
+  text: string,
+  words: readonly T[],
+): T {
+  const word = words.find((w) => w === text);
+  if (word !== undefined) return word;
+  process.stderr.write(`${program}: --${name} ${text}: ${words.join(' or ')} is needed\n`);
+  process.exit(2);
+}

@@ -70,7 +70,7 @@ function isEmpty(world: World): boolean {
 export async function compareProbes(world: World): Promise<void> {
   const known = knownDifferences();
   for (const probe of PROBES.filter((p) => !NAMES.includes(p.name))) {
-    if (!isChosen(`conformance ${probe.name}`)) continue;
+    if (!isChosen(world, `conformance ${probe.name}`)) continue;
     let kernel = new Map<string, string[]>();
     let here = new Map<string, string[]>();
     await world.tally.check(

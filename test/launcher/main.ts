@@ -1,6 +1,6 @@
 /**
- * Tests of `netcon run --seccomp` and its launcher zt-run: `node build/test/launcher/main.js
- * [--only TEXT]`.
+ * Tests of `netcon run --seccomp` and its launcher zt-run: `node build/test/launcher/main.js`, options
+ * as in USAGE.
  *
  * Enters a network namespace of its own first, so that a program that escaped would talk to
  * nobody. Statically linked probes are compared with the kernel line by line; then busybox, Go, a
@@ -15,6 +15,7 @@ import * as os from 'node:os';
 import * as path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createStack } from '#src/stack/lwip-stack.js';
+import { readOptions } from '#test/helpers/args.js';
 import { Tally } from '#test/helpers/tally.js';
 import { type Harness, openHarness } from '#test/preload/harness.js';
 import { which } from '#test/preload/run.js';
@@ -24,6 +25,19 @@ import { hostile, refused } from './hostile.js';
 import { lives } from './lives.js';
 import { busybox, golang, preloaded } from './programs.js';
 import { LAUNCHER, type World } from './world.js';
+
+const USAGE = `usage: node build/test/launcher/main.js [options]
+
+Programs under netcon run --seccomp, in a network namespace of its own: probes compared with the kernel,
+real programs, what is refused, a hostile program.
+
+  --only TEXT   tests whose name contains it
+  --help        this
+
+Last line: launcher: N passed, N failed, N skipped
+`;
+
+const { only } = readOptions('launcher', USAGE, { only: { type: 'string', default: '' } });
 
 const INSIDE = 'NETCON_LAUNCHER_INSIDE';
 const tally = new Tally('launcher');
@@ -72,7 +86,7 @@ async function main(): Promise<void> {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'netcon-launcher-'));
   fs.chmodSync(folder, 0o755);
   const harness = await openDoor();
-  const world: World = { harness, folder, env: { ZT_NC_NETWORK: harness.network }, tally };
+  const world: World = { harness, folder, env: { ZT_NC_NETWORK: harness.network }, tally, only };
   const why = obstacle(world.env);
   if (why === undefined) {
     await compareProbes(world);

@@ -132,7 +132,7 @@ export async function preloaded(world: World): Promise<void> {
     return;
   }
   const title = 'a preloaded program and one under the launcher meet on one network';
-  if (!isChosen(title)) return;
+  if (!isChosen(world, title)) return;
   await check(world, title, async () => {
     const env = { ...world.env, LD_PRELOAD: LIBRARY };
     const server = start(python, ['-c', PYTHON_SERVER], env);

@@ -11,11 +11,24 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Member, SERVER_LIMIT_MS, World, within } from '../apps/world.js';
+import { readOptions } from '../helpers/args.js';
 import { packageFile, runProgram } from '../helpers/service.js';
 import { Skip, Tally } from '../helpers/tally.js';
 import { type Program, run, start } from '../preload/run.js';
 import { needLauncher } from './launcher.js';
 import { checkNetworks } from './networks.js';
+
+const USAGE = `usage: node build/test/policy/main.js [options]
+
+What a preloaded program reaches beside its network, and programs on several networks, in a network
+namespace of its own.
+
+  --help   this
+
+Last line: policy: N passed, N failed, N skipped
+`;
+
+readOptions('policy', USAGE, {});
 
 const INSIDE = 'NETCON_POLICY_INSIDE';
 const OUTSIDE = '198.18.7.1';

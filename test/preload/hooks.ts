@@ -1,16 +1,17 @@
 /**
- * What the probes cover, measured: `node build/test/preload/hooks.js [--write]`.
+ * What the probes cover, measured: `node build/test/preload/hooks.js`, options as in USAGE.
  *
  * Runs every probe once with probes/trace.c between it and the library, which notes each wrapped
  * call with the class of its arguments. Then, for each symbol of intercept/hooks.list, links the
  * library without that symbol and runs the cases that call it until one differs from the kernel:
- * a probe that still agrees shows nothing about its hook. Prints both tables; `--write` puts them
- * into test/preload/hooks.md. Status 1 when a hook's absence goes unnoticed, or a cell is empty, without a
+ * a probe that still agrees shows nothing about its hook. Prints both tables or writes
+ * them. Status 1 when a hook's absence goes unnoticed, or a cell is empty, without a
  * reason below.
  */
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { readOptions } from '#test/helpers/args.js';
 import {
   buildProbe,
   byCase,
@@ -26,6 +27,19 @@ import type { Harness } from './harness.js';
 import { gcc, linkLibrary, openBench } from './library.js';
 import { enterNamespace } from './namespace.js';
 import { run } from './run.js';
+
+const USAGE = `usage: node build/test/preload/hooks.js [options]
+
+Which hooks of the preload library the probes call with which kinds of argument, and whether a probe
+fails without each hook. Takes some minutes.
+
+  --write   into test/preload/hooks.md, not to standard output
+  --help    this
+
+Last line: hooks: N passed, N failed
+`;
+
+const args = readOptions('hooks', USAGE, { write: { type: 'boolean', default: false } });
 
 const FILE = fileURLToPath(import.meta.url);
 const ROOT = path.resolve(path.dirname(FILE), '../../..');
@@ -242,7 +256,7 @@ async function main(): Promise<void> {
   const empty = coverage.split(MISSING).length - 1;
   const mark = `Measured with cases and hooks ${probeFingerprint(ROOT)}.`;
   const text = `${HEAD}\n${coverage}\n${MUTANTS}\n${mutants}\n\n${mark}\n`;
-  if (process.argv.includes('--write')) fs.writeFileSync(TABLE, text);
+  if (args.write) fs.writeFileSync(TABLE, text);
   else console.log(text);
   await bench.close();
   if (empty > 0) console.log(`${empty} cells are empty without a reason`);

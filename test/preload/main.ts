@@ -1,9 +1,5 @@
 /**
- * Tests of the preload library: `node build/test/preload/main.js [--only TEXT] [--stack fake]
- * [--stall MS] [--linked shared|dynamic|static]`. With `--stall` the service takes MS for each message, with
- * `--linked` the probes carry the library in them instead of being preloaded; either runs only what is
- * compared with the kernel.
- * `--no-addon` runs it as where the addon is not built: what needs datagrams is skipped.
+ * Tests of the preload library: `node build/test/preload/main.js [options]`, options as in USAGE.
  *
  * Enters a network namespace of its own first, so that a library that failed to load talks to
  * nobody. Compares the conformance probes with the kernel's sockets, checks that the library is inert, fails
@@ -15,6 +11,7 @@ import * as os from 'node:os';
 import * as path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Stack } from '#src/stack/stack.js';
+import { oneOf, positive, readOptions } from '#test/helpers/args.js';
 import { FakeStack } from '#test/helpers/fake-stack.js';
 import {
   ADDON_CASES,
@@ -47,6 +44,39 @@ import { SERVICE_ENDS } from './service-ends.js';
 import { STRANGE_SERVICES } from './strange-service.js';
 import { SYSTEM_WIDE } from './system-wide.js';
 
+/** A hundred messages would take most of the time that a case has then: STALLED. */
+const STALL_MAX_MS = 1_000;
+
+const USAGE = `usage: node build/test/preload/main.js [options]
+
+The preload library, in a network namespace of its own: probes compared with the kernel's sockets, failures
+of the service, real programs.
+
+  --only TEXT     tests whose name contains it
+  --stack STACK   lwip (default), or fake: an in-process stack
+  --stall MS      the service takes MS for each message (at most ${STALL_MAX_MS})
+  --linked WAY    the probes carry the library in them: shared, dynamic or static
+  --no-addon      as where the addon is not built: what needs datagrams is skipped
+  --help          this
+
+With --stall or --linked only what is compared with the kernel runs.
+Last line: preload: N passed, N failed, N skipped
+`;
+
+const args = readOptions('preload', USAGE, {
+  only: { type: 'string', default: '' },
+  stack: { type: 'string', default: 'lwip' },
+  stall: { type: 'string' },
+  linked: { type: 'string' },
+  'no-addon': { type: 'boolean', default: false },
+});
+const STACK = oneOf('preload', 'stack', args.stack, ['lwip', 'fake']);
+/** Milliseconds that the service takes for each message; 0 without `--stall`. */
+const STALL_MS =
+  args.stall === undefined ? 0 : positive('preload', 'stall', args.stall, STALL_MAX_MS);
+/** The way of linking that `--linked` names, undefined without. */
+const METHOD = methodOf(args.linked);
+
 const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../..');
 const LIBRARY = path.join(ROOT, 'dist/native/libztintercept.so');
 
@@ -56,8 +86,7 @@ class Results {
   skipped = 0;
 
   async test(name: string, body: () => Promise<void>): Promise<void> {
-    const only = process.argv.indexOf('--only');
-    if (only > 0 && !name.includes(process.argv[only + 1] ?? '')) return;
+    if (!name.includes(args.only)) return;
     const began = performance.now();
     try {
       await body();
@@ -103,8 +132,8 @@ const STALLED = { ms: 1_200_000, env: { PROBE_LIMIT: '120', PROBE_SLOW: '10' } }
 
 /** Cases that may differ in the chosen run, and why. */
 function readExcuses(): ReadonlyMap<string, string> {
-  if (chosenStall() > 0) return readExcusedCases(path.join(ROOT, 'test/preload/stalled.md'));
-  if (chosenMethod() === undefined) return new Map();
+  if (STALL_MS > 0) return readExcusedCases(path.join(ROOT, 'test/preload/stalled.md'));
+  if (METHOD === undefined) return new Map();
   return readExcusedCases(path.join(ROOT, 'test/preload/linked.md'));
 }
 
@@ -118,18 +147,15 @@ interface Subject {
   readonly env: NodeJS.ProcessEnv;
 }
 
-/** The way of linking that `--linked` names, undefined without. */
-function chosenMethod(): Method | undefined {
-  const at = process.argv.indexOf('--linked');
-  if (at < 0) return undefined;
-  const method = METHODS.find((m) => m.kind === process.argv[at + 1]);
-  if (method !== undefined) return method;
-  console.error(`--linked takes ${METHODS.map((m) => m.kind).join(' or ')}`);
-  process.exit(2);
+function methodOf(word: string | undefined): Method | undefined {
+  if (word === undefined) return undefined;
+  const kinds = METHODS.map((m) => m.kind);
+  const kind = oneOf('preload', 'linked', word, kinds);
+  return METHODS.find((m) => m.kind === kind);
 }
 
 async function subjectOf(probe: Probe, plain: string, context: Context): Promise<Subject> {
-  const method = chosenMethod();
+  const method = METHOD;
   if (method === undefined) return { plain, file: plain, env: { LD_PRELOAD: LIBRARY } };
   const folder = path.join(context.folder, 'linked');
   fs.mkdirSync(folder, { recursive: true });
@@ -139,7 +165,7 @@ async function subjectOf(probe: Probe, plain: string, context: Context): Promise
 }
 
 async function conformance(results: Results, context: Context): Promise<void> {
-  const limits = chosenStall() > 0 ? STALLED : USUAL;
+  const limits = STALL_MS > 0 ? STALLED : USUAL;
   const excused = readExcuses();
   const known = readKnownDifferences(path.join(ROOT, 'test/preload/known-differences.md'));
   const built = new Map<Probe, Subject>();
@@ -181,7 +207,7 @@ async function conformance(results: Results, context: Context): Promise<void> {
     }
   }
   const gone = [...known.keys()].filter((line) => !met.has(line));
-  if (!process.argv.includes('--only') && gone.length > 0)
+  if (args.only === '' && gone.length > 0)
     console.log(`note    known differences that did not occur: ${gone.join('; ')}`);
   await results.test('without ZT_NC_NETWORK the library changes nothing', async () => {
     for (const [probe, { plain: file, file: other, env }] of built) {
@@ -415,22 +441,6 @@ async function measured(results: Results): Promise<void> {
   });
 }
 
-/** The stack under test: lwIP, or with `--stack fake` the in-process one. */
-function chosenStack(): Stack {
-  const at = process.argv.indexOf('--stack');
-  return at > 0 && process.argv[at + 1] === 'fake' ? new FakeStack() : lwipStack();
-}
-
-/** Milliseconds that the service takes for each message, by `--stall`; 0 without. */
-function chosenStall(): number {
-  const at = process.argv.indexOf('--stall');
-  if (at < 0) return 0;
-  const ms = Number(process.argv[at + 1]);
-  if (Number.isInteger(ms) && ms > 0 && ms <= 1_000) return ms;
-  console.error('--stall takes milliseconds, 1 to 1000');
-  process.exit(2);
-}
-
 function contextFor(harness: Harness, folder: string): Context {
   const env = { LD_PRELOAD: LIBRARY, ZT_NC_NETWORK: harness.network };
   return { harness, env, folder, root: ROOT };
@@ -485,7 +495,7 @@ async function everything(results: Results, context: Context): Promise<void> {
 }
 
 async function main(): Promise<void> {
-  if (process.argv.includes('--no-addon')) process.env['NETCON_IO'] = 'dgram';
+  if (args['no-addon']) process.env['NETCON_IO'] = 'dgram';
   enterNamespace(fileURLToPath(import.meta.url), 'preload: 0 passed, 1 failed, 0 skipped');
   const results = new Results();
   if (!fs.existsSync(LIBRARY)) {
@@ -495,10 +505,9 @@ async function main(): Promise<void> {
   }
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'netcon-preload-test-'));
   fs.chmodSync(folder, 0o755);
-  const stallMs = chosenStall();
-  const harness = await openHarness(chosenStack(), stallMs);
+  const harness = await openHarness(STACK === 'fake' ? new FakeStack() : lwipStack(), STALL_MS);
   const context = contextFor(harness, folder);
-  if (stallMs > 0 || chosenMethod() !== undefined) await conformance(results, context);
+  if (STALL_MS > 0 || METHOD !== undefined) await conformance(results, context);
   else await everything(results, context);
   await results.test('no kernel socket was left open', async () => {
     expect(kernelSockets() === '', `${kernelSockets()} in use`);

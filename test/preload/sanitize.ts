@@ -1,16 +1,16 @@
 /**
  * The probes under AddressSanitizer and UndefinedBehaviorSanitizer:
- * `node build/test/preload/sanitize.js [--quick]`.
+ * `node build/test/preload/sanitize.js`, options as in USAGE.
  *
  * Builds the preload library and the launcher with both sanitizers, runs the probes with them, and
  * compares with the kernel as main.ts does; any report fails. A fault planted in each of the two
- * kinds shows first that reports are made and seen. `--quick`: the library with the quick cases of
- * each probe. Without it also the launcher's own suite. Last line: `sanitizers: N passed, N failed`.
+ * kinds shows first that reports are made and seen. Then the launcher's own suite.
  */
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { readOptions } from '#test/helpers/args.js';
 import { Tally } from '#test/helpers/tally.js';
 import {
   buildProbe,
@@ -25,6 +25,18 @@ import { gcc, linkLibrary, openBench } from './library.js';
 import { enterNamespace } from './namespace.js';
 import { repliesProbe } from './replies.js';
 import { expect, run, which } from './run.js';
+
+const USAGE = `usage: node build/test/preload/sanitize.js [options]
+
+The preload library and the launcher under AddressSanitizer and UndefinedBehaviorSanitizer.
+
+  --quick   the library alone, with the quick cases of each probe
+  --help    this
+
+Last line: sanitizers: N passed, N failed, N skipped
+`;
+
+const args = readOptions('sanitizers', USAGE, { quick: { type: 'boolean', default: false } });
 
 const FILE = fileURLToPath(import.meta.url);
 const ROOT = path.resolve(path.dirname(FILE), '../../..');
@@ -244,7 +256,7 @@ async function main(): Promise<void> {
     tally.finish();
     return;
   }
-  const quick = process.argv.includes('--quick');
+  const { quick } = args;
   const bench = await openBench(ROOT, 'netcon-sanitize-');
   const { folder, harness, known } = bench;
   const place: Place = {
