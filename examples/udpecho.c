@@ -6,7 +6,8 @@
  * Sends every datagram back to where it came from. Run it under the preload library, or link the
  * library into it:
  *
- *	cc -static -o udpecho examples/udpecho.c -Ldist/native -l:libztintercept-static.a
+ *	cc -static -o udpecho examples/udpecho.c -Ldist/native -l:libztintercept-static.a \
+ *		@dist/native/ztintercept-static.flags
  */
 #include <netinet/in.h>
 #include <stdio.h>
