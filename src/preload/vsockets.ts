@@ -3,8 +3,8 @@
  * [5 section 6.1].
  *
  * Contents: the stream; bind and listen; connect; data from and to the program; ends and errors;
- * answers to requests. Its parts: binding.ts, control-block.ts, handshake.ts, incoming.ts, outgoing.ts;
- * what it needs: socket-host.ts.
+ * answers to requests. Its parts: binding.ts, control-block.ts, handshake.ts, incoming.ts, outgoing.ts,
+ * program-watch.ts, stream-options.ts, stream-ways.ts; what it needs: socket-host.ts.
  *
  * States FRESH, BOUND, LISTENING, CONNECTING, ESTABLISHED, FAILED, CLOSED, RESET. A socket owns at
  * most one stream port and one TCP control block; either may go first. Received bytes return
@@ -15,28 +15,20 @@
 import type { Endpoint, StackErrno, TcpHandle, TcpSink } from '../stack/stack.js';
 import { Binding } from './binding.js';
 import { ControlBlock } from './control-block.js';
-import type { DelayEntry } from './delay-queue.js';
 import { errnoNumber, failed } from './errno.js';
-import { type TcpWay, tcpWayTo } from './fallthrough.js';
+import type { TcpWay } from './fallthrough.js';
 import { Handshake } from './handshake.js';
 import { Incoming } from './incoming.js';
 import type { ListenerMember } from './listeners.js';
-import { addressesOf, interfaceNamed } from './networks.js';
 import { type OptionContext, SocketOptions } from './options.js';
 import { Outgoing, type OutgoingHost } from './outgoing.js';
-import { hasWayFrom, isBroadcast, streamBindError } from './policy.js';
 import type { PortHolder } from './ports.js';
-import {
-  BindFlag,
-  ConnectResult,
-  State,
-  type StateNumber,
-  type Token,
-  type ZtAddress,
-} from './protocol.js';
+import { ProgramWatch } from './program-watch.js';
+import { ConnectResult, State, type StateNumber, type Token, type ZtAddress } from './protocol.js';
 import type { SocketHost, StreamPort } from './socket-host.js';
+import { streamContext } from './stream-options.js';
+import { connectEnd, connectWay, mayBindTo } from './stream-ways.js';
 import type { ConnectWaiter, Names, RequestTarget } from './target.js';
-import { tcpStateOf } from './tcp-info.js';
 
 const SHUT_RD = 0;
 
@@ -61,7 +53,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
   #error = 0;
 
   readonly #handshake = new Handshake();
-  #connectProbe: DelayEntry<VirtualSocket> | undefined;
+  readonly #watch: ProgramWatch;
 
   readonly #out: Outgoing;
   #endSeen = false;
@@ -69,7 +61,6 @@ export class VirtualSocket implements TcpSink, RequestTarget {
   #txDone = false;
   /** The program is gone, its last bytes are still on their way into the stack. */
   #lingering = false;
-  #halfCloseProbe: DelayEntry<VirtualSocket> | undefined;
 
   readonly #in = new Incoming((count) => this.#tcp.credit(count));
   /** SHUTDOWN said that the program will not send; only programs that reset on close say it. */
@@ -85,6 +76,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
     this.options = options;
     this.#binding = new Binding(host.ports, this);
     this.#out = new Outgoing(this.#outgoingHost());
+    this.#watch = new ProgramWatch(host.timers, this);
   }
 
   /** An accepted connection that no program has picked up yet. */
@@ -187,13 +179,13 @@ export class VirtualSocket implements TcpSink, RequestTarget {
   /** Answer to `StreamPort.probe`: `open` = the program has only shut down its sending side. */
   streamProbed(open: boolean): void {
     if (this.state === State.connecting) {
-      if (open) this.#connectProbe = this.#host.timers.probeConnecting(this);
+      if (open) this.#watch.connecting();
       else this.#programGone();
       return;
     }
     if (this.state !== State.established) return;
     if (!open) this.#programClosed();
-    else if (this.#txDone) this.#halfCloseProbe = this.#host.timers.probeHalfClosed(this);
+    else if (this.#txDone) this.#watch.halfClosed();
     else this.#halfClose();
   }
 
@@ -214,12 +206,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
   /** BIND [5 section 7]; 0 or a negative errno number. */
   bind(address: ZtAddress, flags: number): number {
     if (this.state !== State.fresh) return failed('EINVAL');
-    if (this.options.v6Only && address.family === 4 && this.family === 6) return failed('EINVAL');
-    if (address.family === 6 && this.family === 4) return failed('EAFNOSUPPORT');
-    const freeBind = this.options.freeBind || (flags & BindFlag.freeBind) !== 0;
-    const error = streamBindError(this.#host.stack, addressesOf(this.#host), address.ip);
-    if (error === 'EINVAL' || (error !== undefined && !freeBind)) return failed(error);
-    return this.#bindTo(address, flags);
+    return mayBindTo(this.#host, this, address, flags) || this.#bindTo(address, flags);
   }
 
   #bindTo({ ip, port }: Endpoint, flags: number): number {
@@ -284,17 +271,10 @@ export class VirtualSocket implements TcpSink, RequestTarget {
   }
 
   #startConnect(address: ZtAddress): number {
-    if (address.family === 0) return failed('EAFNOSUPPORT');
-    if (this.options.v6Only && address.family === 4) return failed('ENETUNREACH');
-    const { stack, ports, hostNetwork } = this.#host;
-    const via = this.#host.stackOn(this.options.device);
-    const way = tcpWayTo(address, via, ports, this.policy, hostNetwork);
-    const isOfMany = isBroadcast(addressesOf(this.#host), address.ip);
-    if (way === undefined || (way.source !== undefined && isOfMany)) return failed('ENETUNREACH');
-    // The service connects for the program on the host; what the program bound is of the network.
-    const local = way.source === undefined ? undefined : this.#binding.connectFrom(way.source);
+    const way = connectWay(this.#host, this, address);
+    if (typeof way === 'number') return way;
+    const local = connectEnd(this.#host, this.#binding, way);
     if (typeof local === 'number') return local;
-    if (local !== undefined && !hasWayFrom(stack, local.ip)) return failed('ENETUNREACH');
     return this.#connectBy(way, local);
   }
 
@@ -310,7 +290,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
     if (own !== undefined) this.#binding.settle(own);
     this.state = State.connecting;
     this.#handshake.begin();
-    this.#connectProbe = this.#host.timers.probeConnecting(this);
+    this.#watch.connecting();
     return ConnectResult.started;
   }
 
@@ -341,7 +321,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
   #settle(): void {
     const outcome = this.#handshake.takeOutcome();
     if (outcome === undefined) return;
-    cancel(this.#connectProbe);
+    this.#watch.stop();
     if (outcome === 'connected') this.#established();
     else this.#connectFailed(outcome);
   }
@@ -470,7 +450,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
       return;
     }
     this.#tcp.shutdown();
-    this.#halfCloseProbe = this.#host.timers.probeHalfClosed(this);
+    this.#watch.halfClosed();
   }
 
   /** Both directions ended in order: the control block finishes by itself. */
@@ -522,7 +502,7 @@ export class VirtualSocket implements TcpSink, RequestTarget {
   #closeStream(next: StateNumber): void {
     this.state = next;
     this.#handshake.answer(failed('ECONNRESET'));
-    for (const t of [this.#connectProbe, this.#halfCloseProbe]) cancel(t);
+    this.#watch.stop();
     this.#out.close(this.#lingering);
     if (!this.#lingering) this.#abort();
     this.#binding.release();
@@ -608,19 +588,12 @@ export class VirtualSocket implements TcpSink, RequestTarget {
   }
 
   #optionContext(): OptionContext {
-    const { info } = this.#tcp;
-    return {
-      isFresh: this.state === State.fresh,
-      isConnected: this.state === State.established,
-      interfaceNamed: (name) => interfaceNamed(this.#host, name),
-      mtu: this.#host.mtu(),
-      tcpState: tcpStateOf(this.state, this.#in.isEnded, this.#txDone),
-      info,
-      unsentLen: (info?.unacked ?? 0) + (info?.unsent ?? 0) + this.#out.queuedLen,
-    };
+    return streamContext(this.#host, {
+      state: this.state,
+      isReceived: this.#in.isEnded,
+      isSent: this.#txDone,
+      info: this.#tcp.info,
+      queuedLen: this.#out.queuedLen,
+    });
   }
-}
-
-function cancel(entry: DelayEntry<VirtualSocket> | undefined): void {
-  if (entry !== undefined) entry.value = undefined;
 }
