@@ -58,10 +58,24 @@ export const PROBES: readonly Probe[] = [
   },
   {
     name: 'tcp_ends',
-    with: ['probe.c'],
+    with: ['probe.c', 'ends_util.c'],
     datagrams: false,
-    cases: 38,
+    cases: 20,
     inert: ['E-half4', 'E-half6'],
+  },
+  {
+    name: 'tcp_ends_write',
+    with: ['probe.c', 'ends_util.c'],
+    datagrams: false,
+    cases: 10,
+    inert: ['E-ended4', 'E-dead6'],
+  },
+  {
+    name: 'tcp_buffers',
+    with: ['probe.c', 'ends_util.c'],
+    datagrams: false,
+    cases: 8,
+    inert: ['E-inherit4', 'E-inherit6'],
   },
   {
     name: 'tcp_more',
