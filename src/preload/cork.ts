@@ -6,6 +6,7 @@
  * Holds at most one datagram of the longest payload; what the sockets of a user hold counts as
  * waiting, and is bounded with what waits for its programs.
  */
+import { GrowingBytes } from '../lib/growing-bytes.js';
 import type { Endpoint, StackErrno } from '../stack/stack.js';
 import type { Pending } from './pending.js';
 import { parseAddress, ZTADDR_LEN, type ZtAddress } from './protocol.js';
@@ -16,7 +17,6 @@ const PAYLOAD_MAX4 = 65_507;
 const PAYLOAD_MAX6 = 65_527;
 /** Linux: datagrams that one send may be cut into (UDP_MAX_SEGMENTS). */
 const SEGMENTS_MAX = 128;
-const EMPTY = new Uint8Array(0);
 
 /** A datagram and where it goes. */
 export interface Outgoing {
@@ -27,9 +27,8 @@ export interface Outgoing {
 export class Cork {
   readonly #pending: Pending;
   #first: Outgoing | undefined;
-  /** What the parts said, in one piece: parts may be many and empty, and cost nothing of their own. */
-  #bytes = EMPTY;
-  #length = 0;
+  /** What the parts said. */
+  readonly #bytes = new GrowingBytes();
 
   constructor(pending: Pending) {
     this.#pending = pending;
@@ -37,7 +36,7 @@ export class Cork {
 
   /** Bytes of the begun datagram. */
   get length(): number {
-    return this.#length;
+    return this.#bytes.length;
   }
   /** Where the begun datagram goes, undefined = none is begun. */
   get to(): Endpoint | undefined {
@@ -53,35 +52,22 @@ export class Cork {
     const first = this.#first ?? part;
     const { payload } = part.sending;
     const most = first.to.ip.length === 4 ? PAYLOAD_MAX4 : PAYLOAD_MAX6;
-    const isTooLong = this.#length + payload.length > most;
+    const isTooLong = this.length + payload.length > most;
     if (isTooLong || !this.#pending.take(0, payload.length)) {
       this.take();
       return isTooLong ? 'EMSGSIZE' : 'ENOBUFS';
     }
     this.#first = first;
-    this.#append(payload);
+    this.#bytes.add(payload);
     return holds ? undefined : this.take();
-  }
-
-  #append(payload: Uint8Array): void {
-    const length = this.#length + payload.length;
-    if (length > this.#bytes.length) {
-      const bytes = new Uint8Array(Math.max(length, 2 * this.#bytes.length));
-      bytes.set(this.#bytes.subarray(0, this.#length));
-      this.#bytes = bytes;
-    }
-    this.#bytes.set(payload, this.#length);
-    this.#length = length;
   }
 
   /** What was begun; nothing is afterwards. */
   take(): Outgoing | undefined {
     const first = this.#first;
-    const payload = this.#bytes.subarray(0, this.#length);
-    this.#pending.give(0, this.#length);
+    const payload = this.#bytes.take();
+    this.#pending.give(0, payload.length);
     this.#first = undefined;
-    this.#bytes = EMPTY;
-    this.#length = 0;
     return first && { sending: { ...first.sending, payload }, to: first.to };
   }
 }

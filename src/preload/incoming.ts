@@ -2,15 +2,16 @@
  * Bytes of a virtual TCP socket on their way from the stack to its program.
  *
  * They wait here while no stream is attached. Window credit is returned when the stream has taken
- * them: a program that does not read closes its own window.
+ * them: a program that does not read closes its own window, which is what bounds those that wait here.
+ * However short the segments were, they wait in one buffer.
  */
+import { GrowingBytes } from '../lib/growing-bytes.js';
 import type { StreamPort } from './socket-host.js';
 
 export class Incoming {
   readonly #giveCredit: (count: number) => void;
   #port: StreamPort | undefined;
-  #early: Uint8Array[] = [];
-  #earlyLen = 0;
+  readonly #early = new GrowingBytes();
   #uncredited = 0;
   /** The peer sends no more. */
   isEnded = false;
@@ -24,7 +25,7 @@ export class Incoming {
 
   /** Bytes that arrived before a program picked the connection up. */
   get earlyLen(): number {
-    return this.#earlyLen;
+    return this.#early.length;
   }
 
   /** Bytes that the program has not been given are outstanding. */
@@ -35,13 +36,11 @@ export class Incoming {
   /** The program's stream is here; what waited for it goes out. */
   attach(port: StreamPort): void {
     this.#port = port;
-    for (const bytes of this.#early) port.write(bytes);
-    this.dropEarly();
+    if (this.earlyLen > 0) port.write(this.#early.take());
   }
 
   dropEarly(): void {
-    this.#early = [];
-    this.#earlyLen = 0;
+    this.#early.take();
   }
 
   /** The stream is gone, and with it what it did not take. */
@@ -58,8 +57,7 @@ export class Incoming {
     }
     this.#uncredited += bytes.length;
     if (this.#port === undefined) {
-      this.#early.push(bytes.slice());
-      this.#earlyLen += bytes.length;
+      this.#early.add(bytes);
       return false;
     }
     this.#port.write(bytes);
