@@ -176,7 +176,7 @@ function inMemory(count) {
   const step = (ms) => {
     at = { mono: at.mono + ms, wall: at.wall + ms };
   };
-  controller.postNetwork(at, nwid, networkIdText(nwid), NETWORK);
+  controller.postNetwork(at, nwid, NETWORK);
   const texts = (a) => ({ nwid: networkIdText(nwid), address: addressText(a) });
   const before = rss();
   for (const m of members)
@@ -207,7 +207,7 @@ function inMemory(count) {
   round(controller, nwid, members, at);
   settle(controller, at);
   all('a changed network, pushed to all online', () =>
-    controller.postNetwork(at, nwid, networkIdText(nwid), { name: 'changed' }),
+    controller.postNetwork(at, nwid, { name: 'changed' }),
   );
   const gone = members[count >> 1].address;
   all('one member deauthorised', () =>
@@ -232,7 +232,7 @@ async function onDisk(count) {
     });
     const at = { mono: 1_000, wall: 1_800_000_000_000 };
     const id = BigInt(`0x${nwid}`);
-    controller.postNetwork(at, id, nwid, NETWORK);
+    controller.postNetwork(at, id, NETWORK);
     const members = Array.from({ length: count }, stranger);
     for (const m of members)
       controller.postMember(
