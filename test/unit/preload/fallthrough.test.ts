@@ -4,7 +4,7 @@ import { grantOf } from '#src/host/grant.js';
 import type { JsonRecord } from '#src/lib/json.js';
 import { effectivePolicy, mayReachHost, NOTHING_GRANTED } from '#src/preload/fallthrough.js';
 import { Policy } from '#src/preload/policy.js';
-import { parseIp } from '#src/wire/inetaddress.js';
+import { ipText, parseIp } from '#src/wire/inetaddress.js';
 
 const conf = (netcon: JsonRecord): JsonRecord => ({ settings: { netcon } });
 const reaches = (netcon: JsonRecord, wanted: number, ip: string): boolean =>
@@ -114,6 +114,12 @@ test('a mistake grants nothing and is named', (t) => {
     ],
     [{ fallthrough: 'full', fallthroughAllow: '10.0.0.0/8' }, /fallthroughAllow must be a list/],
     [{ fallthrough: 'full', fallthroughAllow: [7] }, /fallthroughAllow: 7 is not a network/],
+    [{ fallthrough: null }, /null; it must be/],
+    [
+      { fallthrough: 'full', fallthroughdeny: ['10.1.0.0/16'] },
+      /netcon\.fallthroughdeny is no setting; there are .*fallthroughDeny/,
+    ],
+    [{ fallthrough: 'full', '': 1 }, /netcon\. is no setting/],
   ];
   for (const [netcon, complaint] of cases) {
     const { grant, complaints } = grantOf(conf(netcon));
@@ -121,4 +127,62 @@ test('a mistake grants nothing and is named', (t) => {
     t.is(complaints.length, 1);
     t.regex(complaints[0]!, complaint);
   }
+});
+
+test('a network is an address, or an address and as many bits as it may have', (t) => {
+  const mistakes = [
+    '10.77.0.0/255.255.255.0',
+    '192.168.5.0/',
+    '10.0.0.0/33',
+    '10.0.0.0/240',
+    '10.0.0.0/-1',
+    '10.0.0.0/+8',
+    '10.0.0.0/24x',
+    '10.0.0.0/2 4',
+    '10.0.0.0/ 24',
+    '10.0.0.0/024',
+    '10.0.0.0/8/8',
+    ' 10.0.0.0/8',
+    '10.0.0.0/8\n',
+    '10.0.0/8',
+    'fd00::/200',
+    'fd00::/129',
+    '/8',
+    '',
+  ];
+  for (const name of ['fallthroughAllow', 'fallthroughDeny'])
+    for (const network of mistakes) {
+      const { grant, complaints } = grantOf(conf({ fallthrough: 'full', [name]: [network] }));
+      t.deepEqual(grant, NOTHING_GRANTED, network);
+      t.deepEqual(complaints, [
+        `settings.netcon.${name}: ${JSON.stringify(network)} is not a network`,
+      ]);
+    }
+  const whole = ['0.0.0.0/0', '10.9.8.7/32', '10.9.8.7/8', '10.9.8.7', '::/0', 'fd00::1/128'];
+  const { grant, complaints } = grantOf(conf({ fallthrough: 'full', fallthroughAllow: whole }));
+  t.deepEqual(complaints, []);
+  t.deepEqual(
+    grant.allow.map(({ ip, bits }) => `${ipText(ip)}/${bits}`),
+    ['0.0.0.0/0', '10.9.8.7/32', '10.0.0.0/8', '10.9.8.7/32', '::/0', 'fd00::1/128'],
+  );
+});
+
+test('a section that is none, or stands elsewhere, grants nothing and is named', (t) => {
+  const cases: [JsonRecord, RegExp][] = [
+    [{ settings: { netcon: 'full' } }, /settings\.netcon must be an object/],
+    [{ settings: { netcon: null } }, /settings\.netcon must be an object/],
+    [{ netcon: { fallthrough: 'full' } }, /netcon stands in settings/],
+    [
+      { netcon: 'full', settings: { netcon: { fallthrough: 'full' } } },
+      /netcon stands in settings/,
+    ],
+  ];
+  for (const [whole, complaint] of cases) {
+    const { grant, complaints } = grantOf(whole);
+    t.deepEqual(grant, NOTHING_GRANTED);
+    t.is(complaints.length, 1);
+    t.regex(complaints[0]!, complaint);
+  }
+  const others = { cipher: 'auto', apiBind: '127.0.0.1', fallthrough: 'full' };
+  t.deepEqual(grantOf(conf(others)).complaints, []);
 });
