@@ -66,7 +66,8 @@ export class ListenerMember {
   backlog: number;
   /** Connections offered or about to be, not attached. */
   readonly waiting = new Map<string, Waiting>();
-  #queue: Uint8Array[] = [];
+  /** Whose record is to be written, each once: a program may ask again as often as it likes. */
+  readonly #queue = new Set<Waiting>();
   #offers = 0;
   /** Highest offer that has been attached: earlier ones have been read too. */
   #attachedUpTo = 0;
@@ -110,19 +111,23 @@ export class ListenerMember {
   }
 
   #offer(waiting: Waiting): void {
+    if (this.#queue.has(waiting)) return;
     waiting.offered = ++this.#offers;
-    this.#queue.push(emitAccept(waiting.id, waiting.peer, waiting.local));
+    this.#queue.add(waiting);
     this.flushed();
   }
 
   /** The stream can take records: whole ones only, so that readers never see half a record. */
   flushed(): void {
-    if (this.#queue.length === 0 || this.#port.queuedLen > 0) return;
-    const part = this.#queue.splice(0, RECORDS_PER_WRITE);
-    const bytes = new Uint8Array(part.length * ACCEPT_LEN);
-    part.forEach((record, i) => {
-      bytes.set(record, i * ACCEPT_LEN);
-    });
+    if (this.#queue.size === 0 || this.#port.queuedLen > 0) return;
+    const bytes = new Uint8Array(Math.min(this.#queue.size, RECORDS_PER_WRITE) * ACCEPT_LEN);
+    let at = 0;
+    for (const waiting of this.#queue) {
+      if (at === bytes.length) break;
+      bytes.set(emitAccept(waiting.id, waiting.peer, waiting.local), at);
+      at += ACCEPT_LEN;
+      this.#queue.delete(waiting);
+    }
     this.#port.write(bytes);
   }
 
@@ -142,9 +147,15 @@ export class ListenerMember {
 
   /** A program attached `waiting`: what was offered before it has been read by somebody. */
   attached(waiting: Waiting): void {
-    this.waiting.delete(waiting.id);
+    this.forget(waiting);
     if (waiting.offered > this.#attachedUpTo) this.#attachedUpTo = waiting.offered;
     this.#watchOrphans();
+  }
+
+  /** Nothing is to be told of `waiting` any more. */
+  forget(waiting: Waiting): void {
+    this.waiting.delete(waiting.id);
+    this.#queue.delete(waiting);
   }
 
   /** Starts the orphan timer when a connection was passed over and no timer runs. */
@@ -172,7 +183,7 @@ export class ListenerMember {
   /** The listening socket is gone. */
   close(): void {
     if (this.#orphanTimer !== undefined) this.#orphanTimer.value = undefined;
-    this.#queue = [];
+    this.#queue.clear();
     this.#registry.leave(this);
   }
 
@@ -371,7 +382,7 @@ export class ListenRegistry {
 
   reset(waiting: Waiting): void {
     this.#forget(waiting);
-    waiting.member.waiting.delete(waiting.id);
+    waiting.member.forget(waiting);
     waiting.socket.abandon();
   }
 
