@@ -57,6 +57,8 @@ export class PreloadConnection {
   #knowsKey = false;
   /** Policy that the program asked for [5 section 5.4]. */
   policy = 0;
+  /** A WAITCONN of it is not answered yet. */
+  isWaiting = false;
   #kind: 'hello' | 'control' | 'socket' | 'closed' = 'hello';
   #partial: Uint8Array = EMPTY;
   #socket: VirtualSocket | undefined;

@@ -38,6 +38,8 @@ export interface RequestHost extends SocketHost {
   readonly names: NameSources;
   readonly resolver: Resolver;
   find(token: Token): RequestTarget | undefined;
+  /** A control connection waits for one connect already. */
+  connectWaitRefused(): void;
 }
 
 interface Answer {
@@ -211,12 +213,14 @@ export function mayPark({ op, noPark }: RequestHeader): boolean {
   return !noPark && op !== Op.takeErr && op !== Op.eofInfo;
 }
 
-function answer(request: Request, a: Answer): void {
-  const { header, client } = request;
+/** Who is answered; what waits keeps this and not the payload. */
+type Asked = Pick<Request, 'header' | 'client'>;
+
+function answer({ header, client }: Asked, a: Answer): void {
   if (!header.noReply) client.reply(emitReply(header.op, header.seq, a.result, a.payload));
 }
 
-export function answerError(request: Request, result: number): void {
+export function answerError(request: Asked, result: number): void {
   answer(request, { result });
 }
 
@@ -298,32 +302,53 @@ const LATE_OPS: ReadonlyMap<number, LateOp> = new Map<number, LateOp>([
   [Op.dnsRaw, dnsRaw],
 ]);
 
-/** Starts a late request, and forgets it when its client goes. */
-function startLate(op: LateOp, request: Request, host: RequestHost): void {
-  const { onClose, policy, uid: user } = request.client;
+/**
+ * Starts what is answered later or at once, and forgets it when its client goes.
+ * @param start is given what takes the answer, tells how to withdraw.
+ */
+function startWait(asked: Asked, start: (answered: (answer: Answer) => void) => () => void): void {
+  const { client } = asked;
   let withdraw: (() => void) | undefined;
   let isOver = false;
   const answered = (result: Answer) => {
     isOver = true;
-    if (withdraw !== undefined) onClose.delete(withdraw);
-    answer(request, result);
+    if (withdraw !== undefined) client.onClose.delete(withdraw);
+    answer(asked, result);
   };
-  withdraw = op(request.payload, host, answered, { user, policy });
-  if (!isOver) onClose.add(withdraw);
+  withdraw = start(answered);
+  if (isOver) return;
+  if (client.isControl) client.onClose.add(withdraw);
+  /* A parked request, whose client has gone meanwhile. */ else withdraw();
 }
 
-function waitConnect(request: Request, socket: RequestTarget): void {
-  const count = u32(request.payload, 0);
+function startLate(op: LateOp, { header, payload, client }: Request, host: RequestHost): void {
+  const { policy, uid: user } = client;
+  startWait({ header, client }, (answered) => op(payload, host, answered, { user, policy }));
+}
+
+/**
+ * WAITCONN. A program that waits has a connection of its own for it, so one wait of each is enough,
+ * and the limit on control connections bounds them.
+ */
+function waitConnect(request: Request, socket: RequestTarget, host: RequestHost): void {
+  const { header, payload, client } = request;
+  const count = u32(payload, 0);
   if (count === undefined) {
     answer(request, INVALID);
     return;
   }
-  let withdraw: (() => void) | undefined;
-  withdraw = socket.waitConnect(count, (result) => {
-    if (withdraw !== undefined) request.client.onClose.delete(withdraw);
-    answer(request, { result });
-  });
-  request.client.onClose.add(withdraw);
+  if (client.isWaiting) {
+    host.connectWaitRefused();
+    answerError(request, failed('ENOBUFS'));
+    return;
+  }
+  client.isWaiting = true;
+  startWait({ header, client }, (answered) =>
+    socket.waitConnect(count, (result) => {
+      client.isWaiting = false;
+      answered({ result });
+    }),
+  );
 }
 
 /** Carries out a request whose token, if it needs one, is registered as `socket`. */
@@ -334,7 +359,7 @@ export function carryOut(
 ): void {
   const { header, payload } = request;
   if (socket !== undefined && header.op === Op.waitConn) {
-    waitConnect(request, socket);
+    waitConnect(request, socket, host);
     return;
   }
   const socketOp = SOCKET_OPS.get(header.op);

@@ -25,6 +25,7 @@ import { HostsTable } from './hosts-table.js';
 import { type ListenHost, ListenRegistry } from './listeners.js';
 import type { NameSources } from './names.js';
 import { FIRST_INTERFACE_INDEX, interfaceNameOf, type ViewNetwork } from './networks.js';
+import { ParkedRequests } from './parked.js';
 import { PendingLimits } from './pending.js';
 import { type Ports, PortTable } from './ports.js';
 import {
@@ -51,9 +52,8 @@ import type { RequestTarget } from './target.js';
 import { PROBE_HALF_CLOSED_MS, Timers } from './timers.js';
 import { VirtualSocket } from './vsockets.js';
 
-// [5 section 13] times, in ms.
+// [5 section 13] ms.
 const HELLO_MS = 5000;
-const PARK_MS = 2000;
 
 // [5 section 13] limits per user.
 const TOKENS_MAX = 16384;
@@ -63,8 +63,7 @@ const CONTROL_MAX = 1024;
 const IPPROTO_ICMP = 1;
 const IPPROTO_UDP = 17;
 const IPPROTO_ICMPV6 = 58;
-// Ours: early requests, and DNS questions under way, each per user.
-const PARKED_MAX = 4096;
+// Ours: DNS questions under way, per user.
 const QUESTIONS_MAX = 256;
 /**
  * Ours: ended sockets of all users that are remembered, some 2 KiB each: as many as one user may have
@@ -140,6 +139,8 @@ export interface PreloadCounters extends Readonly<DatagramCounters> {
   readonly dropWaiting: number;
   readonly dropControls: number;
   readonly dropParked: number;
+  /** Of a control connection that waits for a connect already. */
+  readonly dropConnectWaits: number;
   readonly dropQuestions: number;
   readonly dropUdpPorts: number;
 }
@@ -187,9 +188,8 @@ export class PreloadView
   readonly #heldDue: DelayQueue<DatagramSocket>;
   readonly #ended: EndedSockets;
   readonly #helloDue: DelayQueue<{ helloExpired(): void }>;
-  readonly #unparkDue: DelayQueue<Request>;
-  readonly #parked = new Map<Token, DelayEntry<Request>[]>();
-  readonly #parkedQuota = new Quota(PARKED_MAX);
+  readonly #parked: ParkedRequests;
+  #connectWaitsRefused = 0;
   /** Connections that are not a socket's stream: HELLO pending, or control. */
   readonly #clients = new Set<PreloadConnection>();
   /** Record connections whose HELLO is pending. */
@@ -208,7 +208,7 @@ export class PreloadView
     this.timers = new Timers(options.now, options.wake);
     this.#ended = this.#newEnded(options);
     this.#helloDue = new DelayQueue(HELLO_MS, options.wake);
-    this.#unparkDue = new DelayQueue(PARK_MS, options.wake);
+    this.#parked = new ParkedRequests(options.wake);
     this.#heldDue = new DelayQueue(PROBE_HALF_CLOSED_MS, options.wake);
     this.hostNetwork = options.hostNetwork;
     this.pendingLimits = options.pendingLimits ?? new PendingLimits();
@@ -301,7 +301,7 @@ export class PreloadView
   deadline(): number {
     return Math.min(
       this.#helloDue.deadline(),
-      this.#unparkDue.deadline(),
+      this.#parked.deadline(),
       this.#ended.deadline(),
       this.#heldDue.deadline(),
       this.dns.deadline(),
@@ -316,7 +316,7 @@ export class PreloadView
   handleTimeout(at: Moment): void {
     const now = at.mono;
     drainDue(this.#helloDue, now, (client) => client.helloExpired());
-    drainDue(this.#unparkDue, now, (request) => this.#unparkExpired(request));
+    drainDue(this.#parked, now, (request) => answerError(request, failed('ENOTCONN')));
     this.#ended.handleTimeout(now);
     drainDue(this.#heldDue, now, (socket) => socket.heldDue());
     drainDue(this.timers.connecting, now, (socket) => socket.probeDue());
@@ -346,7 +346,7 @@ export class PreloadView
       listeners: this.listenerQuota.total,
       waiting: this.waitingQuota.total,
       controls: this.#controlQuota.total,
-      parked: this.#parkedQuota.total,
+      parked: this.#parked.size,
       ports: this.ports.size,
       datagramSockets: this.#datagrams.size,
       questions: this.dns.size + (this.hostDns?.size ?? 0),
@@ -357,7 +357,8 @@ export class PreloadView
       dropListeners: this.listenerQuota.refused,
       dropWaiting: this.waitingQuota.refused,
       dropControls: this.#controlQuota.refused,
-      dropParked: this.#parkedQuota.refused,
+      dropParked: this.#parked.dropped,
+      dropConnectWaits: this.#connectWaitsRefused,
       dropQuestions: this.dns.dropped + (this.hostDns?.dropped ?? 0) + this.#answerer.dropped,
       dropUdpPorts: this.udp.dropped,
       ...this.datagramCounters,
@@ -474,16 +475,7 @@ export class PreloadView
   }
 
   #unpark(socket: RequestTarget): void {
-    const waiting = this.#parked.get(socket.token);
-    if (waiting === undefined) return;
-    this.#parked.delete(socket.token);
-    for (const entry of waiting) {
-      const request = entry.value;
-      if (request === undefined) continue;
-      entry.value = undefined;
-      this.#parkedQuota.give(request.client.uid);
-      this.#carryOut(request, socket);
-    }
+    for (const request of this.#parked.take(socket.token)) this.#carryOut(request, socket);
   }
 
   request(request: Request): void {
@@ -494,8 +486,8 @@ export class PreloadView
     }
     const socket = this.#sockets.get(token);
     if (socket !== undefined) this.#carryOut(request, socket);
-    else if (mayPark(request.header)) this.#park(request);
-    else answerError(request, failed('ENOTCONN'));
+    else if (!mayPark(request.header)) answerError(request, failed('ENOTCONN'));
+    else if (!this.#parked.park(request, this.now().mono)) answerError(request, failed('ENOBUFS'));
   }
 
   /**
@@ -512,28 +504,11 @@ export class PreloadView
     else answerError(request, failed('ENOTCONN'));
   }
 
-  /** A request that overtook the HELLO of its token waits [5 section 5.6]. */
-  #park(request: Request): void {
-    if (!this.#parkedQuota.take(request.client.uid)) {
-      answerError(request, failed('ENOBUFS'));
-      return;
-    }
-    const entry = this.#unparkDue.arm(this.now().mono, request);
-    const waiting = this.#parked.get(request.header.token);
-    if (waiting === undefined) this.#parked.set(request.header.token, [entry]);
-    else waiting.push(entry);
-  }
-
-  #unparkExpired(request: Request): void {
-    this.#parkedQuota.give(request.client.uid);
-    const token = request.header.token;
-    const left = this.#parked.get(token)?.filter((e) => e.value !== undefined) ?? [];
-    if (left.length === 0) this.#parked.delete(token);
-    else this.#parked.set(token, left);
-    answerError(request, failed('ENOTCONN'));
-  }
-
   // ----------------------------------------------------- for sockets
+
+  connectWaitRefused(): void {
+    this.#connectWaitsRefused++;
+  }
 
   find(token: Token): RequestTarget | undefined {
     return this.#sockets.get(token);
@@ -574,6 +549,10 @@ function capabilitiesOf(options: PreloadViewOptions): number {
   return Capability.resolver | datagrams | echo | credentials;
 }
 
-function drainDue<T>(queue: DelayQueue<T>, now: number, act: (value: T) => void): void {
+function drainDue<T>(
+  queue: Pick<DelayQueue<T>, 'takeDue'>,
+  now: number,
+  act: (value: T) => void,
+): void {
   for (let v = queue.takeDue(now); v !== undefined; v = queue.takeDue(now)) act(v);
 }
