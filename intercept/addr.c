@@ -94,20 +94,34 @@ socklen_t addr_emit(const uint8_t in[ZTADDR_LEN], char family, struct sockaddr_s
 	return sizeof(in4);
 }
 
-int addr_return(const uint8_t in[ZTADDR_LEN], char family, struct sockaddr *addr, socklen_t *len)
+int addr_check(int fd, const struct sockaddr *addr, socklen_t len)
+{
+	if (len > sizeof(struct sockaddr_storage))
+		return -EINVAL;
+	return mem_readable(fd, addr, len) ? 0 : -EFAULT;
+}
+
+int addr_give(int fd, const uint8_t in[ZTADDR_LEN], char family, struct sockaddr *addr,
+	      socklen_t *room)
 {
 	struct sockaddr_storage full;
-	socklen_t full_len;
+	socklen_t full_len = addr_emit(in, family, &full);
 
-	if (len == NULL)
+	if (!mem_put(fd, addr, &full, *room < full_len ? *room : full_len))
 		return -EFAULT;
-	if ((int)*len < 0)
-		return -EINVAL;
-	full_len = addr_emit(in, family, &full);
-	if (addr == NULL && *len != 0)
-		return -EFAULT;
-	if (*len != 0)
-		memcpy(addr, &full, *len < full_len ? *len : full_len);
-	*len = full_len;
+	*room = full_len;
 	return 0;
+}
+
+int addr_return(int fd, const uint8_t in[ZTADDR_LEN], char family, struct sockaddr *addr,
+		socklen_t *len)
+{
+	socklen_t room;
+	int r = mem_length(fd, len, &room);
+
+	if (r == 0)
+		r = addr_give(fd, in, family, addr, &room);
+	if (r < 0)
+		return r;
+	return mem_put(fd, len, &room, sizeof(room)) ? 0 : -EFAULT;
 }

@@ -90,6 +90,13 @@ static void raise_sigpipe(void)
 	raw6(SYS_tgkill, raw_getpid(), raw_gettid(), SIGPIPE, 0, 0, 0);
 }
 
+ssize_t refuse_write(int flags)
+{
+	if ((flags & MSG_NOSIGNAL) == 0)
+		raise_sigpipe();
+	return zt_ret(-EPIPE);
+}
+
 /**
  * write_error() - What a write on a stream that was closed fails with
  * @error:	The kernel's: EPIPE, or ECONNRESET where the write was waiting

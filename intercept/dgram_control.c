@@ -191,6 +191,7 @@ int control_parse(const struct msghdr *msg, const struct zt_token *t, uint8_t he
 /* ---------------------------------------------------------------- receiving */
 
 struct writer {
+	int fd;
 	uint8_t *at;
 	size_t left;
 	size_t used;
@@ -211,8 +212,10 @@ static void append(struct writer *w, int level, int type, const void *data, size
 		w->flags |= MSG_CTRUNC;
 		c.cmsg_len = w->left;
 	}
-	memcpy(w->at, &c, sizeof(c));
-	memcpy(w->at + CMSG_LEN(0), data, c.cmsg_len - CMSG_LEN(0));
+	/* What cannot be stored is left out, as Linux does. */
+	if (!mem_put(w->fd, w->at, &c, sizeof(c)) ||
+	    !mem_put(w->fd, w->at + CMSG_LEN(0), data, c.cmsg_len - CMSG_LEN(0)))
+		return;
 	if (space > w->left)
 		space = w->left;
 	w->at += space;
@@ -275,9 +278,11 @@ static void append_tos(const uint8_t *head, struct writer *w)
 		append(w, IPPROTO_IPV6, IPV6_TCLASS, &v, sizeof(v));
 }
 
-void control_build(const uint8_t head[DGRAM_LEN], const struct zt_token *t, struct msghdr *msg)
+void control_build(int fd, const uint8_t head[DGRAM_LEN], const struct zt_token *t,
+		   struct msghdr *msg)
 {
-	struct writer w = {.at = msg->msg_control,
+	struct writer w = {.fd = fd,
+			   .at = msg->msg_control,
 			   .left = msg->msg_control == NULL ? 0 : msg->msg_controllen};
 	uint8_t flags = head[DGRAM_FLAGS];
 

@@ -124,10 +124,16 @@ void fdtab_copy(int from, int to)
 	struct zt_token t;
 	struct fd_info info;
 
-	if (fdtab_hint(from) == HINT_NONE && fdtab_hint(to) == HINT_NONE)
+	enum fd_hint hint = fdtab_hint(from);
+
+	if (hint == HINT_NONE && fdtab_hint(to) == HINT_NONE)
 		return;
 	fdtab_adopt(to);
-	if (fdtab_hint(to) != HINT_NONE && token_of(to, &t) && fdtab_get(from, &t, &info))
+	if (fdtab_hint(to) == HINT_NONE || !token_of(to, &t))
+		return;
+	if (hint == HINT_IDLE && t.kind == 's')
+		fdtab_mark(to, hint);
+	if (fdtab_get(from, &t, &info))
 		fdtab_put(to, &t, &info);
 }
 

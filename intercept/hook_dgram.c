@@ -60,8 +60,6 @@ static int iov_prefix(struct iov_list *l, uint8_t *head, const struct iovec *iov
 	l->count = count + 1;
 	if (count >= IOV_MAX)
 		return -EMSGSIZE;
-	if (count > 0 && iov == NULL)
-		return -EFAULT;
 	if (count > IOV_HERE) {
 		l->mapped = l->count * sizeof(*iov);
 		p = raw6(SYS_mmap, 0, (long)l->mapped, PROT_READ | PROT_WRITE,
@@ -86,7 +84,8 @@ static size_t payload_room(const struct msghdr *msg)
 {
 	size_t total = 0;
 
-	for (size_t i = 0; msg->msg_iov != NULL && i < msg->msg_iovlen; i++)
+	/* Linux takes no more than INT_MAX of a longer list. */
+	for (size_t i = 0; i < msg->msg_iovlen && total <= INT_MAX; i++)
 		total += msg->msg_iov[i].iov_len;
 	return total;
 }
@@ -151,15 +150,15 @@ static ssize_t judge(int fd, const uint8_t *head, ssize_t n, int flags)
 }
 
 /** describe() - Source address and control data of a record, as recvmsg() stores them */
-static int describe(uint8_t *head, const struct zt_token *t, struct msghdr *msg)
+static int describe(int fd, uint8_t *head, const struct zt_token *t, struct msghdr *msg)
 {
 	/* Linux gives no identifier with the address of an echo reply. */
 	if (t->kind == 'e')
 		memset(head + DGRAM_ADDR + ZTADDR_PORT, 0, 2);
-	control_build(head, t, msg);
+	control_build(fd, head, t, msg);
 	if (msg->msg_name == NULL)
 		return 0;
-	return addr_return(head + DGRAM_ADDR, t->family, msg->msg_name, &msg->msg_namelen);
+	return addr_give(fd, head + DGRAM_ADDR, t->family, msg->msg_name, &msg->msg_namelen);
 }
 
 /** end_of_records() - Nothing was received: nobody sent it, and nothing is told of it */
@@ -201,7 +200,7 @@ ssize_t dgram_receive(int fd, const struct zt_token *t, struct msghdr *msg, int 
 		return len;
 	reach_note(t, head + DGRAM_ADDR, 0);
 	msg->msg_flags = flags & MSG_CMSG_CLOEXEC;
-	r = describe(head, t, msg);
+	r = describe(fd, head, t, msg);
 	if (r < 0)
 		return r;
 	if ((size_t)len <= room)
@@ -368,7 +367,7 @@ static int destination(int fd, const struct zt_token *t, const struct msghdr *ms
 }
 
 /** echo_mistake() - An ICMP socket sends echo requests only; 0 or a negative errno */
-static int echo_mistake(const struct zt_token *t, const struct msghdr *msg, size_t len)
+static int echo_mistake(int fd, const struct zt_token *t, const struct msghdr *msg, size_t len)
 {
 	uint8_t first[2] = {0, 0};
 	size_t got = 0;
@@ -377,10 +376,11 @@ static int echo_mistake(const struct zt_token *t, const struct msghdr *msg, size
 		return -EINVAL;
 	for (size_t i = 0; i < msg->msg_iovlen && got < 2; i++) {
 		const uint8_t *bytes = msg->msg_iov[i].iov_base;
+		size_t some = msg->msg_iov[i].iov_len < 2 ? msg->msg_iov[i].iov_len : 2;
 
-		if (bytes == NULL && msg->msg_iov[i].iov_len > 0)
+		if (!mem_readable(fd, bytes, some))
 			return -EFAULT;
-		for (size_t k = 0; k < msg->msg_iov[i].iov_len && got < 2; k++)
+		for (size_t k = 0; k < some && got < 2; k++)
 			first[got++] = bytes[k];
 	}
 	if (first[0] != (t->family == '4' ? ICMP_ECHO_TYPE : ICMPV6_ECHO_TYPE) || first[1] != 0)
@@ -466,7 +466,7 @@ static int header_of_send(int fd, const struct zt_token *t, const struct msghdr 
 	/* An echo request is one call in Linux too, whatever the flag. */
 	if ((flags & MSG_MORE) != 0 && t->kind == 'd')
 		head[DGRAM_FLAGS] |= DGRAM_MORE;
-	r = t->kind == 'e' ? echo_mistake(t, msg, len) : 0;
+	r = t->kind == 'e' ? echo_mistake(fd, t, msg, len) : 0;
 	if (r == 0)
 		r = destination(fd, t, msg, head, &addressed);
 	if (r < 0)

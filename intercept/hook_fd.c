@@ -80,6 +80,11 @@ ALIAS(__fcntl, fcntl)
 
 /* ------------------------------------------------------------------- ioctl */
 
+static int store_int(int fd, int value, void *argument)
+{
+	return mem_put(fd, argument, &value, sizeof(value)) ? 0 : -EFAULT;
+}
+
 /** out_queue() - Bytes that the peer has not acknowledged, as the service knows them */
 static int out_queue(int fd, const struct zt_token *t, void *argument)
 {
@@ -87,9 +92,7 @@ static int out_queue(int fd, const struct zt_token *t, void *argument)
 	socklen_t len = sizeof(value);
 	int r = zt_getsockopt(fd, t, IPPROTO_TCP, SIOCOUTQ, &value, &len);
 
-	if (r == 0)
-		memcpy(argument, &value, sizeof(value));
-	return r;
+	return r == 0 ? store_int(fd, value, argument) : r;
 }
 
 /** stays_with_kernel() - Requests that mean the same on the carrier socket */
@@ -110,12 +113,6 @@ static bool stays_with_kernel(unsigned long request)
 	}
 }
 
-static int store_int(int value, void *argument)
-{
-	memcpy(argument, &value, sizeof(value));
-	return 0;
-}
-
 static int ioctl_datagram(int fd, const struct zt_token *t, unsigned long request, void *argument)
 {
 	/* Linux has neither on echo sockets. */
@@ -123,10 +120,10 @@ static int ioctl_datagram(int fd, const struct zt_token *t, unsigned long reques
 		return -ENOTTY;
 	switch (request) {
 	case FIONREAD:
-		return store_int(dgram_pending(fd), argument);
+		return store_int(fd, dgram_pending(fd), argument);
 	case SIOCOUTQ:
 		/* The service takes records as fast as they are written. */
-		return store_int(0, argument);
+		return store_int(fd, 0, argument);
 	default:
 		return zt_ioctl(fd, t, request, argument);
 	}
@@ -142,8 +139,6 @@ static bool listens(int fd, const struct zt_token *t)
 
 static int ioctl_virtual(int fd, const struct zt_token *t, unsigned long request, void *argument)
 {
-	int zero = 0;
-
 	if (t->kind != 's')
 		return ioctl_datagram(fd, t, request, argument);
 	switch (request) {
@@ -152,8 +147,7 @@ static int ioctl_virtual(int fd, const struct zt_token *t, unsigned long request
 	case SIOCOUTQ:
 		return out_queue(fd, t, argument);
 	case SIOCATMARK:
-		memcpy(argument, &zero, sizeof(zero));
-		return 0;
+		return store_int(fd, 0, argument);
 	default:
 		return zt_ioctl(fd, t, request, argument);
 	}
@@ -173,8 +167,6 @@ HOOK int ioctl(int fd, unsigned long request, ...)
 		return real_ioctl(fd, request, argument);
 	if (request == FIONREAD && t.kind == 's' && !listens(fd, &t))
 		return real_ioctl(fd, request, argument);
-	if (argument == NULL)
-		return (int)zt_ret(-EFAULT);
 	return (int)zt_ret(ioctl_virtual(fd, &t, request, argument));
 }
 

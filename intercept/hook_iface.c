@@ -19,6 +19,8 @@
 
 /* Ours: an IFLIST reply that is longer is cut; about 75 addresses fit */
 #define LIST_MAX 2000
+/* Packets that an Ethernet interface of Linux queues */
+#define QUEUE_LEN 1000
 /* [5 section 7, row bindresvport] */
 #define RESERVED_FIRST 600
 #define RESERVED_LAST  1023
@@ -327,7 +329,7 @@ static void put_ipv4(const uint8_t *addr, struct sockaddr *out)
 }
 
 /** list_config() - SIOCGIFCONF: one ifreq per IPv4 address */
-static int list_config(struct iface_list *list, struct ifconf *conf)
+static int list_config(int fd, struct iface_list *list, struct ifconf *conf)
 {
 	struct iface i;
 	size_t room = conf->ifc_buf == NULL ? 0 : (size_t)conf->ifc_len / sizeof(struct ifreq);
@@ -335,19 +337,26 @@ static int list_config(struct iface_list *list, struct ifconf *conf)
 
 	while (list_next(list, &i)) {
 		const uint8_t *addr = first_ipv4(&i);
-		struct ifreq *out = conf->ifc_req + n;
+		struct ifreq one = {0};
 
 		if (addr == NULL || (conf->ifc_buf != NULL && n == room))
 			continue;
 		if (conf->ifc_buf != NULL) {
-			memset(out, 0, sizeof(*out));
-			memcpy(out->ifr_name, i.name, i.name_len);
-			put_ipv4(addr, &out->ifr_addr);
+			memcpy(one.ifr_name, i.name, i.name_len);
+			put_ipv4(addr, &one.ifr_addr);
+			if (!mem_put(fd, conf->ifc_req + n, &one, sizeof(one)))
+				return -EFAULT;
 		}
 		n++;
 	}
 	conf->ifc_len = (int)(n * sizeof(struct ifreq));
 	return 0;
+}
+
+static bool is_of_address(unsigned long request)
+{
+	return request == SIOCGIFADDR || request == SIOCGIFDSTADDR || request == SIOCGIFNETMASK ||
+	       request == SIOCGIFBRDADDR;
 }
 
 /** address_request() - SIOCGIFADDR and its relatives, for the first IPv4 address */
@@ -380,19 +389,23 @@ static int interface_request(const struct iface *i, unsigned long request, struc
 	case SIOCGIFINDEX:
 		out->ifr_ifindex = (int)i->index;
 		return 0;
+	case SIOCGIFMETRIC:
+		out->ifr_metric = 0;
+		return 0;
+	case SIOCGIFTXQLEN:
+		out->ifr_qlen = QUEUE_LEN;
+		return 0;
+	case SIOCGIFMAP:
+		memset(&out->ifr_map, 0, sizeof(out->ifr_map));
+		return 0;
 	case SIOCGIFHWADDR:
 		memset(&out->ifr_hwaddr, 0, sizeof(out->ifr_hwaddr));
 		out->ifr_hwaddr.sa_family =
 			(i->flags & IFF_LOOPBACK) != 0 ? ARPHRD_LOOPBACK : ARPHRD_ETHER;
 		memcpy(out->ifr_hwaddr.sa_data, i->mac, 6);
 		return 0;
-	case SIOCGIFADDR:
-	case SIOCGIFDSTADDR:
-	case SIOCGIFNETMASK:
-	case SIOCGIFBRDADDR:
-		return address_request(i, request, out);
 	default:
-		return -ENOTTY;
+		return address_request(i, request, out);
 	}
 }
 
@@ -408,6 +421,25 @@ static int name_of_index(struct iface_list *list, struct ifreq *out)
 		return 0;
 	}
 	return -ENODEV;
+}
+
+/** is_question() - Requests that are answered here */
+static bool is_question(unsigned long request)
+{
+	switch (request) {
+	case SIOCGIFCONF:
+	case SIOCGIFNAME:
+	case SIOCGIFFLAGS:
+	case SIOCGIFMTU:
+	case SIOCGIFINDEX:
+	case SIOCGIFHWADDR:
+	case SIOCGIFMETRIC:
+	case SIOCGIFTXQLEN:
+	case SIOCGIFMAP:
+		return true;
+	default:
+		return is_of_address(request);
+	}
 }
 
 /** is_setting() - Requests that would change an interface */
@@ -430,31 +462,61 @@ static bool is_setting(unsigned long request)
 	}
 }
 
-int zt_ioctl(int fd, const struct zt_token *t, unsigned long request, void *argument)
+/** ask_config() - SIOCGIFCONF with the structure of the program */
+static int ask_config(int fd, struct iface_list *list, struct ifconf *argument)
 {
-	struct iface_list list;
+	struct ifconf conf;
+	int r;
+
+	if (!mem_readable(fd, argument, sizeof(conf)))
+		return -EFAULT;
+	conf = *argument;
+	r = list_config(fd, list, &conf);
+	if (r == 0 && !mem_put(fd, argument, &conf, sizeof(conf)))
+		return -EFAULT;
+	return r;
+}
+
+/** ask_interface() - The other SIOCGIF* requests, about the interface that the program names */
+static int ask_interface(int fd, struct iface_list *list, unsigned long request,
+			 struct ifreq *argument)
+{
+	struct ifreq req;
 	struct iface i;
-	struct ifreq *req = argument;
 	char name[IFNAMSIZ + 1] = {0};
 	int r;
 
-	(void)fd;
-	(void)t;
+	if (!mem_readable(fd, argument, sizeof(req)))
+		return -EFAULT;
+	req = *argument;
+	if (request == SIOCGIFNAME) {
+		r = name_of_index(list, &req);
+	} else {
+		memcpy(name, req.ifr_name, IFNAMSIZ);
+		r = find_name(list, name, &i) ? interface_request(&i, request, &req) : -ENODEV;
+	}
+	if (r == 0 && !mem_put(fd, argument, &req, sizeof(req)))
+		return -EFAULT;
+	return r;
+}
+
+int zt_ioctl(int fd, const struct zt_token *t, unsigned long request, void *argument)
+{
+	struct iface_list list;
+	int r;
+
 	if (is_setting(request))
 		return -EPERM;
-	if (request < SIOCGIFNAME || request > SIOCGIFMAP)
+	if (!is_question(request))
 		return -ENOTTY;
+	/* Addresses of IPv4 are told to sockets of IPv4. */
+	if (t->family == '6' && is_of_address(request))
+		return mem_readable(fd, argument, sizeof(struct ifreq)) ? -ENOTTY : -EFAULT;
 	r = list_open(&list);
 	if (r < 0)
 		return r;
-	if (request == SIOCGIFCONF)
-		return list_config(&list, argument);
-	if (request == SIOCGIFNAME)
-		return name_of_index(&list, req);
-	memcpy(name, req->ifr_name, IFNAMSIZ);
-	if (!find_name(&list, name, &i))
-		return -ENODEV;
-	return interface_request(&i, request, req);
+	return request == SIOCGIFCONF ? ask_config(fd, &list, argument)
+				      : ask_interface(fd, &list, request, argument);
 }
 
 /* ------------------------------------------------------------- bindresvport */

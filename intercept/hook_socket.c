@@ -63,7 +63,7 @@ static int virtual_socket(int domain, int type, int protocol)
 		return fd;
 	fd = token_open(&t, flags);
 	if (fd >= 0)
-		fdtab_mark(fd, t.kind == 's' ? HINT_STREAM : HINT_DATAGRAM);
+		fdtab_mark(fd, t.kind == 's' ? HINT_IDLE : HINT_DATAGRAM);
 	/* Without a service the socket exists all the same: its calls say ENETUNREACH. */
 	if (fd >= 0 && t.kind != 's')
 		rpc_attach(fd, &t);
@@ -91,8 +91,10 @@ HOOK int socket(int domain, int type, int protocol)
 int zt_bind(int fd, const struct zt_token *t, const struct sockaddr *addr, socklen_t len)
 {
 	uint8_t request[ZTADDR_LEN + 4] = {0};
-	int r = addr_parse(addr, len, t->family, request);
+	int r = addr_check(fd, addr, len);
 
+	if (r == 0)
+		r = addr_parse(addr, len, t->family, request);
 	if (r < 0)
 		return r;
 	r = rpc_attach(fd, t);
@@ -115,8 +117,10 @@ int zt_listen(int fd, const struct zt_token *t, int backlog)
 	r = rpc_attach(fd, t);
 	if (r == 0)
 		r = rpc_about(fd, t, OP_LISTEN, request, sizeof(request), NULL, 0);
-	if (r == 0)
+	if (r == 0) {
 		fdtab_put(fd, t, &info);
+		fdtab_mark(fd, HINT_IDLE);
+	}
 	/* The service has forgotten a connection that ended: it cannot listen either. */
 	if (r == -ENOTCONN)
 		r = -EINVAL;
@@ -129,11 +133,11 @@ int zt_connect(int fd, const struct zt_token *t, const struct sockaddr *addr, so
 {
 	uint8_t request[ZTADDR_LEN + 4] = {0};
 	struct fd_info info;
-	int r;
+	int r = addr_check(fd, addr, len);
 
-	if (addr == NULL)
-		return -EFAULT;
-	if (len < sizeof(addr->sa_family) || len > sizeof(struct sockaddr_storage))
+	if (r < 0)
+		return r;
+	if (len < sizeof(addr->sa_family))
 		return -EINVAL;
 	if (addr->sa_family == AF_UNSPEC)
 		return t->kind == 's' ? stream_disconnect(fd, t) : dgram_disconnect(fd, t);
@@ -212,7 +216,7 @@ int zt_getsockname(int fd, const struct zt_token *t, struct sockaddr *addr, sock
 		return errnomap_result(r, PLACE_OPTION);
 	if (info.local[ZTADDR_FAMILY] == 0 && t->family == '6')
 		info.local[ZTADDR_FAMILY] = 6;
-	return addr_return(info.local, t->family, addr, len);
+	return addr_return(fd, info.local, t->family, addr, len);
 }
 
 int zt_getpeername(int fd, const struct zt_token *t, struct sockaddr *addr, socklen_t *len)
@@ -227,7 +231,7 @@ int zt_getpeername(int fd, const struct zt_token *t, struct sockaddr *addr, sock
 	/* Linux takes a peer without a port, as echo sockets have it, for none. */
 	if (get16(info.peer + ZTADDR_PORT) == 0)
 		return -ENOTCONN;
-	return addr_return(info.peer, t->family, addr, len);
+	return addr_return(fd, info.peer, t->family, addr, len);
 }
 
 /* -------------------------------------------------------------- shutdown */
@@ -299,7 +303,7 @@ static void trace(const char *name, int fd, const struct zt_token *t, const stru
 		  socklen_t len, int r)
 {
 	uint8_t where[ZTADDR_LEN] = {0};
-	bool readable = zt_env.debug >= LOG_CONTROL && addr != NULL && r != -EFAULT &&
+	bool readable = zt_env.debug >= LOG_CONTROL && addr_check(fd, addr, len) == 0 &&
 			addr_parse(addr, len, t->family, where) == 0;
 
 	log_address(LOG_CONTROL, name, fd, t->id, readable ? where : NULL, r);

@@ -280,6 +280,14 @@ static bool reads_nothing(const struct option *o)
 	return o->level == IPPROTO_IPV6 && o->min_len == sizeof(int);
 }
 
+/** has_readable_int() - Linux reads the value of an option before it finds that there is none */
+static bool has_readable_int(int fd, int level, const void *value, socklen_t len)
+{
+	bool may_be_none = level == IPPROTO_IPV6 && value == NULL;
+
+	return may_be_none || len < sizeof(int) || mem_readable(fd, value, sizeof(int));
+}
+
 int zt_setsockopt(int fd, const struct zt_token *t, int level, int name, const void *value,
 		  socklen_t len)
 {
@@ -287,6 +295,8 @@ int zt_setsockopt(int fd, const struct zt_token *t, int level, int name, const v
 	const struct option *o = find_option(t, level, name);
 	int r;
 
+	if ((o == NULL || o->set == SET_REFUSE) && !has_readable_int(fd, level, value, len))
+		return -EFAULT;
 	if (o == NULL || o->set == SET_REFUSE)
 		return -ENOPROTOOPT;
 	if (o->set == SET_DENY)
@@ -299,6 +309,8 @@ int zt_setsockopt(int fd, const struct zt_token *t, int level, int name, const v
 		value = &zero;
 		len = sizeof(zero);
 	}
+	if (!mem_readable(fd, value, len < VALUE_MAX ? len : VALUE_MAX))
+		return -EFAULT;
 	if (!in_range(o, value))
 		return -EINVAL;
 	switch (o->set) {
@@ -324,22 +336,23 @@ int zt_setsockopt(int fd, const struct zt_token *t, int level, int name, const v
 /* --------------------------------------------------------------------- get */
 
 /** give() - Store a value as the kernel does: cut to the caller's room, *@len = what was stored */
-static int give(const void *from, socklen_t from_len, void *value, socklen_t *len)
+static int give(int fd, const void *from, socklen_t from_len, void *value, socklen_t *len)
 {
-	if ((int)*len < 0)
-		return -EINVAL;
-	if (*len > from_len)
-		*len = from_len;
-	if (*len > 0 && value == NULL)
+	socklen_t room;
+	int r = mem_length(fd, len, &room);
+
+	if (r < 0)
+		return r;
+	if (room > from_len)
+		room = from_len;
+	if (!mem_put(fd, value, from, room))
 		return -EFAULT;
-	if (*len > 0)
-		memcpy(value, from, *len);
-	return 0;
+	return mem_put(fd, len, &room, sizeof(room)) ? 0 : -EFAULT;
 }
 
-static int give_int(int v, void *value, socklen_t *len)
+static int give_int(int fd, int v, void *value, socklen_t *len)
 {
-	return give(&v, sizeof(v), value, len);
+	return give(fd, &v, sizeof(v), value, len);
 }
 
 /** get_error() - The one pending error: the service's answer beats the kernel's */
@@ -397,14 +410,14 @@ static int get_from_service(int fd, const struct zt_token *t, const struct optio
 	got = get32(reply);
 	if (rpc.reply_len < 4 || got > rpc.reply_len - 4)
 		return -EIO;
-	return give(reply + 4, got, value, len);
+	return give(fd, reply + 4, got, value, len);
 }
 
-static int get_peercred(void *value, socklen_t *len)
+static int get_peercred(int fd, void *value, socklen_t *len)
 {
 	struct ucred cred = {.pid = 0, .uid = (uid_t)-1, .gid = (gid_t)-1};
 
-	return give(&cred, sizeof(cred), value, len);
+	return give(fd, &cred, sizeof(cred), value, len);
 }
 
 /** has_level() - False where Linux finds nobody to ask; AF_INET6 sockets refuse what they have not
@@ -420,8 +433,9 @@ int zt_getsockopt(int fd, const struct zt_token *t, int level, int name, void *v
 		  socklen_t *len)
 {
 	const struct option *o = find_option(t, level, name);
+	socklen_t room;
 
-	if (len == NULL)
+	if (mem_length(fd, len, &room) == -EFAULT)
 		return -EFAULT;
 	if (!has_level(t, level))
 		return -EOPNOTSUPP;
@@ -431,29 +445,28 @@ int zt_getsockopt(int fd, const struct zt_token *t, int level, int name, void *v
 	case GET_KERNEL:
 		return (int)raw_getsockopt(fd, level, name, value, len);
 	case GET_TYPE:
-		return give_int(t->kind == 's' ? SOCK_STREAM : SOCK_DGRAM, value, len);
+		return give_int(fd, t->kind == 's' ? SOCK_STREAM : SOCK_DGRAM, value, len);
 	case GET_DOMAIN:
-		return give_int(t->family == '6' ? AF_INET6 : AF_INET, value, len);
+		return give_int(fd, t->family == '6' ? AF_INET6 : AF_INET, value, len);
 	case GET_PROTOCOL:
-		return give_int(t->protocol, value, len);
+		return give_int(fd, t->protocol, value, len);
 	case GET_ERROR:
-		return give_int(get_error(fd, t), value, len);
+		return give_int(fd, get_error(fd, t), value, len);
 	case GET_ACCEPTCONN:
-		return give_int(t->kind == 's' ? is_accepting(fd, t) : 0, value, len);
+		return give_int(fd, t->kind == 's' ? is_accepting(fd, t) : 0, value, len);
 	case GET_PEERCRED:
-		return get_peercred(value, len);
+		return get_peercred(fd, value, len);
 	case GET_NO_DATA:
 		return -ENODATA;
 	case GET_EMPTY:
-		*len = 0;
-		return 0;
+		return give(fd, NULL, 0, value, len);
 	case GET_SERVICE:
 		return get_from_service(fd, t, o, value, len);
 	case GET_DATAGRAM:
 		return t->kind == 's' ? (int)raw_getsockopt(fd, level, name, value, len)
 				      : get_from_service(fd, t, o, value, len);
 	default:
-		return give_int(0, value, len);
+		return give_int(fd, 0, value, len);
 	}
 }
 

@@ -152,11 +152,18 @@ int stream_disconnect(int fd, const struct zt_token *t)
 	return errnomap_result(r, PLACE_CONNECT);
 }
 
+/** has_failed() - The stream is no connection, and none is on its way */
+static bool has_failed(int r)
+{
+	return r < 0 && r != -EINPROGRESS && r != -EALREADY && r != -EINTR && r != -EISCONN;
+}
+
 int stream_connect(int fd, const struct zt_token *token, const uint8_t *request, size_t len)
 {
 	struct zt_token t = *token;
 	int r = rpc_attach(fd, &t);
 
+	fdtab_mark(fd, HINT_STREAM);
 	if (r == 0)
 		r = connect_once(fd, &t, request, len);
 	if (r == CONNECT_REPLACE) {
@@ -164,6 +171,8 @@ int stream_connect(int fd, const struct zt_token *token, const uint8_t *request,
 		if (r == 0)
 			r = connect_once(fd, &t, request, len);
 	}
+	if (has_failed(r))
+		fdtab_mark(fd, HINT_IDLE);
 	return r == CONNECT_DONE ? 0 : r;
 }
 
@@ -222,7 +231,7 @@ int zt_accept(int fd, const struct zt_token *t, struct sockaddr *addr, socklen_t
 	accepted = take_connection(fd, t, record, flags);
 	if (accepted < 0 || addr == NULL)
 		return accepted;
-	r = addr_return(record + ACCEPT_PEER, t->family, addr, len);
+	r = addr_return(fd, record + ACCEPT_PEER, t->family, addr, len);
 	if (r < 0)
 		raw_close(accepted);
 	return r < 0 ? r : accepted;

@@ -113,8 +113,52 @@ void token_name(const struct zt_token *token, struct sockaddr_un *out);
 int addr_parse(const struct sockaddr *addr, socklen_t len, char family, uint8_t out[ZTADDR_LEN]);
 /** addr_emit() - ztaddr to sockaddr as a socket of @family reports it; returns its full length */
 socklen_t addr_emit(const uint8_t in[ZTADDR_LEN], char family, struct sockaddr_storage *out);
-/** addr_return() - Copy to the caller's buffer, truncating, and set *@len to the full length */
-int addr_return(const uint8_t in[ZTADDR_LEN], char family, struct sockaddr *addr, socklen_t *len);
+/** addr_check() - What Linux says to an address argument before it looks at it: 0, -EINVAL, -EFAULT
+ */
+int addr_check(int fd, const struct sockaddr *addr, socklen_t len);
+/**
+ * addr_give() - Copy to the program's buffer, truncating
+ * @fd:		The socket that is asked for the address
+ * @room:	Length of the buffer, then the address's full length
+ *
+ * Return: 0 or -EFAULT
+ */
+int addr_give(int fd, const uint8_t in[ZTADDR_LEN], char family, struct sockaddr *addr,
+	      socklen_t *room);
+/** addr_return() - The same with a length in the program's memory: 0, -EINVAL or -EFAULT */
+int addr_return(int fd, const uint8_t in[ZTADDR_LEN], char family, struct sockaddr *addr,
+		socklen_t *len);
+
+/* --------------------------------------------------------------- memory.c */
+
+/*
+ * @fd is a virtual socket of any kind, by which the kernel is asked. A length of 0 is never
+ * followed.
+ */
+
+/** mem_readable() - Whether the program may read @len bytes at @p */
+bool mem_readable(int fd, const void *p, size_t len);
+/** mem_writable() - Whether it may write there; what the bytes were is lost */
+bool mem_writable(int fd, void *p, size_t len);
+/** mem_length() - The length that a caller gives with a buffer: 0, -EFAULT or -EINVAL */
+int mem_length(int fd, const socklen_t *p, socklen_t *out);
+/** mem_put() - Store @len bytes in memory of the program; false where Linux says EFAULT */
+bool mem_put(int fd, void *to, const void *from, size_t len);
+/** mem_buffers() - Check a list of buffers: 0, -EFAULT or -EINVAL */
+int mem_buffers(int fd, const struct iovec *iov, size_t count);
+/**
+ * mem_take_sent() - Copy the message of a send into @out
+ *
+ * Its name, list of buffers and control data can be read then; the buffers are left to the kernel.
+ * A name of no length is none.
+ *
+ * Return: 0, or the negative errno with which Linux refuses it before it looks at the socket
+ */
+int mem_take_sent(int fd, const struct msghdr *msg, struct msghdr *out);
+/** mem_take_received() - The same for a receive, whose name and control data are not read */
+int mem_take_received(int fd, const struct msghdr *msg, struct msghdr *out);
+/** mem_give_received() - Tell the caller what recvmsg() tells in @msg: 0 or -EFAULT */
+int mem_give_received(int fd, struct msghdr *msg, const struct msghdr *from);
 
 /* ---------------------------------------------------------------- fdtab.c */
 
@@ -123,6 +167,7 @@ enum fd_hint {
 	HINT_STREAM = 1,
 	HINT_DATAGRAM = 2,
 	HINT_VERIFY = 3, /* number outside the table: ask the kernel */
+	HINT_IDLE = 4,	 /* a stream that has not been connected: bound, or a listener */
 };
 
 #define INFO_NAMES     1 /* local and peer are valid: the connection was ESTABLISHED */
@@ -317,6 +362,30 @@ int zt_setsockopt(int fd, const struct zt_token *t, int level, int name, const v
 		  socklen_t len);
 int zt_ioctl(int fd, const struct zt_token *t, unsigned long request, void *argument);
 
+/* ------------------------------------------------------------------- io.c */
+
+/** io_is_datagram() - @fd is a virtual datagram socket named @t; corrects a stale hint */
+bool io_is_datagram(int fd, enum fd_hint hint, struct zt_token *t);
+/** io_is_stream() - Verified answer for flags whose AF_UNIX meaning differs */
+bool io_is_stream(int fd, enum fd_hint hint);
+/**
+ * io_is_idle() - Whether the stream @fd is no connection and was none, as a hint of HINT_IDLE says
+ *
+ * Corrects a stale hint. True for what is bound or listens; a stream that no call has attached is
+ * left to the kernel, which knows it as unconnected too.
+ */
+bool io_is_idle(int fd, enum fd_hint hint);
+/** io_is_listener() - The same for what listens */
+bool io_is_listener(int fd, enum fd_hint hint);
+/** io_buffer() - One buffer as a list; the kernel writes through it only when receiving */
+struct iovec io_buffer(const void *buf, size_t len);
+/** io_total() - Bytes of a list that may be followed, or more than INT_MAX */
+size_t io_total(const struct iovec *iov, size_t count);
+/** io_is_no_list() - A number of buffers of readv() or writev() that the kernel answers for us */
+bool io_is_no_list(int count);
+/** io_check_list() - Bytes of the list of a datagram's buffers, 0 for none, or a negative errno */
+ssize_t io_check_list(int fd, const struct iovec *iov, int count);
+
 /* ------------------------------------------------------------ after_io.c */
 
 /** after_read() - Judge the answer @r of a read on @fd whose hint is not HINT_NONE */
@@ -326,6 +395,8 @@ ssize_t after_read(int fd, ssize_t r);
  * @flags:	MSG_NOSIGNAL: SIGPIPE is not wanted, or was the kernel's to raise
  */
 ssize_t after_write(int fd, ssize_t r, int flags);
+/** refuse_write() - What a write with @flags on a stream without a connection answers: EPIPE */
+ssize_t refuse_write(int flags);
 
 /* ----------------------------------------------------------- hook_dgram.c */
 
@@ -365,8 +436,9 @@ int segment_mistake(int fd, const struct zt_token *t, const uint8_t head[DGRAM_L
 
 /** control_parse() - Control data of a send into the header of its record; 0 or negative errno */
 int control_parse(const struct msghdr *msg, const struct zt_token *t, uint8_t head[DGRAM_LEN]);
-/** control_build() - Control data of a received record into @msg as recvmsg() does */
-void control_build(const uint8_t head[DGRAM_LEN], const struct zt_token *t, struct msghdr *msg);
+/** control_build() - Control data of a record that @fd received into @msg as recvmsg() does */
+void control_build(int fd, const uint8_t head[DGRAM_LEN], const struct zt_token *t,
+		   struct msghdr *msg);
 
 /** iface_has_family() - Whether the view has an address of family 4 or 6 beside loopback */
 bool iface_has_family(int family);

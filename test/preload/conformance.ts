@@ -88,7 +88,7 @@ export const PROBES: readonly Probe[] = [
     name: 'details',
     with: ['probe.c', 'tcp_util.c'],
     datagrams: true,
-    cases: 6,
+    cases: 9,
     inert: ['K-socket', 'K-options'],
   },
   {
@@ -104,6 +104,13 @@ export const PROBES: readonly Probe[] = [
     datagrams: true,
     cases: 9,
     inert: ['K-kept', 'K-tos', 'K-peer'],
+  },
+  {
+    name: 'pointers',
+    with: ['probe.c', 'tcp_util.c'],
+    datagrams: true,
+    cases: 23,
+    inert: ['B-addresses', 'B-read'],
   },
   {
     name: 'process',

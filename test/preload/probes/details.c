@@ -10,6 +10,7 @@
 #include <linux/in6.h>
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 
 static void say_socket(const char *what, int family, int type, int protocol)
 {
@@ -165,9 +166,116 @@ static void d_many(void)
 	say("group of IPv6 %s", err(bind(socket(AF_INET6, SOCK_STREAM, 0), (void *)&a, sizeof(a))));
 }
 
+static void say_set(const char *what, int fd, int level, int name, int value)
+{
+	say("%s %s", what, err(set_option(fd, level, name, value)));
+}
+
+/** d_refused() - Options that a program can do without */
+static void d_refused(void)
+{
+	int t = tcp(0);
+	int u = socket(AF_INET, SOCK_DGRAM, 0);
+	int t6 = socket(AF_INET6, SOCK_STREAM, 0);
+	struct pair p = connected();
+
+	say_set("timestampns", u, SOL_SOCKET, SO_TIMESTAMPNS, 1);
+	say_set("timestamping", u, SOL_SOCKET, SO_TIMESTAMPING, 1 << 3);
+	say_set("zerocopy", t, SOL_SOCKET, SO_ZEROCOPY, 1);
+	say_set("inq", t, IPPROTO_TCP, TCP_INQ, 1);
+	say_set("save syn", t, IPPROTO_TCP, TCP_SAVE_SYN, 1);
+	say_set("min ttl", t, IPPROTO_IP, IP_MINTTL, 5);
+	say_set("min hops", t6, IPPROTO_IPV6, 73, 5);
+	say_set("unicast if", u, IPPROTO_IP, IP_UNICAST_IF, 0);
+	say_set("unicast if 6", t6, IPPROTO_IPV6, IPV6_UNICAST_IF, 0);
+	say_set("preferences", t6, IPPROTO_IPV6, IPV6_ADDR_PREFERENCES, 1);
+	say_queue("not sent", p.c, SIOCOUTQNSD);
+}
+
+static volatile sig_atomic_t signals;
+
+static void count_signal(int number)
+{
+	(void)number;
+	signals++;
+}
+
+static void say_io(const char *what, const char *call, long r)
+{
+	const char *result = num(r);
+
+	say("%s %s %s, signals %d", what, call, result, (int)signals);
+	signals = 0;
+}
+
+/** say_idle() - Every way to read and write on a socket that is no connection */
+static void say_idle(const char *what, int fd)
+{
+	char bytes[4] = "abc";
+	struct iovec v[2] = {{bytes, 1}, {bytes, 2}};
+	struct iovec none[1] = {{bytes, 0}};
+	struct msghdr m = {.msg_iov = v, .msg_iovlen = 2};
+
+	say_io(what, "read", read(fd, bytes, 4));
+	say_io(what, "read nothing", read(fd, bytes, 0));
+	say_io(what, "readv", readv(fd, v, 2));
+	say_io(what, "readv nothing", readv(fd, none, 1));
+	say_io(what, "recv", recv(fd, bytes, 4, 0));
+	say_io(what, "recv nothing", recv(fd, bytes, 0, 0));
+	say_io(what, "peek", recv(fd, bytes, 4, MSG_PEEK));
+	say_io(what, "discard", recv(fd, NULL, 4, MSG_TRUNC));
+	say_io(what, "urgent", recv(fd, bytes, 1, MSG_OOB));
+	say_io(what, "recvfrom", recvfrom(fd, bytes, 4, MSG_DONTWAIT, NULL, NULL));
+	say_io(what, "recvmsg", recvmsg(fd, &m, 0));
+	say_io(what, "write", write(fd, bytes, 3));
+	say_io(what, "write nothing", write(fd, bytes, 0));
+	say_io(what, "writev", writev(fd, v, 2));
+	say_io(what, "writev nothing", writev(fd, none, 1));
+	say_io(what, "send", send(fd, bytes, 3, 0));
+	say_io(what, "send quietly", send(fd, bytes, 3, MSG_NOSIGNAL));
+	say_io(what, "sendto", sendto(fd, bytes, 3, 0, NULL, 0));
+	say_io(what, "sendmsg", sendmsg(fd, &m, 0));
+	say_io(what, "sendmsg quietly", sendmsg(fd, &m, MSG_NOSIGNAL));
+}
+
+/** d_idle() - Reading and writing neither takes what is not data nor spoils the socket */
+static void d_idle(void)
+{
+	struct address a = own(0);
+	int fd = tcp(0);
+	int client = tcp(0);
+	int copy, served;
+
+	signal(SIGPIPE, count_signal);
+	say_idle("fresh", fd);
+	bind_to(fd, &a);
+	say_idle("bound", fd);
+	copy = dup(fd);
+	say_idle("copy", copy);
+	listen(fd, 4);
+	say_idle("listener", fd);
+	dial_own(client, port_of(fd));
+	arrives(fd);
+	say_idle("listener with one", fd);
+	say_idle("its copy", copy);
+	served = accept(copy, NULL, NULL);
+	say("accepted %s", err(served));
+	tell(client, "abcd");
+	say("read %zu", read_all(served, 4));
+	say_io("connection", "write", write(client, "x", 1));
+	close(copy);
+	close(fd);
+	copy = tcp(0);
+	fd = dup(copy);
+	say("connect %s", err(dial_own(fd, closed_port())));
+	say_idle("failed", fd);
+	say_idle("its copy", copy);
+}
+
 static const struct probe_case cases[] = {
-	{"K-socket", d_socket},	  {"K-queues", d_queues}, {"K-fastopen", d_fastopen},
-	{"K-options", d_options}, {"K-free", d_free},	  {"K-many", d_many},
+	FOUR_SIX("K-idle", d_idle), {"K-refused", d_refused},	{"K-socket", d_socket},
+	{"K-queues", d_queues},	    {"K-fastopen", d_fastopen}, {"K-options", d_options},
+	{"K-free", d_free},	    {"K-many", d_many},
 };
 
 TCP_MAIN(cases)

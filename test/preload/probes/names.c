@@ -178,6 +178,12 @@ static void interface_calls(const char *what, int fd)
 	say("%s index %s", what, err(ioctl(fd, SIOCGIFINDEX, &one)));
 	say("%s equal %d", what, one.ifr_ifindex == (int)if_nametoindex(one.ifr_name));
 	say("%s name %s", what, err(ioctl(fd, SIOCGIFNAME, &one)));
+	say("%s metric %s", what, err(ioctl(fd, SIOCGIFMETRIC, &one)));
+	say("%s is %d", what, one.ifr_metric);
+	say("%s queue %s", what, err(ioctl(fd, SIOCGIFTXQLEN, &one)));
+	say("%s is %d", what, one.ifr_qlen);
+	say("%s map %s", what, err(ioctl(fd, SIOCGIFMAP, &one)));
+	say("%s is %lx", what, one.ifr_map.mem_start);
 	strcpy(one.ifr_name, "nosuch0");
 	say("%s unknown %s", what, err(ioctl(fd, SIOCGIFADDR, &one)));
 	say("%s no argument %s", what, err(ioctl(fd, SIOCGIFCONF, NULL)));
