@@ -131,7 +131,8 @@ export const PROBES: readonly Probe[] = [
     with: ['probe.c', 'names_util.c'],
     datagrams: false,
     cases: 3,
-    inert: ['N-dns', 'N-messages', 'N-async'],
+    // Not N-async: once, on a busy machine, libc's own getaddrinfo_a died of SIGSEGV there.
+    inert: ['N-dns', 'N-messages'],
   },
   {
     name: 'udp',
