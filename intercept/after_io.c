@@ -74,7 +74,7 @@ ssize_t after_read(int fd, ssize_t r)
 	if (r > 0 || rpc_sandboxed() || (r < 0 && (error == EAGAIN || error == EINTR)))
 		return r;
 	if (!token_of(fd, &t)) {
-		fdtab_mark(fd, HINT_NONE);
+		fdtab_forget(fd);
 		errno = error;
 		return r;
 	}

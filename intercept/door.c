@@ -13,8 +13,8 @@
 
 #include "raw.h"
 
-/* [5 section 6.3] a full backlog of the service: retry each millisecond, up to 2 s */
-#define BACKLOG_TRIES 2000
+/* [5 section 6.3] patience with a full backlog of the service, in seconds */
+#define BACKLOG_S 2
 /* [5 section 12] ZT_NC_WAIT polls this often */
 #define WAIT_STEP_MS 50
 /* [5 section 5.1] the service may pad its abstract name to the full length */
@@ -40,19 +40,42 @@ static socklen_t path_address(const char *path, bool records, struct sockaddr_un
 	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len + 1);
 }
 
-/** connect_patiently() - connect(), repeated while the backlog is full or a signal interrupts */
-static long connect_patiently(int fd, const struct sockaddr_un *addr, socklen_t len)
+static long seconds(void)
+{
+	struct timespec now;
+
+	raw6(SYS_clock_gettime, CLOCK_MONOTONIC, (long)&now, 0, 0, 0, 0);
+	return now.tv_sec;
+}
+
+/** connect_until() - connect(), repeated while the backlog is full or a signal interrupts */
+static long connect_until(int fd, const struct sockaddr_un *addr, socklen_t len, long end)
 {
 	long r;
 
-	for (int i = 0; i < BACKLOG_TRIES; i++) {
+	do {
 		r = raw_connect(fd, addr, len);
 		if (r == -EAGAIN)
 			raw_sleep_ms(1);
 		else if (r != -EINTR)
 			return r;
-	}
+	} while (seconds() < end);
 	return -ETIMEDOUT;
+}
+
+/** connect_patiently() - With the time limit of @fd lent: a service that is stopped takes nobody */
+static long connect_patiently(int fd, const struct sockaddr_un *addr, socklen_t len)
+{
+	static const struct timeval limit = {BACKLOG_S, 0};
+	struct timeval before = {0, 0};
+	socklen_t before_len = sizeof(before);
+	long r;
+
+	raw_getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &before, &before_len);
+	raw_setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	r = connect_until(fd, addr, len, seconds() + BACKLOG_S);
+	raw_setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &before, sizeof(before));
+	return r;
 }
 
 /** peer_is_trusted() - The abstract name is still held by the owner of the key file, or root */

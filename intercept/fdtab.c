@@ -45,18 +45,37 @@ enum fd_hint fdtab_hint(int fd)
 
 void fdtab_mark(int fd, enum fd_hint hint)
 {
-	if (in_table(fd) && fdtab_hint(fd) != hint)
-		atomic_store_explicit(&hints[fd], (uint8_t)hint, memory_order_relaxed);
+	if (!in_table(fd) || fdtab_hint(fd) == hint)
+		return;
+	/* What a vfork() child does to its descriptors is nothing to its parent. */
+	if (hint == HINT_NONE && !rpc_sandboxed() && rpc_memory_is_borrowed())
+		return;
+	atomic_store(&hints[fd], (uint8_t)hint);
+}
+
+static void mark_token(int fd, const struct zt_token *t)
+{
+	fdtab_mark(fd, t->kind == 's' ? HINT_STREAM : HINT_DATAGRAM);
+}
+
+void fdtab_forget(int fd)
+{
+	struct zt_token t;
+
+	fdtab_mark(fd, HINT_NONE);
+	/* Whoever makes a socket marks it after it has its name: later than this, or seen here. */
+	if (token_of(fd, &t))
+		mark_token(fd, &t);
 }
 
 void fdtab_adopt(int fd)
 {
 	struct zt_token t;
 
-	if (!token_of(fd, &t))
-		fdtab_mark(fd, HINT_NONE);
+	if (token_of(fd, &t))
+		mark_token(fd, &t);
 	else
-		fdtab_mark(fd, t.kind == 's' ? HINT_STREAM : HINT_DATAGRAM);
+		fdtab_forget(fd);
 }
 
 /** table() - The entries, mapped at first use; NULL when there is no memory */

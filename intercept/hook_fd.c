@@ -6,6 +6,7 @@
  */
 #include "zt.h"
 
+#include <linux/seccomp.h>
 #include <linux/sockios.h>
 #include <stdarg.h>
 #include <sys/ioctl.h>
@@ -79,6 +80,17 @@ ALIAS(__dup2, dup2)
 ALIAS(__fcntl, fcntl)
 
 /* ------------------------------------------------------------------- ioctl */
+
+/* Declared by newer C libraries alone. */
+HOOK int pidfd_getfd(int process, int fd, unsigned flags);
+HOOK int pidfd_getfd(int process, int fd, unsigned flags)
+{
+	int r = real_pidfd_getfd(process, fd, flags);
+
+	if (r >= 0 && zt_active())
+		fdtab_adopt(r);
+	return r;
+}
 
 static int store_int(int fd, int value, void *argument)
 {
@@ -175,6 +187,7 @@ HOOK int ioctl(int fd, unsigned long request, ...)
 HOOK int prctl(int option, ...)
 {
 	unsigned long v[4];
+	bool noted;
 	va_list list;
 	int r;
 
@@ -183,9 +196,25 @@ HOOK int prctl(int option, ...)
 		v[i] = va_arg(list, unsigned long);
 	va_end(list);
 	/* Noted before the call: a strict filter allows nothing afterwards. */
-	if (option == PR_SET_SECCOMP)
-		rpc_note_sandbox();
+	noted = option == PR_SET_SECCOMP && rpc_note_sandbox();
 	r = real_prctl(option, v[0], v[1], v[2], v[3]);
+	if (noted && r != 0)
+		rpc_unnote_sandbox();
+	return r;
+}
+
+/** seccomp_call() - seccomp(2), which also tells what the kernel knows, or fails */
+static long seccomp_call(const long *v)
+{
+	bool installs = v[0] == SECCOMP_SET_MODE_STRICT || v[0] == SECCOMP_SET_MODE_FILTER;
+	bool noted = installs && rpc_note_sandbox();
+	long r = real_syscall(SYS_seccomp, v[0], v[1], v[2], v[3], v[4], v[5]);
+	/* More than 0 is a descriptor, or the thread that could not follow. */
+	bool failed =
+		r < 0 || (r > 0 && ((unsigned long)v[1] & SECCOMP_FILTER_FLAG_NEW_LISTENER) == 0);
+
+	if (noted && failed)
+		rpc_unnote_sandbox();
 	return r;
 }
 
@@ -296,6 +325,9 @@ static bool syscall_fd(long n, const long *v, long *r)
 	case SYS_fcntl:
 		*r = fcntl_any(FD(v[0]), FD(v[1]), v[2]);
 		return true;
+	case SYS_pidfd_getfd:
+		*r = pidfd_getfd(FD(v[0]), FD(v[1]), (unsigned)v[2]);
+		return true;
 	case SYS_ioctl:
 		*r = ioctl(FD(v[0]), (unsigned long)v[1], PTR(v[2]));
 		return true;
@@ -315,8 +347,8 @@ HOOK long syscall(long n, ...)
 		v[i] = va_arg(list, long);
 	va_end(list);
 	if (n == SYS_seccomp)
-		rpc_note_sandbox();
-	else if (syscall_data(n, v, &r) || syscall_control(n, v, &r) || syscall_fd(n, v, &r))
+		return seccomp_call(v);
+	if (syscall_data(n, v, &r) || syscall_control(n, v, &r) || syscall_fd(n, v, &r))
 		return r;
 	return real_syscall(n, v[0], v[1], v[2], v[3], v[4], v[5]);
 }

@@ -354,8 +354,12 @@ HOOK int recvmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags, struc
 	struct zt_token t;
 	int r;
 
-	if (fdtab_hint(fd) == HINT_NONE || !token_of(fd, &t))
-		return real_recvmmsg(fd, msgs, count, flags, timeout);
+	if (fdtab_hint(fd) == HINT_NONE || !token_of(fd, &t)) {
+		r = real_recvmmsg(fd, msgs, count, flags, timeout);
+		for (int i = 0; i < r && zt_active(); i++)
+			adopt_rights(&msgs[i].msg_hdr);
+		return r;
+	}
 	r = limit_begin(fd, timeout, &limit);
 	if (r < 0)
 		return (int)zt_ret(r);

@@ -71,7 +71,7 @@ static ssize_t write_stream(int fd, enum fd_hint hint, const struct output *o)
 		return after_write(fd, write_plainly(fd, o), MSG_NOSIGNAL);
 	r = send_quietly(fd, o);
 	if (r < 0 && errno == ENOTSOCK) {
-		fdtab_mark(fd, HINT_NONE);
+		fdtab_forget(fd);
 		return write_plainly(fd, o);
 	}
 	/* A filter that an earlier program set may know write() alone. */

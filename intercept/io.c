@@ -13,7 +13,7 @@ bool io_is_datagram(int fd, enum fd_hint hint, struct zt_token *t)
 	if (hint == HINT_NONE || hint == HINT_STREAM)
 		return false;
 	if (!token_of(fd, t)) {
-		fdtab_mark(fd, HINT_NONE);
+		fdtab_forget(fd);
 		return false;
 	}
 	return t->kind != 's';

@@ -163,6 +163,8 @@ static long raw_dup2(int from, int to)
 }
 
 REAL(int, dup2, (int from, int to), (from, to), raw_dup2(from, to))
+REAL(int, pidfd_getfd, (int process, int fd, unsigned flags), (process, fd, flags),
+     raw6(SYS_pidfd_getfd, process, fd, A(flags), 0, 0, 0))
 REAL(int, prctl, (int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d),
      (option, a, b, c, d), raw6(SYS_prctl, option, A(a), A(b), A(c), A(d), 0))
 

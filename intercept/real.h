@@ -49,6 +49,7 @@ int real_dup2(int from, int to);
 int real_dup3(int from, int to, int flags);
 int real_fcntl(int fd, int command, long argument);
 int real_ioctl(int fd, unsigned long request, void *argument);
+int real_pidfd_getfd(int process, int fd, unsigned flags);
 int real_prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d);
 long real_syscall(long number, long a, long b, long c, long d, long e, long f);
 

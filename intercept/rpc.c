@@ -10,16 +10,19 @@
  * [5 sections 4 D6 and 9.4]. The connection is verified by its name before every use, because the
  * program may have closed or reused the number.
  *
- * No allocation, no stdio, no errno; stack use below 2 KiB.
+ * No allocation, no stdio, errno as it was; stack use below 2 KiB.
  */
 #include "zt.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/time.h>
 #include <time.h>
 
 #include "raw.h"
+#include "real.h"
 
 /* [5 section 9.4] patience with a service that does not answer, in seconds */
 #define CONTROL_TIMEOUT_S 10
@@ -36,12 +39,28 @@ struct control {
 
 static struct control control = {.busy = ATOMIC_FLAG_INIT, .pid = 0, .fd = -1};
 static atomic_bool sandboxed;
+/*
+ * In memory that a child of fork() or clone() finds wiped: not set there, whatever process id it
+ * has, unless it shares all memory with its parent as a vfork() child does.
+ */
+static atomic_bool known_by_id = true; /* where there is no such memory */
+static atomic_bool *process_is_known = &known_by_id;
 /* Capabilities of the last WELCOME, plus WELCOME_SEEN */
 static atomic_uint capabilities;
 #define WELCOME_SEEN 0x10000U
 
 void rpc_start(void)
 {
+	long p = raw6(SYS_mmap, 0, sizeof(*process_is_known), PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p > 0 || p < -4095) {
+		if (raw6(SYS_madvise, p, sizeof(*process_is_known), MADV_WIPEONFORK, 0, 0, 0) == 0)
+			process_is_known = (atomic_bool *)p;
+		else
+			raw6(SYS_munmap, p, sizeof(*process_is_known), 0, 0, 0, 0);
+	}
+	atomic_store(process_is_known, true);
 	control.pid = raw_getpid();
 }
 
@@ -50,9 +69,20 @@ bool rpc_sandboxed(void)
 	return atomic_load_explicit(&sandboxed, memory_order_relaxed);
 }
 
-void rpc_note_sandbox(void)
+bool rpc_memory_is_borrowed(void)
 {
-	atomic_store(&sandboxed, true);
+	return control.pid != 0 && atomic_load(process_is_known) && control.pid != raw_getpid();
+}
+
+bool rpc_note_sandbox(void)
+{
+	/* The filter of a vfork() child is not its parent's, whose memory this is. */
+	return !rpc_sandboxed() && !rpc_memory_is_borrowed() && !atomic_exchange(&sandboxed, true);
+}
+
+void rpc_unnote_sandbox(void)
+{
+	atomic_store(&sandboxed, false);
 }
 
 /* ---------------------------------------------------------------- HELLO */
@@ -139,16 +169,36 @@ static long send_all(struct rpc_line *c, struct iovec *iov, size_t count)
 	return 0;
 }
 
+static void close_line(void *line)
+{
+	raw_close(((struct rpc_line *)line)->fd);
+}
+
+/** recv_cancellable() - A wait that ends a thread which is cancelled, as connect(2) does */
+static long recv_cancellable(struct rpc_line *c, void *out, size_t len)
+{
+	int before = errno;
+	long n;
+
+	pthread_cleanup_push(close_line, c);
+	n = real_recv(c->fd, out, len, 0);
+	pthread_cleanup_pop(0);
+	if (n < 0)
+		n = -errno;
+	errno = before;
+	return n;
+}
+
 /**
  * recv_exactly() - 0, or a negative errno: -EPIPE at the end of the stream, -EAGAIN after the limit
- * @ends:	A signal ends the wait
+ * @ends:	A signal ends the wait, and so does pthread_cancel()
  */
 static long recv_exactly(struct rpc_line *c, void *out, size_t len, bool ends)
 {
 	uint8_t *p = out;
 
 	while (len > 0) {
-		long n = raw_recv(c->fd, p, len, 0);
+		long n = ends ? recv_cancellable(c, p, len) : raw_recv(c->fd, p, len, 0);
 
 		if (n == -EINTR && !ends) {
 			if (is_over(c))
@@ -450,7 +500,8 @@ static bool control_call(struct rpc *rpc, unsigned flags, int *result)
 	struct rpc_line c = {.fresh = false, .limit_s = CONTROL_TIMEOUT_S};
 	long r = 0;
 
-	if (control.pid != raw_getpid() || atomic_flag_test_and_set(&control.busy))
+	if (!atomic_load(process_is_known) || control.pid != raw_getpid() ||
+	    atomic_flag_test_and_set(&control.busy))
 		return false;
 	if (control_is_ours())
 		c.fd = control.fd;
@@ -522,11 +573,10 @@ int rpc_notify(struct rpc *rpc)
 
 void rpc_after_fork(void)
 {
-	if (control.pid == raw_getpid())
-		return;
 	control_forget();
 	control.pid = raw_getpid();
 	atomic_flag_clear(&control.busy);
+	atomic_store(process_is_known, true);
 }
 
 /* -------------------------------------------------- attaching sockets */

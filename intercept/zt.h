@@ -187,7 +187,10 @@ struct fd_info {
 };
 
 enum fd_hint fdtab_hint(int fd);
+/** fdtab_mark() - HINT_NONE only of a number that this thread has just been given */
 void fdtab_mark(int fd, enum fd_hint hint);
+/** fdtab_forget() - @fd was found to be none of ours; another thread may be making it one */
+void fdtab_forget(int fd);
 /** fdtab_adopt() - Ask the kernel what @fd is and mark it so */
 void fdtab_adopt(int fd);
 /** fdtab_copy() - @to is a duplicate of @from */
@@ -277,7 +280,12 @@ unsigned rpc_capabilities(void);
 bool rpc_is_attached(int fd);
 /** rpc_sandboxed() - This process installed a seccomp filter: no more requests */
 bool rpc_sandboxed(void);
-void rpc_note_sandbox(void);
+/** rpc_note_sandbox() - It is about to; true when that was not known before */
+bool rpc_note_sandbox(void);
+/** rpc_unnote_sandbox() - It failed to */
+void rpc_unnote_sandbox(void);
+/** rpc_memory_is_borrowed() - A vfork() child, whose memory is its parent's */
+bool rpc_memory_is_borrowed(void);
 /** rpc_after_fork() - In the child: forget the parent's shared connection */
 void rpc_after_fork(void);
 void rpc_start(void);

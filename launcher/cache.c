@@ -65,6 +65,11 @@ void fdtab_mark(int fd, enum fd_hint hint)
 	(void)hint;
 }
 
+void fdtab_forget(int fd)
+{
+	(void)fd;
+}
+
 void fdtab_adopt(int fd)
 {
 	(void)fd;

@@ -20,6 +20,8 @@
 #define PAYLOAD_MAX 65536
 /* Ours: control data of one message; IP_PKTINFO and its kind need less than 200 bytes. */
 #define CONTROL_MAX 1024
+/* Nanoseconds of a second */
+#define NS 1000000000L
 
 /* One message in memory of ours, and where its parts are in the caller's. */
 struct message {
@@ -89,7 +91,7 @@ static int fill(const struct call *c, struct message *m)
 		r = -EMSGSIZE;
 	if (r == 0 && len > CONTROL_MAX)
 		r = -ENOBUFS;
-	if (r == 0 && m->theirs.msg_control != NULL && len > 0) {
+	if (r == 0 && len > 0) {
 		r = memory_read(c, (uintptr_t)m->theirs.msg_control, m->control, len);
 		m->ours.msg_control = m->control;
 		m->ours.msg_controllen = len;
@@ -126,10 +128,9 @@ static long send_message(const struct call *c, int fd, const struct zt_token *t,
 	long r = error;
 
 	*w = WAITED_READY;
-	/* Unlike sendto(), sendmsg() takes an address without a length for none. */
-	if (m != NULL && theirs->msg_namelen == 0)
-		m->theirs.msg_name = NULL;
 	if (m != NULL)
+		r = control_check(c, theirs);
+	if (r == 0)
 		r = fill(c, m);
 	if (r == 0)
 		r = send_one(c, fd, t, m, flags, deadline, w);
@@ -155,9 +156,10 @@ static int give(const struct call *c, struct message *m, long len)
 	if (stored > 0 && memory_scatter(c, m->areas.iov, m->areas.count, 0, m->payload.iov_base,
 					 stored) != (long)stored)
 		return -EFAULT;
+	/* What cannot be stored is left out, as Linux does. */
 	if (m->ours.msg_controllen > 0 && memory_write(c, (uintptr_t)m->theirs.msg_control,
 						       m->control, m->ours.msg_controllen) < 0)
-		return -EFAULT;
+		m->ours.msg_controllen = 0;
 	m->theirs.msg_controllen = m->ours.msg_controllen;
 	m->theirs.msg_flags = m->ours.msg_flags;
 	return 0;
@@ -209,8 +211,6 @@ static long receive_message(const struct call *c, int fd, const struct zt_token 
 	if (m == NULL)
 		return error;
 	r = receive_one(c, fd, t, m, flags, deadline, w);
-	if (r >= 0 && (int)theirs->msg_namelen < 0)
-		r = -EINVAL;
 	if (r >= 0 && (give(c, m, r) < 0 || give_name(c, m, theirs->msg_namelen) < 0))
 		r = -EFAULT;
 	if (r >= 0) {
@@ -302,7 +302,7 @@ void datagram_sendmsg(struct call *c, int fd, const struct zt_token *t)
 	int64_t deadline = deadline_of(fd, SO_SNDTIMEO);
 	enum waited w = WAITED_READY;
 	struct msghdr msg;
-	long r = memory_read(c, c->arg[1], &msg, sizeof(msg));
+	long r = sent_header_read(c, c->arg[1], &msg);
 
 	if (r == 0)
 		r = send_message(c, fd, t, &msg, (int)c->arg[2], deadline, &w);
@@ -314,7 +314,7 @@ void datagram_recvmsg(struct call *c, int fd, const struct zt_token *t)
 	int64_t deadline = deadline_of(fd, SO_RCVTIMEO);
 	enum waited w = WAITED_READY;
 	struct msghdr msg;
-	long r = memory_read(c, c->arg[1], &msg, sizeof(msg));
+	long r = header_read(c, c->arg[1], &msg);
 
 	if (r == 0)
 		r = receive_message(c, fd, t, &msg, (int)c->arg[2], deadline, &w);
@@ -365,7 +365,7 @@ void datagram_sendmmsg(struct call *c, int fd, const struct zt_token *t)
 	long r = 0;
 
 	while (done < message_count(c)) {
-		r = memory_read(c, element(c, done), &msg, sizeof(msg));
+		r = sent_header_read(c, element(c, done), &msg);
 		if (r == 0)
 			r = send_message(c, fd, t, &msg, (int)c->arg[3], deadline, &w);
 		if (r < 0 || store_length(c, done, r) < 0)
@@ -375,35 +375,73 @@ void datagram_sendmmsg(struct call *c, int fd, const struct zt_token *t)
 	answer_many(c, done, r, w, deadline);
 }
 
-/** end_of_many() - When recvmmsg() stops by its own limit, which it looks at after each message */
-static int64_t end_of_many(const struct call *c)
+/** limit_read() - recvmmsg()'s own limit, looked at after each message: when it passes */
+static int limit_read(const struct call *c, struct timespec *end)
 {
-	struct timespec limit, now;
+	struct timespec limit;
+	int r;
 
-	if (c->arg[4] == 0 || memory_read(c, c->arg[4], &limit, sizeof(limit)) < 0)
-		return NO_DEADLINE;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	if (limit.tv_sec > INT32_MAX || limit.tv_sec < 0)
-		return NO_DEADLINE;
-	return (int64_t)(now.tv_sec + limit.tv_sec) * 1000 +
-	       (now.tv_nsec + limit.tv_nsec) / 1000000;
+	*end = (struct timespec){0, 0};
+	if (c->arg[4] == 0)
+		return 0;
+	r = memory_read(c, c->arg[4], &limit, sizeof(limit));
+	if (r < 0)
+		return r;
+	if (limit.tv_sec < 0 || limit.tv_nsec < 0 || limit.tv_nsec >= NS)
+		return -EINVAL;
+	clock_gettime(CLOCK_MONOTONIC, end);
+	if (limit.tv_sec > INT32_MAX)
+		limit.tv_sec = INT32_MAX;
+	end->tv_sec += limit.tv_sec;
+	end->tv_nsec += limit.tv_nsec;
+	if (end->tv_nsec >= NS) {
+		end->tv_sec++;
+		end->tv_nsec -= NS;
+	}
+	return 0;
 }
 
-static bool is_past(int64_t deadline)
+/** limit_left() - What is left until @end; nothing when it has passed */
+static struct timespec limit_left(const struct timespec *end)
 {
-	struct timespec now;
+	struct timespec now, left;
 
-	if (deadline == NO_DEADLINE)
-		return false;
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 >= deadline;
+	left = (struct timespec){end->tv_sec - now.tv_sec, end->tv_nsec - now.tv_nsec};
+	if (left.tv_nsec < 0) {
+		left.tv_sec--;
+		left.tv_nsec += NS;
+	}
+	return left.tv_sec < 0 ? (struct timespec){0, 0} : left;
+}
+
+static bool is_past(const struct call *c, const struct timespec *end)
+{
+	struct timespec left;
+
+	if (c->arg[4] == 0)
+		return false;
+	left = limit_left(end);
+	return left.tv_sec == 0 && left.tv_nsec == 0;
+}
+
+/** answer_received() - As answer_many(); the caller's limit becomes what is left of it */
+static void answer_received(const struct call *c, unsigned done, long r, enum waited w,
+			    int64_t deadline, const struct timespec *end)
+{
+	struct timespec left = limit_left(end);
+
+	if (done > 0 && c->arg[4] != 0 && memory_write(c, c->arg[4], &left, sizeof(left)) < 0)
+		answer_result(c, -EFAULT);
+	else
+		answer_many(c, done, r, w, deadline);
 }
 
 static long receive_element(const struct call *c, int fd, const struct zt_token *t, unsigned i,
 			    int flags, int64_t deadline, enum waited *w)
 {
 	struct msghdr msg;
-	long r = memory_read(c, element(c, i), &msg, sizeof(msg));
+	long r = header_read(c, element(c, i), &msg);
 
 	if (r == 0)
 		r = receive_message(c, fd, t, &msg, flags & ~MSG_WAITFORONE, deadline, w);
@@ -417,13 +455,13 @@ static long receive_element(const struct call *c, int fd, const struct zt_token 
 void datagram_recvmmsg(struct call *c, int fd, const struct zt_token *t)
 {
 	int64_t deadline = deadline_of(fd, SO_RCVTIMEO);
-	int64_t last = end_of_many(c);
+	struct timespec end;
 	int flags = (int)c->arg[3];
 	enum waited w = WAITED_READY;
 	unsigned done = 0;
-	long r = 0;
+	long r = limit_read(c, &end);
 
-	while (done < message_count(c) && (done == 0 || !is_past(last))) {
+	while (r >= 0 && done < message_count(c) && (done == 0 || !is_past(c, &end))) {
 		r = receive_element(c, fd, t, done, flags, deadline, &w);
 		if (r < 0)
 			break;
@@ -431,5 +469,5 @@ void datagram_recvmmsg(struct call *c, int fd, const struct zt_token *t)
 		if ((flags & MSG_WAITFORONE) != 0)
 			flags |= MSG_DONTWAIT;
 	}
-	answer_many(c, done, r, w, deadline);
+	answer_received(c, done, r, w, deadline, &end);
 }

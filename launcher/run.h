@@ -194,6 +194,12 @@ struct areas {
 	size_t total;
 };
 
+/** header_read() - A message of the caller, its name's length checked and cut as Linux does */
+int header_read(const struct call *c, uint64_t address, struct msghdr *out);
+/** sent_header_read() - The same for a send, whose name can be read; one of no length is none */
+int sent_header_read(const struct call *c, uint64_t address, struct msghdr *out);
+/** control_check() - Control data of a send: 0, -ENOBUFS or -EFAULT */
+int control_check(const struct call *c, const struct msghdr *msg);
 /** areas_read() - The vector of a msghdr; 0 or a negative errno. To be freed with areas_free() */
 int areas_read(const struct call *c, const struct msghdr *msg, struct areas *a);
 void areas_free(struct areas *a);

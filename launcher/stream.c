@@ -203,7 +203,7 @@ void stream_sendmsg(struct call *c, int fd, const struct zt_token *t)
 	struct msghdr msg;
 	struct areas a;
 	int flags = (int)c->arg[2];
-	int r = memory_read(c, c->arg[1], &msg, sizeof(msg));
+	int r = sent_header_read(c, c->arg[1], &msg);
 
 	(void)t;
 	if (r == 0 && msg.msg_name == NULL && msg.msg_controllen == 0 &&
@@ -217,7 +217,11 @@ void stream_sendmsg(struct call *c, int fd, const struct zt_token *t)
 		answer_result(c, r);
 		return;
 	}
-	send_areas(c, fd, &a, flags);
+	r = control_check(c, &msg);
+	if (r < 0)
+		answer_result(c, r);
+	else
+		send_areas(c, fd, &a, flags);
 	areas_free(&a);
 }
 
@@ -237,7 +241,7 @@ void stream_recvmsg(struct call *c, int fd, const struct zt_token *t)
 	int flags = (int)c->arg[2];
 	long r;
 
-	r = memory_read(c, c->arg[1], &msg, sizeof(msg));
+	r = header_read(c, c->arg[1], &msg);
 	if (r == 0 && msg.msg_name == NULL && (flags & (MSG_TRUNC | MSG_OOB | MSG_ERRQUEUE)) == 0) {
 		answer_continue(c);
 		return;

@@ -116,7 +116,7 @@ export const PROBES: readonly Probe[] = [
     name: 'process',
     with: ['probe.c', 'tcp_util.c'],
     datagrams: false,
-    cases: 4,
+    cases: 6,
     inert: ['P-spawn', 'P-closefrom'],
   },
   {
@@ -194,7 +194,7 @@ export const PROBES: readonly Probe[] = [
     name: 'others',
     with: ['probe.c', 'udp_util.c'],
     datagrams: true,
-    cases: 5,
+    cases: 9,
     inert: ['O-names', 'O-duplicates', 'O-prctl'],
   },
   {

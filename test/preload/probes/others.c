@@ -28,6 +28,8 @@ ssize_t __recv_chk(int fd, void *buf, size_t len, size_t room, int flags);
 ssize_t __recvfrom_chk(int fd, void *buf, size_t len, size_t room, int flags, struct sockaddr *addr,
 		       socklen_t *addr_len);
 
+int pidfd_getfd(int process, int fd, unsigned flags);
+
 static void o_names(void)
 {
 	char text[1][16] = {"batch"}, b[32] = {0};
@@ -143,9 +145,92 @@ static void o_seccomp(void)
 	filtered(false);
 }
 
+/** o_asks() - Asking what the kernel knows of filters, and filters that are refused, change nothing
+ */
+static void o_asks(void)
+{
+	struct sock_fprog none = {0};
+	unsigned action = SECCOMP_RET_ALLOW;
+
+	say("null %s", err(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, NULL, 0, 0)));
+	say("socket %s", err(socket(AF_INET, SOCK_DGRAM, 0)));
+	say("mode %s", err(prctl(PR_SET_SECCOMP, 77, NULL, 0, 0)));
+	say("socket %s", err(socket(AF_INET, SOCK_DGRAM, 0)));
+	say("action %s", err(syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action)));
+	say("socket %s", err(socket(AF_INET, SOCK_DGRAM, 0)));
+	say("empty %s", err(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &none)));
+	say("socket %s", err(socket(AF_INET, SOCK_DGRAM, 0)));
+	say("flags %s", err(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, -1, NULL)));
+	say("socket %s", err(socket(AF_INET, SOCK_DGRAM, 0)));
+}
+
+/** o_vfork() - A child that shares memory puts files in the place of sockets, and installs a filter
+ */
+static void o_vfork(void)
+{
+	struct sock_fprog prog = {.len = sizeof(no_requests) / sizeof(no_requests[0]),
+				  .filter = no_requests};
+	int s = bound(AF_INET), c = udp(AF_INET), status = 0;
+	int null = open("/dev/null", O_RDWR);
+	pid_t pid;
+
+	dial(c, port_of(s));
+	pid = vfork();
+	if (pid == 0) {
+		dup2(null, s);
+		dup2(null, c);
+		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+		prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog, 0, 0);
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	say("child %d", status);
+	reads_whole("after vfork", s, c);
+	say("socket %s", err(socket(AF_INET, SOCK_STREAM, 0)));
+}
+
+static void o_pidfd(void)
+{
+	int s = bound(AF_INET), c = udp(AF_INET);
+	int self = (int)syscall(SYS_pidfd_open, getpid(), 0);
+
+	dial(c, port_of(s));
+	reads_whole("pidfd_getfd", pidfd_getfd(self, s, 0), c);
+	reads_whole("by number", (int)syscall(SYS_pidfd_getfd, self, s, 0), c);
+}
+
+/** o_rights() - Descriptors that come with several messages in one call */
+static void o_rights(void)
+{
+	int s = bound(AF_INET), c = udp(AF_INET), pair[2], fd;
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control[2];
+	char byte[2];
+	struct iovec iov[2] = {{byte, 1}, {byte + 1, 1}};
+	struct mmsghdr m[2] = {0};
+
+	dial(c, port_of(s));
+	socketpair(AF_UNIX, SOCK_DGRAM, 0, pair);
+	for (int i = 0; i < 2; i++) {
+		send_fd(pair[0], s);
+		m[i].msg_hdr = (struct msghdr){.msg_iov = &iov[i],
+					       .msg_iovlen = 1,
+					       .msg_control = control[i].bytes,
+					       .msg_controllen = sizeof(control[i].bytes)};
+	}
+	say("messages %s", num(recvmmsg(pair[1], m, 2, 0, NULL)));
+	for (int i = 0; i < 2; i++) {
+		memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m[i].msg_hdr)), sizeof(fd));
+		reads_whole("passed", fd, c);
+	}
+}
+
 static const struct probe_case cases[] = {
 	{"O-names", o_names}, {"O-duplicates", o_duplicates}, {"O-overflow", o_overflow},
-	{"O-prctl", o_prctl}, {"O-seccomp", o_seccomp},
+	{"O-prctl", o_prctl}, {"O-seccomp", o_seccomp},	      {"O-asks", o_asks},
+	{"O-vfork", o_vfork}, {"O-pidfd", o_pidfd},	      {"O-rights", o_rights},
 };
 
 PROBE_MAIN(cases)

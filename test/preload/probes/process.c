@@ -6,6 +6,9 @@
 #define _GNU_SOURCE
 #include "tcp.h"
 
+#include <pthread.h>
+#include <sched.h>
+
 #include <signal.h>
 #include <spawn.h>
 
@@ -121,11 +124,84 @@ static void p_closefrom(void)
 	say("after closefrom %zu", read_all(other.s, 5));
 }
 
+/** use_sockets() - A dozen requests, whose answers must be this process's own */
+static int use_sockets(void)
+{
+	int good = 0;
+
+	for (int i = 0; i < 12; i++) {
+		struct pair p = connected();
+
+		good += port_of(p.c) > 0 && tell(p.c, "x") == 1 && read_all(p.s, 1) == 1;
+		close(p.c);
+		close(p.s);
+		close(p.l);
+	}
+	return good;
+}
+
+static int exit_status(pid_t pid)
+{
+	int status = 0;
+
+	waitpid(pid, &status, 0);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/** p_namespace() - Parent and child that are both process 1, each of its own namespace */
+static void p_namespace(void)
+{
+	pid_t first, second;
+	int mine;
+
+	if (unshare(CLONE_NEWPID) != 0) {
+		cannot("no namespaces of processes: %s", err(-1));
+		return;
+	}
+	fflush(stdout);
+	first = fork();
+	if (first == 0) {
+		use_sockets();
+		unshare(CLONE_NEWPID);
+		second = fork();
+		if (second == 0)
+			_exit(use_sockets());
+		mine = use_sockets();
+		_exit(mine == 12 ? exit_status(second) : 100 + mine);
+	}
+	say("both work %d", exit_status(first));
+}
+
+static void *connect_to_nobody(void *fd)
+{
+	struct sockaddr_in a = to(SILENT, 9);
+
+	connect(*(int *)fd, (void *)&a, sizeof(a));
+	return NULL;
+}
+
+/** p_cancel() - A thread that waits in connect() can be cancelled */
+static void p_cancel(void)
+{
+	int fd = tcp(0);
+	pthread_t thread;
+	void *result = NULL;
+
+	pthread_create(&thread, NULL, connect_to_nobody, &fd);
+	for (int i = 0; i < SETTLE_MS && mask_now(fd) != 0; i++)
+		nap(1);
+	pthread_cancel(thread);
+	pthread_join(thread, &result);
+	say("cancelled %d", result == PTHREAD_CANCELED);
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	say("again %s", err(dial(fd, SILENT, 9)));
+	say("works %d", use_sockets());
+}
+
 static const struct probe_case cases[] = {
-	{"P-spawn", p_spawn},
-	{"P-spawn-listener", p_spawn_listener},
-	{"P-daemon", p_daemon},
-	{"P-closefrom", p_closefrom},
+	{"P-namespace", p_namespace}, {"P-cancel", p_cancel},
+	{"P-spawn", p_spawn},	      {"P-spawn-listener", p_spawn_listener},
+	{"P-daemon", p_daemon},	      {"P-closefrom", p_closefrom},
 };
 
 int main(int argc, char **argv)
