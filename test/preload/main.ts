@@ -128,7 +128,7 @@ function hasDatagrams(context: Context): boolean {
  * cases with hundreds of connections make a tenth of them: PROBE_SLOW.
  */
 const USUAL = { ms: 60_000, env: {} };
-const STALLED = { ms: 1_200_000, env: { PROBE_LIMIT: '120', PROBE_SLOW: '10' } };
+const STALLED = { ms: 7_200_000, env: { PROBE_LIMIT: '120', PROBE_SLOW: '10' } };
 
 /** Cases that may differ in the chosen run, and why. */
 function readExcuses(): ReadonlyMap<string, string> {

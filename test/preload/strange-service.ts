@@ -3,6 +3,8 @@
  * all, or greets and never answers. Programs hear that there is no service, in bounded time, and no
  * request is made twice that may have been carried out [5 sections 5.5, 9.4 and 10].
  */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import * as fs from 'node:fs';
 import * as net from 'node:net';
 import * as os from 'node:os';
@@ -118,9 +120,13 @@ export interface StrangeService {
   close(): void;
 }
 
+function doorOf(home: string): string {
+  return path.join(home, `nc_${NWID.toString(16).padStart(16, '0')}`);
+}
+
 export async function openStrange(manners: Manners): Promise<StrangeService> {
   const home = fs.mkdtempSync(path.join(os.tmpdir(), 'netcon-strange-'));
-  const network = path.join(home, `nc_${NWID.toString(16).padStart(16, '0')}`);
+  const network = doorOf(home);
   const strange = new Strange(manners);
   const server = net.createServer({ allowHalfOpen: true }, (socket) => strange.accept(socket));
   await new Promise<void>((ready) => void server.listen(network, ready));
@@ -265,15 +271,49 @@ export const STRANGE_SERVICES: readonly Meeting[] = [
   ...greetings('garbage', new Uint8Array(64).fill(0x5a), ''),
   ['a service that ends in its greeting: unreachable', cutShort],
   [
-    'a service that greets and is silent: unreachable after ten seconds, asked once',
-    (library) => silent(library, WELCOME),
+    'a service that greets and is silent, or does not greet: unreachable after ten seconds, asked once',
+    async (library) => {
+      await Promise.all([silent(library, WELCOME), silent(library, NOTHING)]);
+    },
   ],
-  [
-    'a service that does not greet: unreachable after ten seconds, asked once',
-    (library) => silent(library, new Uint8Array(0)),
-  ],
+  ['a service that is stopped, with a full backlog: unreachable', fullBacklog],
   ['a service that answers something else: unreachable, asked once', wrongAnswers],
 ];
+
+/** Listens at the path in its arguments and accepts nobody; its backlog is full. */
+const STOPPED = `
+import socket, sys
+server = socket.socket(socket.AF_UNIX)
+server.bind(sys.argv[1])
+server.listen(0)
+fillers = []
+while True:
+    filler = socket.socket(socket.AF_UNIX)
+    filler.setblocking(False)
+    fillers.append(filler)
+    try: filler.connect(sys.argv[1])
+    except BlockingIOError: break
+print('full', flush=True)
+sys.stdin.read()
+`;
+
+async function fullBacklog(library: string): Promise<void> {
+  const python = await which('python3');
+  if (python === undefined) throw new Skip('python3 is not installed');
+  const home = fs.mkdtempSync(path.join(os.tmpdir(), 'netcon-stopped-'));
+  const network = doorOf(home);
+  const stopped = spawn(python, ['-c', STOPPED, network], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const ended = once(stopped, 'exit');
+  try {
+    const [said] = await once(stopped.stdout, 'data');
+    expect(String(said) === 'full\n', `the stopped service said ${said}`);
+    await calls(library, network, ANSWERED);
+  } finally {
+    stopped.stdin.end();
+    await ended;
+    fs.rmSync(home, { recursive: true, force: true });
+  }
+}
 
 async function cutShort(library: string): Promise<void> {
   for (const len of [0, 1, 63]) {

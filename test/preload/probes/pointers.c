@@ -223,10 +223,10 @@ static void datagram_messages(const struct place *p)
 	long n;
 
 	input_message(p, "udp", u);
-	while (arrives(u) && (n = recv(u, bytes, sizeof(bytes), MSG_DONTWAIT)) >= 0) {
+	send(u, "last", 4, 0);
+	for (n = 0; n >= 0 && n != 4 && arrives(u);) {
+		n = recv(u, bytes, sizeof(bytes), MSG_DONTWAIT);
 		report(p, "udp received", n);
-		if (n == 0)
-			break;
 	}
 	close(u);
 }
