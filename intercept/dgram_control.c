@@ -139,17 +139,27 @@ static int parse_udp(int type, const uint8_t *data, size_t len, uint8_t *head)
 	return 0;
 }
 
+/** parse_socket() - Descriptors and credentials mean nothing here; Linux ignores them too */
+static int parse_socket(int type, const struct zt_token *t)
+{
+	if (type == SCM_RIGHTS || type == SCM_CREDENTIALS)
+		return 0;
+	/* A stream takes, and does not heed, what marks or stamps its segments. */
+	if (t->kind == 's' && (type == SO_MARK || type == SO_PRIORITY || type == SO_TIMESTAMPING))
+		return 0;
+	return -EINVAL;
+}
+
 static int parse_one(const struct cmsghdr *c, const uint8_t *data, const struct zt_token *t,
 		     uint8_t *head)
 {
 	size_t len = c->cmsg_len - CMSG_LEN(0);
 
+	if (t->kind == 's' && c->cmsg_level != SOL_SOCKET)
+		return 0;
 	switch (c->cmsg_level) {
 	case SOL_SOCKET:
-		/* Descriptors and credentials mean nothing here; Linux ignores them too. */
-		if (c->cmsg_type == SCM_RIGHTS || c->cmsg_type == SCM_CREDENTIALS)
-			return 0;
-		return -EINVAL;
+		return parse_socket(c->cmsg_type, t);
 	case IPPROTO_IP:
 		if (t->family == '6' && head[DGRAM_ADDR] == 6)
 			return 0;
@@ -186,6 +196,13 @@ int control_parse(const struct msghdr *msg, const struct zt_token *t, uint8_t he
 		left -= step;
 	}
 	return 0;
+}
+
+int control_mistake(const struct msghdr *msg, const struct zt_token *t)
+{
+	uint8_t unused[DGRAM_LEN] = {0};
+
+	return control_parse(msg, t, unused);
 }
 
 /* ---------------------------------------------------------------- receiving */

@@ -1,7 +1,7 @@
 /**
  * hook_dgram.c - Datagram sockets: UDP and ICMP echo
  *
- * Contents: lists of buffers; the end of a carrier; receiving; error records; sending; control.
+ * Contents: the end of a carrier; receiving; error records; sending; control.
  *
  * A virtual datagram socket is one AF_UNIX SOCK_SEQPACKET socket, attached to the service as soon
  * as it is made; one record is one datagram behind a header of 64 bytes [5 sections 5.9 and 6.4].
@@ -16,20 +16,17 @@
  *
  * An error that the network reported is a record too: the next receive takes it and fails once.
  *
- * Async-signal-safe, no allocation; lists of more than IOV_HERE buffers are mapped for the call.
+ * Async-signal-safe, no allocation.
  */
 #include "zt.h"
 
 #include <limits.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <sys/mman.h>
 
 #include "raw.h"
 #include "real.h"
 
-/* Buffers of a caller that are described on the stack (1 KiB of it). */
-#define IOV_HERE 63
 /* Largest payload of UDP over IPv4 [5 section 7]. */
 #define PAYLOAD_MAX4 65507
 /* Over IPv6, 40 less than Linux takes: the stack counts a packet and its header in 16 bits. */
@@ -40,45 +37,6 @@
 #define ICMP_ECHO_TYPE	 8
 #define ICMPV6_ECHO_TYPE 128
 #define RECEIVE_FLAGS	 (MSG_PEEK | MSG_DONTWAIT)
-
-/* --------------------------------------------------------- lists of buffers */
-
-struct iov_list {
-	struct iovec here[IOV_HERE + 1];
-	struct iovec *iov;
-	size_t count;
-	size_t mapped; /* bytes to unmap, or 0 */
-};
-
-/** iov_prefix() - @head, then the caller's buffers; 0 or a negative errno */
-static int iov_prefix(struct iov_list *l, uint8_t *head, const struct iovec *iov, size_t count)
-{
-	long p;
-
-	l->mapped = 0;
-	l->iov = l->here;
-	l->count = count + 1;
-	if (count >= IOV_MAX)
-		return -EMSGSIZE;
-	if (count > IOV_HERE) {
-		l->mapped = l->count * sizeof(*iov);
-		p = raw6(SYS_mmap, 0, (long)l->mapped, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-		if (p < 0 && p > -4096)
-			return -ENOBUFS;
-		l->iov = (struct iovec *)p;
-	}
-	l->iov[0] = (struct iovec){head, DGRAM_LEN};
-	if (count > 0)
-		memcpy(l->iov + 1, iov, count * sizeof(*iov));
-	return 0;
-}
-
-static void iov_done(struct iov_list *l)
-{
-	if (l->mapped != 0)
-		raw6(SYS_munmap, (long)l->iov, (long)l->mapped, 0, 0, 0, 0);
-}
 
 static size_t payload_room(const struct msghdr *msg)
 {
@@ -189,7 +147,7 @@ ssize_t dgram_receive(int fd, const struct zt_token *t, struct msghdr *msg, int 
 	inner.msg_iov = list.iov;
 	inner.msg_iovlen = list.count;
 	n = real_recvmsg(fd, &inner, (flags & RECEIVE_FLAGS) | MSG_TRUNC);
-	r = n < 0 ? carrier_error(fd, t, errno) : 0;
+	r = n < 0 ? carrier_error(fd, t, errno) : iov_spread(&list, fd, (size_t)n);
 	iov_done(&list);
 	if (r < 0)
 		return r;
@@ -501,6 +459,11 @@ ssize_t dgram_send(int fd, const struct zt_token *t, const struct msghdr *msg, i
 		r = iov_prefix(&list, head, msg->msg_iov, msg->msg_iovlen);
 	if (r < 0)
 		return r;
+	r = iov_fill(&list, fd);
+	if (r < 0) {
+		iov_done(&list);
+		return r;
+	}
 	inner.msg_iov = list.iov;
 	inner.msg_iovlen = list.count;
 	n = real_sendmsg(fd, &inner, MSG_NOSIGNAL | (flags & MSG_DONTWAIT));

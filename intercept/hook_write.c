@@ -179,16 +179,21 @@ HOOK ssize_t sendto(int fd, const void *buf, size_t len, int flags, __CONST_SOCK
 	return r < 0 ? zt_ret(r) : send(fd, buf, len, flags);
 }
 
-/** send_stream() - sendmsg() of a stream, of which the buffers alone count */
-static ssize_t send_stream(int fd, enum fd_hint hint, const struct msghdr *msg, int flags)
+/** send_stream() - sendmsg() of a stream, whose control data may only be wrong */
+static ssize_t send_stream(int fd, enum fd_hint hint, const struct zt_token *t,
+			   const struct msghdr *msg, int flags)
 {
 	struct msghdr inner = {.msg_iov = msg->msg_iov, .msg_iovlen = msg->msg_iovlen};
 	int inner_flags = stream_flags(fd, flags);
+	int r;
 
 	if (inner_flags < 0)
 		return zt_ret(inner_flags);
 	if (io_is_idle(fd, hint))
 		return refuse_write(flags);
+	r = control_mistake(msg, t);
+	if (r < 0)
+		return zt_ret(r);
 	return sent(fd, real_sendmsg(fd, &inner, inner_flags), flags);
 }
 
@@ -204,7 +209,7 @@ HOOK ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 	r = mem_take_sent(fd, msg, &inner);
 	if (r < 0)
 		return zt_ret(r);
-	return t.kind == 's' ? send_stream(fd, hint, &inner, flags)
+	return t.kind == 's' ? send_stream(fd, hint, &t, &inner, flags)
 			     : zt_ret(dgram_send(fd, &t, &inner, flags));
 }
 

@@ -406,6 +406,27 @@ ssize_t after_write(int fd, ssize_t r, int flags);
 /** refuse_write() - What a write with @flags on a stream without a connection answers: EPIPE */
 ssize_t refuse_write(int flags);
 
+/* ------------------------------------------------------------- iov_list.c */
+
+/* Buffers of a caller that are described on the stack (1 KiB of it). */
+#define IOV_HERE 63
+
+struct iov_list {
+	struct iovec here[IOV_HERE + 1];
+	struct iovec *iov;
+	size_t count;
+	size_t mapped;		  /* bytes to unmap, or 0 */
+	const struct iovec *last; /* two buffers of the caller that share one here, or NULL */
+};
+
+/** iov_prefix() - @head, then the caller's buffers; 0 or a negative errno */
+int iov_prefix(struct iov_list *l, uint8_t *head, const struct iovec *iov, size_t count);
+/** iov_fill() - Before a send: copy what shares a buffer; 0 or -EFAULT */
+int iov_fill(const struct iov_list *l, int fd);
+/** iov_spread() - The same after a receive of @received bytes, the header's among them */
+int iov_spread(const struct iov_list *l, int fd, size_t received);
+void iov_done(struct iov_list *l);
+
 /* ----------------------------------------------------------- hook_dgram.c */
 
 /** dgram_receive() - recvmsg() of a datagram socket; a result or a negative errno */
@@ -444,6 +465,8 @@ int segment_mistake(int fd, const struct zt_token *t, const uint8_t head[DGRAM_L
 
 /** control_parse() - Control data of a send into the header of its record; 0 or negative errno */
 int control_parse(const struct msghdr *msg, const struct zt_token *t, uint8_t head[DGRAM_LEN]);
+/** control_mistake() - The same for a stream, which heeds none of it */
+int control_mistake(const struct msghdr *msg, const struct zt_token *t);
 /** control_build() - Control data of a record that @fd received into @msg as recvmsg() does */
 void control_build(int fd, const uint8_t head[DGRAM_LEN], const struct zt_token *t,
 		   struct msghdr *msg);
