@@ -88,7 +88,7 @@ export const PROBES: readonly Probe[] = [
     name: 'details',
     with: ['probe.c', 'tcp_util.c'],
     datagrams: true,
-    cases: 9,
+    cases: 10,
     inert: ['K-socket', 'K-options'],
   },
   {
@@ -111,6 +111,13 @@ export const PROBES: readonly Probe[] = [
     datagrams: true,
     cases: 23,
     inert: ['B-addresses', 'B-read'],
+  },
+  {
+    name: 'limits',
+    with: ['probe.c', 'tcp_util.c'],
+    datagrams: false,
+    cases: 18,
+    inert: ['L-splice', 'L-list', 'L-control'],
   },
   {
     name: 'process',
@@ -221,6 +228,14 @@ export const DATAGRAM_CASES: ReadonlySet<string> = new Set([
   'N-reserved',
   'F-low-port',
   'F-low-port-6',
+  'L-full',
+  'L-list',
+  'L-list-6',
+  'L-past',
+  'L-errors',
+  'L-errors-6',
+  'L-control',
+  'L-control-6',
 ]);
 
 /** Names of the probe names.c: the file of the virtual network, and /etc/hosts of the kernel. */

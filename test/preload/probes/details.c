@@ -7,10 +7,13 @@
 #define _GNU_SOURCE
 #include "tcp.h"
 
+#include <linux/filter.h>
 #include <linux/in6.h>
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <signal.h>
+#include <time.h>
 
 static void say_socket(const char *what, int family, int type, int protocol)
 {
@@ -192,6 +195,137 @@ static void d_refused(void)
 	say_queue("not sent", p.c, SIOCOUTQNSD);
 }
 
+struct option {
+	const char *name;
+	int family, type, level, number;
+	socklen_t len; /* of the value, whose first int is 1; the rest is 0 */
+};
+
+/* libc knows no name. */
+#ifndef IP_LOCAL_PORT_RANGE
+#define IP_LOCAL_PORT_RANGE 51
+#endif
+#define V6(name, number)                                                                           \
+	{                                                                                          \
+		name, AF_INET6, SOCK_DGRAM, IPPROTO_IPV6, number, sizeof(int)                      \
+	}
+#define ANY(name, number)                                                                          \
+	{                                                                                          \
+		name, AF_INET, SOCK_STREAM, SOL_SOCKET, number, sizeof(int)                        \
+	}
+#define STREAM(name, number)                                                                       \
+	{                                                                                          \
+		name, AF_INET, SOCK_STREAM, IPPROTO_TCP, number, sizeof(int)                       \
+	}
+#define V4(name, number, len)                                                                      \
+	{                                                                                          \
+		name, AF_INET, SOCK_DGRAM, IPPROTO_IP, number, len                                 \
+	}
+
+static const struct option options[] = {
+	ANY("if index", SO_BINDTOIFINDEX),
+	{"tx time", AF_INET, SOCK_DGRAM, SOL_SOCKET, SO_TXTIME, 8},
+	ANY("timestampns new", SO_TIMESTAMPNS_NEW),
+	ANY("wifi status", SO_WIFI_STATUS),
+	ANY("lock filter", SO_LOCK_FILTER),
+	ANY("lock buffers", SO_BUF_LOCK),
+	STREAM("thin linear", TCP_THIN_LINEAR_TIMEOUTS),
+	STREAM("thin ack", TCP_THIN_DUPACK),
+	STREAM("fast open connect", TCP_FASTOPEN_CONNECT),
+	STREAM("fast open without cookie", TCP_FASTOPEN_NO_COOKIE),
+	STREAM("delay", TCP_TX_DELAY),
+	V4("options", IP_OPTIONS, 4),
+	V4("receive options", IP_RECVOPTS, 4),
+	V4("original destination", IP_RECVORIGDSTADDR, 4),
+	V4("checksum", IP_CHECKSUM, 4),
+	V4("fragments", IP_RECVFRAGSIZE, 4),
+	V4("rfc 4884", IP_RECVERR_RFC4884, 4),
+	V4("ports", IP_LOCAL_PORT_RANGE, 4),
+	V6("old info", IPV6_2292PKTINFO),
+	V6("old hop options", IPV6_2292HOPOPTS),
+	V6("old options", IPV6_2292DSTOPTS),
+	V6("old routes", IPV6_2292RTHDR),
+	V6("old hops", IPV6_2292HOPLIMIT),
+	V6("flow label", IPV6_FLOWINFO),
+	V6("send flow label", IPV6_FLOWINFO_SEND),
+	V6("hop options", IPV6_RECVHOPOPTS),
+	V6("routes", IPV6_RECVRTHDR),
+	V6("destination options", IPV6_RECVDSTOPTS),
+	V6("path", IPV6_RECVPATHMTU),
+	V6("original destination 6", IPV6_RECVORIGDSTADDR),
+	V6("fragments 6", IPV6_RECVFRAGSIZE),
+	{"capsules", AF_INET, SOCK_DGRAM, IPPROTO_UDP, UDP_ENCAP, 4},
+	{"no checksum 6", AF_INET6, SOCK_DGRAM, IPPROTO_UDP, UDP_NO_CHECK6_RX, 4},
+};
+
+static int try_option(const struct option *o)
+{
+	int value[2] = {1, 0};
+	int fd = socket(o->family, o->type, 0);
+	int r;
+
+	if (o->number == SO_TXTIME && o->level == SOL_SOCKET)
+		value[0] = CLOCK_MONOTONIC;
+	if (o->number == IP_LOCAL_PORT_RANGE && o->level == IPPROTO_IP)
+		value[0] = 50000 << 16 | 40000;
+	if (o->number == UDP_ENCAP && o->level == IPPROTO_UDP)
+		value[0] = UDP_ENCAP_ESPINUDP;
+	if (o->number == IP_OPTIONS && o->level == IPPROTO_IP)
+		value[0] = 0x01010101; /* no operation */
+	r = setsockopt(fd, o->level, o->number, value, o->len) == 0 ? 0 : errno;
+	close(fd);
+	return r;
+}
+
+/** try_filter() - A filter that takes everything */
+static int try_filter(int type, int name)
+{
+	struct sock_filter all = BPF_STMT(BPF_RET | BPF_K, 0xffff);
+	struct sock_fprog program = {1, &all};
+	int fd = socket(AF_INET, type, 0);
+	int r;
+
+	set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	r = setsockopt(fd, SOL_SOCKET, name, &program, sizeof(program)) == 0 ? 0 : errno;
+	close(fd);
+	return r;
+}
+
+/** say_level() - One line where all options of a level are answered alike, else one of each */
+static void say_level(const char *what, int level)
+{
+	const size_t count = sizeof(options) / sizeof(options[0]);
+	int first = -1, alike = 0;
+	bool differ = false;
+
+	for (size_t i = 0; i < count; i++) {
+		int r = options[i].level == level ? try_option(&options[i]) : -1;
+
+		if (r >= 0 && first < 0)
+			first = r;
+		alike += r >= 0;
+		differ |= r >= 0 && r != first;
+	}
+	if (!differ)
+		say("%s: %d alike: %s", what, alike, first == 0 ? "ok" : ename(first));
+	for (size_t i = 0; differ && i < count; i++) {
+		if (options[i].level == level)
+			say("%s: %s %s", what, options[i].name, ename(try_option(&options[i])));
+	}
+}
+
+/** d_others() - Options that are refused beside those of K-refused */
+static void d_others(void)
+{
+	say_level("socket", SOL_SOCKET);
+	say_level("tcp", IPPROTO_TCP);
+	say_level("ip", IPPROTO_IP);
+	say_level("ip6", IPPROTO_IPV6);
+	say_level("udp", IPPROTO_UDP);
+	say("filter %s", ename(try_filter(SOCK_STREAM, SO_ATTACH_FILTER)));
+	say("filter of a group %s", ename(try_filter(SOCK_DGRAM, SO_ATTACH_REUSEPORT_CBPF)));
+}
+
 static volatile sig_atomic_t signals;
 
 static void count_signal(int number)
@@ -273,9 +407,9 @@ static void d_idle(void)
 }
 
 static const struct probe_case cases[] = {
-	FOUR_SIX("K-idle", d_idle), {"K-refused", d_refused},	{"K-socket", d_socket},
-	{"K-queues", d_queues},	    {"K-fastopen", d_fastopen}, {"K-options", d_options},
-	{"K-free", d_free},	    {"K-many", d_many},
+	FOUR_SIX("K-idle", d_idle), {"K-refused", d_refused}, {"K-others", d_others},
+	{"K-socket", d_socket},	    {"K-queues", d_queues},   {"K-fastopen", d_fastopen},
+	{"K-options", d_options},   {"K-free", d_free},	      {"K-many", d_many},
 };
 
 TCP_MAIN(cases)
