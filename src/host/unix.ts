@@ -2,13 +2,10 @@
  * The doors of one network for preloaded programs: AF_UNIX listeners, their connections, the key
  * file and the timer of a `PreloadView` [5 sections 5.1 and 13].
  *
- * Owns every descriptor of the view. The state machine is in src/preload; this file only moves
- * bytes and ends. Two doors lead to it: the path `HOME/nc_<nwid>`, mode 0600, and an abstract name
+ * Owns every descriptor of the view. The state machine is in src/preload; the host's side only moves
+ * bytes and ends (unix-stream.ts). Two doors lead to it: the path `HOME/nc_<nwid>`, mode 0600, and an abstract name
  * for programs that changed user or root, where a HELLO must carry the key of `<path>.key`. With
  * the addon there are two more for datagram sockets (records.ts), and peers are known by user.
- *
- * Reading uses net.Socket's `onread`, the only form that stops exactly. Output of one turn of the
- * loop is collected per stream and leaves in one write on the next tick.
  */
 import { randomFillSync } from 'node:crypto';
 import * as fs from 'node:fs';
@@ -16,11 +13,10 @@ import * as net from 'node:net';
 import * as os from 'node:os';
 import { toHex } from '../lib/hex.js';
 import type { Moment } from '../lib/time.js';
-import type { PreloadConnection } from '../preload/client.js';
 import { type HeldTokens, NOTHING_HELD } from '../preload/ended.js';
 import { type Grant, NOTHING_GRANTED } from '../preload/fallthrough.js';
 import type { DnsSettings } from '../preload/resolver.js';
-import type { PreloadStack, StreamPort } from '../preload/socket-host.js';
+import type { PreloadStack } from '../preload/socket-host.js';
 import { PreloadView, type SeveralNetworks } from '../preload/view.js';
 import type { StackConfig } from '../stack/stack.js';
 import { PooledEntropy } from './entropy.js';
@@ -29,6 +25,7 @@ import { DoorHostNetwork } from './host-network.js';
 import { loadNative, type Native } from './native.js';
 import { RecordDoor, userOf } from './records.js';
 import { TextFile } from './text-file.js';
+import { CHUNK_LEN, type StreamDoor, UnixStream } from './unix-stream.js';
 import { UserLimits } from './user-limits.js';
 
 /** [5 section 5.1] longest path; sun_path has 108 bytes. */
@@ -37,13 +34,16 @@ const PATH_MAX = 104;
 const BACKLOG = 4096;
 /**
  * Ours: turns of the loop without a new connection after which none waits that came before. Node
- * accepts one in a turn, and reads what it sent in the next.
+ * accepts one at least in a turn, and reads what it sent in the next.
  */
 const QUIET_TURNS = 2;
 /** Ours: after so many turns, whatever came meanwhile, all that had waited are accepted and read. */
 const TURNS_MAX = BACKLOG + QUIET_TURNS;
-/** Ours: shared read buffer, and unit of collected output. */
-const CHUNK_LEN = 65536;
+/**
+ * Ours: connections that are accepted in one turn of the loop. Node alone takes one, so behind streams
+ * that keep every turn busy new sockets of many programs waited for a turn each.
+ */
+const ACCEPTS_MAX = 64;
 /** Ours: setTimeout's longest delay. */
 const TIMER_MAX_MS = 2 ** 31 - 1;
 
@@ -88,169 +88,7 @@ export interface PreloadDoorOptions {
   readonly native?: Native | undefined;
 }
 
-/** Fields of net.Socket that moving a connection to an `onread` socket needs. */
-interface SocketInternals {
-  _handle: { readonly fd?: number } | null;
-  _server: unknown;
-}
-
-/** One AF_UNIX connection as the view's port. */
-class UnixStream implements StreamPort {
-  readonly #door: PreloadDoor;
-  readonly #socket: net.Socket;
-  connection: PreloadConnection | undefined;
-  #out: Buffer | undefined;
-  #outLen = 0;
-  #dirty = false;
-  #ending = false;
-  #probing = false;
-  #destroyed = false;
-  readonly #onWritten = () => this.#written();
-
-  constructor(door: PreloadDoor, first: net.Socket, buffer: Uint8Array) {
-    this.#door = door;
-    const inner = first as unknown as SocketInternals;
-    const options = {
-      handle: inner._handle,
-      allowHalfOpen: true,
-      onread: {
-        buffer: () => buffer,
-        callback: (len: number) => this.#received(buffer.subarray(0, len)),
-      },
-    };
-    this.#socket = new net.Socket(options as net.SocketConstructorOpts);
-    (this.#socket as unknown as SocketInternals)._server = inner._server;
-    inner._handle = null;
-    inner._server = null;
-    this.#socket.on('end', () => this.#input((c) => c.handleEnd()));
-    this.#socket.on('error', () => this.#failed());
-    this.#socket.on('close', () => door.forget(this));
-  }
-
-  #input(act: (connection: PreloadConnection) => void): void {
-    if (this.#destroyed || this.connection === undefined) return;
-    const connection = this.connection;
-    this.#door.guard(() => act(connection));
-    this.#door.touched();
-  }
-
-  #received(bytes: Uint8Array): boolean {
-    this.#input((c) => c.handleBytes(bytes));
-    return true;
-  }
-
-  /** A failed probe reports through its own callback; everything else is a broken stream. */
-  #failed(): void {
-    if (!this.#probing) this.#input((c) => c.handleReset());
-  }
-
-  get queuedLen(): number {
-    return this.#outLen + this.#socket.writableLength;
-  }
-
-  write(bytes: Uint8Array): void {
-    if (this.#destroyed || this.#ending) return;
-    for (let at = 0; at < bytes.length; ) {
-      this.#out ??= this.#door.takeChunk();
-      const part = bytes.subarray(at, at + this.#out.length - this.#outLen);
-      this.#out.set(part, this.#outLen);
-      this.#outLen += part.length;
-      at += part.length;
-      if (this.#outLen === this.#out.length) this.#push();
-    }
-    this.#markDirty();
-  }
-
-  #markDirty(): void {
-    if (this.#dirty) return;
-    this.#dirty = true;
-    this.#door.flushLater(this);
-  }
-
-  /** Hands the collected bytes to Node; the chunk is free again if the kernel took all. */
-  #push(): void {
-    const chunk = this.#out;
-    if (chunk === undefined || this.#outLen === 0) return;
-    const len = this.#outLen;
-    this.#out = undefined;
-    this.#outLen = 0;
-    this.#socket.write(chunk.subarray(0, len), this.#onWritten);
-    if (this.#socket.writableLength === 0) this.#door.giveChunk(chunk);
-  }
-
-  /**
-   * End of the turn: what was collected goes out, unless Node still holds earlier bytes. Those
-   * that wait for a slow reader stay together in one chunk instead of pinning one per write.
-   */
-  flush(): void {
-    this.#dirty = false;
-    if (this.#destroyed || this.#socket.writableLength > 0) return;
-    this.#push();
-    this.#endIfDone();
-    if (this.#socket.writableLength === 0) this.#flushed();
-  }
-
-  #endIfDone(): void {
-    if (this.#ending && this.#outLen === 0) this.#socket.end();
-  }
-
-  #flushed(): void {
-    const connection = this.connection;
-    if (!this.#destroyed && connection !== undefined) {
-      this.#door.guard(() => connection.handleFlushed());
-    }
-  }
-
-  #written(): void {
-    if (this.#destroyed || this.#socket.writableLength > 0) return;
-    if (this.#outLen > 0) this.#markDirty();
-    else this.#endIfDone();
-    if (this.queuedLen === 0) this.#input((c) => c.handleFlushed());
-  }
-
-  setReading(on: boolean): void {
-    if (this.#destroyed) return;
-    if (on) this.#socket.resume();
-    else this.#socket.pause();
-  }
-
-  /** Without the addon the kernel's own limit stays. */
-  limitBuffer(len: number): void {
-    const { fd } = (this.#socket as unknown as SocketInternals)._handle ?? {};
-    if (this.#destroyed || fd === undefined || fd < 0) return;
-    this.#door.native?.setSendBuffer(fd, len);
-  }
-
-  end(): void {
-    if (this.#destroyed || this.#ending) return;
-    this.#ending = true;
-    this.#markDirty();
-  }
-
-  destroy(): void {
-    if (this.#destroyed) return;
-    this.#push();
-    this.#destroyed = true;
-    this.#socket.destroy();
-  }
-
-  /** [5 section 3, M11] an empty write fails with EPIPE only when the peer has closed. */
-  probe(): void {
-    if (this.#destroyed) return;
-    if (this.#ending) {
-      process.nextTick(() => this.#input((c) => c.handleProbe(true)));
-      return;
-    }
-    this.#push();
-    this.#probing = true;
-    this.#socket.write('', (error) => {
-      this.#input((c) => c.handleProbe(error === null || error === undefined));
-      if (!error) this.#probing = false;
-    });
-  }
-}
-
-export class PreloadDoor {
+export class PreloadDoor implements StreamDoor {
   readonly view: PreloadView;
   readonly #options: PreloadDoorOptions;
   readonly #servers: net.Server[] = [];
@@ -437,7 +275,7 @@ export class PreloadDoor {
 
   #openServer(path: string, needsKey: boolean): Promise<void> {
     const server = net.createServer({ pauseOnConnect: true, allowHalfOpen: true }, (first) =>
-      this.#accept(first, needsKey),
+      this.#acceptAll(server, first, needsKey),
     );
     this.#servers.push(server);
     return new Promise((resolve, reject) => {
@@ -458,18 +296,25 @@ export class PreloadDoor {
     });
   }
 
-  #accept(first: net.Socket, needsKey: boolean): void {
+  /** What Node accepted, and with the addon what waits behind it. */
+  #acceptAll(server: net.Server, first: net.Socket, needsKey: boolean): void {
+    this.#accept(first, descriptorOf(first), needsKey);
+    if (this.native === undefined) return;
+    for (let i = 1; i < ACCEPTS_MAX; i++) {
+      const fd = this.native.accept(descriptorOf(server));
+      // Whatever is wrong, such as too many descriptors, Node meets too, and knows what to do.
+      if (fd < 0) return;
+      this.#accept(fd, fd, needsKey);
+    }
+  }
+
+  #accept(from: net.Socket | number, fd: number, needsKey: boolean): void {
     this.#accepted++;
-    const uid = this.#userOf(first);
-    const stream = new UnixStream(this, first, this.#readBuffer);
+    const uid = this.native === undefined || fd < 0 ? undefined : userOf(this.native, fd);
+    const stream = new UnixStream(this, from, this.#readBuffer);
     this.#streams.add(stream);
     stream.connection = this.view.open(stream, { needsKey, uid });
     stream.setReading(true);
-  }
-
-  #userOf(socket: net.Socket): number | undefined {
-    const { fd } = (socket as unknown as { _handle: { readonly fd: number } })._handle;
-    return this.native === undefined || fd < 0 ? undefined : userOf(this.native, fd);
   }
 
   #askHeld(answer: (held: HeldTokens) => void): void {
@@ -528,6 +373,11 @@ export class PreloadDoor {
     this.#arm();
     this.#options.kick();
   }
+}
+
+/** Descriptor of what Node listens or reads on; -1 when it is closed. */
+function descriptorOf(of: net.Server | net.Socket): number {
+  return (of as unknown as { _handle: { readonly fd: number } | null })._handle?.fd ?? -1;
 }
 
 /** The addon, unless it is missing or NETCON_IO=dgram asks for doing without. */

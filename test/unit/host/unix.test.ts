@@ -3,6 +3,7 @@ import * as net from 'node:net';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import test from 'ava';
+import { loadNative, type Native } from '#src/host/native.js';
 import { PreloadDoor, PreloadDoorError } from '#src/host/unix.js';
 import { emitRequest, HelloKind, Op, type Token } from '#src/preload/protocol.js';
 import { FakeStack } from '#test/helpers/fake-stack.js';
@@ -19,6 +20,7 @@ function makeDoor(
   file: string,
   stack = new FakeStack(),
   failed?: (error: unknown) => void,
+  native?: Native,
 ): PreloadDoor {
   const now = () => ({ mono: performance.now(), wall: Date.now() });
   stack.configure(now(), CONFIG);
@@ -38,7 +40,7 @@ function makeDoor(
     },
     now,
     log: () => undefined,
-    native: undefined,
+    native,
     ...(failed === undefined ? {} : { failed }),
   });
 }
@@ -225,5 +227,32 @@ test('hosts text beside the path is read again when it changes', async (t) => {
   t.deepEqual(addresses('a'), ['10.1.1.1']);
   fs.writeFileSync(`${file}.hosts`, '10.1.1.2 b\n');
   t.deepEqual([addresses('a'), addresses('b')], [[], ['10.1.1.2']]);
+  await door.close();
+});
+
+test('with the addon up to 64 connections are accepted in a turn, and all are served', async (t) => {
+  const native = loadNative();
+  if (typeof native === 'string') throw new Error(`the addon is missing: ${native}`);
+  const file = path.join(folder(), NAME);
+  const door = makeDoor(file, undefined, undefined, native);
+  await door.listen();
+  let turn = 0;
+  const perTurn = new Map<number, number>();
+  const open = door.view.open.bind(door.view);
+  door.view.open = (port, caller) => {
+    if (!perTurn.has(turn)) setImmediate(() => turn++);
+    perTurn.set(turn, (perTurn.get(turn) ?? 0) + 1);
+    t.is(caller.uid, process.getuid!());
+    return open(port, caller);
+  };
+  // connect() has happened when this tick ends: all wait before the loop looks at the door.
+  const clients = Array.from({ length: 100 }, () => new Client(file));
+  for (const [i, client] of clients.entries()) {
+    client.socket.write(hello(HelloKind.control, token(`${i}`), 0, NO_ID));
+  }
+  for (const client of clients) t.is((await client.take(64)).length, 64);
+  t.deepEqual([...perTurn.values()], [64, 36]);
+  t.is(door.view.counters().controls, 100);
+  for (const client of clients) client.socket.destroy();
   await door.close();
 });
