@@ -281,10 +281,13 @@ static int try_option(const struct option *o)
 static int try_filter(int type, int name)
 {
 	struct sock_filter all = BPF_STMT(BPF_RET | BPF_K, 0xffff);
-	struct sock_fprog program = {1, &all};
+	struct sock_fprog program;
 	int fd = socket(AF_INET, type, 0);
 	int r;
 
+	memset(&program, 0, sizeof(program));
+	program.len = 1;
+	program.filter = &all;
 	set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	r = setsockopt(fd, SOL_SOCKET, name, &program, sizeof(program)) == 0 ? 0 : errno;
 	close(fd);
