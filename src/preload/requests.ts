@@ -75,7 +75,12 @@ function localPayload(socket: RequestTarget): Uint8Array {
   return out;
 }
 
-type SocketOp = (socket: RequestTarget, payload: Uint8Array, host: RequestHost) => Answer;
+type SocketOp = (
+  socket: RequestTarget,
+  payload: Uint8Array,
+  host: RequestHost,
+  client: PreloadConnection,
+) => Answer;
 
 function bind(socket: RequestTarget, payload: Uint8Array): Answer {
   const address = parseAddress(payload, 0);
@@ -154,10 +159,17 @@ function shutdown(socket: RequestTarget, payload: Uint8Array): Answer {
   return { result: socket.shutdown(how) };
 }
 
-function inherit(socket: RequestTarget, payload: Uint8Array, host: RequestHost): Answer {
+/** INHERIT takes a binding away: the old socket must be the client's as well. */
+function inherit(
+  socket: RequestTarget,
+  payload: Uint8Array,
+  host: RequestHost,
+  client: PreloadConnection,
+): Answer {
   if (payload.length < 16) return INVALID;
   const old = host.find(tokenAt(payload, 0));
-  return old === undefined ? DONE : { result: socket.inherit(old) };
+  if (old === undefined) return DONE;
+  return { result: client.mayUse(old.owner) ? socket.inherit(old) : failed('EACCES') };
 }
 
 const SOCKET_OPS: ReadonlyMap<number, SocketOp> = new Map<number, SocketOp>([
@@ -364,7 +376,7 @@ export function carryOut(
   }
   const socketOp = SOCKET_OPS.get(header.op);
   if (socketOp !== undefined && socket !== undefined) {
-    answer(request, socketOp(socket, payload, host));
+    answer(request, socketOp(socket, payload, host, request.client));
     return;
   }
   const lateOp = LATE_OPS.get(header.op);

@@ -10,12 +10,14 @@ import {
   hello,
   int32,
   OWN,
+  SILENT,
   World,
 } from '#test/helpers/preload-client.js';
 import { ProgramDatagram } from '#test/helpers/preload-datagram.js';
 
 const ANY = new Uint8Array(4);
 const ENOBUFS = -105;
+const EACCES = -13;
 
 /** A stream socket of a user. */
 class UserStream {
@@ -204,4 +206,23 @@ test('a connection is picked up by the user of its listener, root, or who knows 
   t.true(take(1, 0));
   t.true(take(2, 1001, world.view.key));
   t.is(world.view.counters().waiting, 0);
+});
+
+test('the binding of a finished socket is inherited by its user, root, or who knows the key', (t) => {
+  const world = new World();
+  const root = world.control(false, undefined, 0);
+  const inherits = (port: number, uid: number, key?: Uint8Array) => {
+    const old = new UserStream(world, 1000);
+    root.post(Op.bind, old.token, address(OWN, port));
+    root.post(Op.connect, old.token, address(SILENT, 80));
+    root.post(Op.disconnect, old.token);
+    const next = new UserStream(world, uid);
+    const control = world.control(false, key, uid);
+    const result = control.result(Op.inherit, next.token, Buffer.from(old.token, 'latin1'));
+    return [result, root.ask(Op.names, next.token).payload.readUInt16BE(10)];
+  };
+  t.deepEqual(inherits(81, 1001), [EACCES, 0]);
+  t.deepEqual(inherits(82, 1000), [0, 82]);
+  t.deepEqual(inherits(83, 0), [0, 83]);
+  t.deepEqual(inherits(84, 1001, world.view.key), [0, 84]);
 });
