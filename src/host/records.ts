@@ -103,6 +103,11 @@ class RecordStream implements RecordPort {
     this.watch();
   }
 
+  /** Takes the HELLO if it is there: who has said it does not count as silent. */
+  greet(): void {
+    if (this.connection !== undefined) this.#read(this.connection, 1);
+  }
+
   drain(): void {
     if (this.connection === undefined) return;
     this.#door.drained += this.#read(this.connection, Math.min(DRAIN_MAX, this.#door.drainRoom()));
@@ -234,7 +239,9 @@ export class RecordDoor {
     const uid = userOf(native, fd);
     this.guard(() => {
       stream.connection = open(stream, { needsKey, uid });
+      stream.greet();
     });
+    this.touched();
     if (stream.connection === undefined) stream.destroy();
     else stream.watch();
   }

@@ -144,6 +144,7 @@ export class PreloadDoor implements StreamDoor {
       hasCredentials: this.native !== undefined,
       hostNetwork: this.#hostNetwork,
       pendingLimits: limits.pending,
+      helloLimits: limits.hellos,
       several: options.several,
       ...(options.mac === undefined ? {} : { mac: options.mac }),
       ...(options.regroup === undefined ? {} : { regroup: options.regroup }),

@@ -3,6 +3,7 @@
  * programs are: one object for all doors of a service.
  */
 
+import { HelloLimits } from '../preload/hellos.js';
 import { PendingLimits } from '../preload/pending.js';
 import { Quota } from '../preload/quota.js';
 
@@ -11,5 +12,6 @@ export const HOST_SOCKETS_MAX = 1024;
 
 export class UserLimits {
   readonly pending = new PendingLimits();
+  readonly hellos = new HelloLimits();
   readonly hostSockets = new Quota(HOST_SOCKETS_MAX);
 }

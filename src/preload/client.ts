@@ -6,8 +6,8 @@
  * rule of the protocol is closed: a client can only hurt its own sockets.
  */
 import { concatBytes, equalBytes } from '../lib/bytes.js';
-import type { DelayEntry } from './delay-queue.js';
 import { effectivePolicy, type HostNetwork, NOTHING_GRANTED } from './fallthrough.js';
+import type { SilentConnection } from './hellos.js';
 import {
   emitWelcome,
   HELLO_LEN,
@@ -30,8 +30,8 @@ export interface ClientHost {
   readonly hostNetwork: HostNetwork | undefined;
   /** The key a HELLO must carry on the abstract door. */
   readonly key: Uint8Array;
-  /** Timer: the HELLO is due [5 section 13, 5 s]. */
-  armHello(client: { helloExpired(): void }): DelayEntry<{ helloExpired(): void }>;
+  /** The HELLO is due [5 section 13]. @returns to be called when it has come, or will not. */
+  awaitHello(client: SilentConnection): () => void;
   /** Whether one more control connection is allowed. */
   mayControl(uid: number | undefined): boolean;
   /** The socket of a HELLO of kind 2 or 3; undefined refuses the connection. */
@@ -62,7 +62,7 @@ export class PreloadConnection {
   #kind: 'hello' | 'control' | 'socket' | 'closed' = 'hello';
   #partial: Uint8Array = EMPTY;
   #socket: VirtualSocket | undefined;
-  #helloTimer: DelayEntry<{ helloExpired(): void }> | undefined;
+  #stopAwaiting: (() => void) | undefined;
   /** Called when the connection ends: withdraws what waits on its behalf. */
   readonly onClose = new Set<() => void>();
 
@@ -70,7 +70,7 @@ export class PreloadConnection {
     this.#host = host;
     this.#port = port;
     this.#caller = caller;
-    this.#helloTimer = host.armHello(this);
+    this.#stopAwaiting = host.awaitHello(this);
   }
 
   /** User of the peer, undefined without the addon. */
@@ -117,7 +117,7 @@ export class PreloadConnection {
     if (this.#kind === 'socket') this.#socket!.streamProbed(open);
   }
 
-  /** No HELLO within its time. */
+  /** No HELLO within its time, or before its place was needed. */
   helloExpired(): void {
     if (this.#kind === 'hello') this.close();
   }
@@ -134,16 +134,16 @@ export class PreloadConnection {
     if (this.#kind === 'closed') return;
     if (this.#kind === 'control') this.#host.controlClosed(this.#caller.uid);
     this.#kind = 'closed';
-    this.#stopHelloTimer();
+    this.#helloIsOver();
     this.#host.forget(this);
     for (const withdraw of this.onClose) withdraw();
     this.onClose.clear();
     this.#port.destroy();
   }
 
-  #stopHelloTimer(): void {
-    if (this.#helloTimer !== undefined) this.#helloTimer.value = undefined;
-    this.#helloTimer = undefined;
+  #helloIsOver(): void {
+    this.#stopAwaiting?.();
+    this.#stopAwaiting = undefined;
   }
 
   #hello(bytes: Uint8Array): void {
@@ -153,7 +153,7 @@ export class PreloadConnection {
       return;
     }
     this.#partial = EMPTY;
-    this.#stopHelloTimer();
+    this.#helloIsOver();
     const hello = parseHello(all);
     const rest = all.subarray(HELLO_LEN);
     if (hello === undefined || !this.#hasKey(hello)) this.close();

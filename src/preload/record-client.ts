@@ -7,7 +7,7 @@
 import { equalBytes } from '../lib/bytes.js';
 import type { RecordPort } from './datagram-host.js';
 import type { DatagramSocket } from './datagrams.js';
-import type { DelayEntry } from './delay-queue.js';
+import type { SilentConnection } from './hellos.js';
 import { HELLO_LEN, type Hello, HelloKind, PROTO_MAJOR, parseHello } from './protocol.js';
 
 /** How a connection came, and whose it is. */
@@ -21,7 +21,8 @@ export interface Caller {
 /** What a record connection needs of the view. */
 export interface RecordClientHost {
   readonly key: Uint8Array;
-  armHello(client: { helloExpired(): void }): DelayEntry<{ helloExpired(): void }>;
+  /** The HELLO is due. @returns to be called when it has come, or will not. */
+  awaitHello(client: SilentConnection): () => void;
   /** The socket of a HELLO of kind 4; undefined refuses the connection. */
   attachDatagram(hello: Hello, port: RecordPort, caller: Caller): DatagramSocket | undefined;
   /** `socket` is registered: requests that overtook its HELLO may run. */
@@ -33,7 +34,7 @@ export class RecordConnection {
   readonly #host: RecordClientHost;
   readonly #port: RecordPort;
   readonly #caller: Caller;
-  #helloTimer: DelayEntry<{ helloExpired(): void }> | undefined;
+  #stopAwaiting: (() => void) | undefined;
   #socket: DatagramSocket | undefined;
   #isClosed = false;
 
@@ -41,7 +42,11 @@ export class RecordConnection {
     this.#host = host;
     this.#port = port;
     this.#caller = caller;
-    this.#helloTimer = host.armHello(this);
+    this.#stopAwaiting = host.awaitHello(this);
+  }
+
+  get uid(): number | undefined {
+    return this.#caller.uid;
   }
 
   /** One record; borrowed for the call. */
@@ -67,6 +72,7 @@ export class RecordConnection {
     else this.close();
   }
 
+  /** No HELLO within its time, or before its place was needed. */
   helloExpired(): void {
     if (this.#socket === undefined) this.close();
   }
@@ -75,14 +81,14 @@ export class RecordConnection {
   close(): void {
     if (this.#isClosed || this.#socket !== undefined) return;
     this.#isClosed = true;
-    this.#stopHelloTimer();
+    this.#helloIsOver();
     this.#host.forgetRecords(this);
     this.#port.destroy();
   }
 
-  #stopHelloTimer(): void {
-    if (this.#helloTimer !== undefined) this.#helloTimer.value = undefined;
-    this.#helloTimer = undefined;
+  #helloIsOver(): void {
+    this.#stopAwaiting?.();
+    this.#stopAwaiting = undefined;
   }
 
   #hello(bytes: Uint8Array): void {
@@ -96,7 +102,7 @@ export class RecordConnection {
       this.close();
       return;
     }
-    this.#stopHelloTimer();
+    this.#helloIsOver();
     this.#socket = socket;
     this.#host.forgetRecords(this);
     this.#host.attachedDatagram(socket);

@@ -14,12 +14,13 @@ import { type ClientHost, PreloadConnection } from './client.js';
 import type { DatagramCounters, DatagramHost, RecordPort } from './datagram-host.js';
 import { type DatagramPorts, EchoIds, UdpPorts } from './datagram-ports.js';
 import { DatagramSocket } from './datagrams.js';
-import { type DelayEntry, DelayQueue } from './delay-queue.js';
+import { DelayQueue } from './delay-queue.js';
 import { DNS_PORT, DnsAnswerer } from './dns-answerer.js';
 import { DnsClient } from './dns-client.js';
 import { EndedSockets, type HeldTokens, NOTHING_HELD } from './ended.js';
 import { failed } from './errno.js';
 import type { HostNetwork } from './fallthrough.js';
+import { AwaitedHellos, HelloLimits, type SilentConnection } from './hellos.js';
 import { dnsOnHost } from './host-dns.js';
 import { HostsTable } from './hosts-table.js';
 import { type ListenHost, ListenRegistry } from './listeners.js';
@@ -51,9 +52,6 @@ import type { PreloadStack, StreamPort } from './socket-host.js';
 import type { RequestTarget } from './target.js';
 import { PROBE_HALF_CLOSED_MS, Timers } from './timers.js';
 import { VirtualSocket } from './vsockets.js';
-
-// [5 section 13] ms.
-const HELLO_MS = 5000;
 
 // [5 section 13] limits per user.
 const TOKENS_MAX = 16384;
@@ -113,6 +111,8 @@ export interface PreloadViewOptions {
   readonly hostNetwork?: HostNetwork;
   /** Shared with the other views of the service; default: a limit of this view. */
   readonly pendingLimits?: PendingLimits | undefined;
+  /** Shared likewise. */
+  readonly helloLimits?: HelloLimits | undefined;
   /** Tells which sockets programs hold, now or later; without it ended ones are kept a minute. */
   readonly askHeld?: ((answer: (held: HeldTokens) => void) => void) | undefined;
 }
@@ -133,6 +133,8 @@ export interface PreloadCounters extends Readonly<DatagramCounters> {
   readonly echoIds: number;
   /** What was refused because its user had as much as it may. */
   readonly dropSockets: number;
+  /** Connections without HELLO that were closed to make room. */
+  readonly dropHellos: number;
   /** Ended sockets that were forgotten to make room. */
   readonly dropRemembered: number;
   readonly dropListeners: number;
@@ -187,7 +189,7 @@ export class PreloadView
   readonly #echo: EchoIds;
   readonly #heldDue: DelayQueue<DatagramSocket>;
   readonly #ended: EndedSockets;
-  readonly #helloDue: DelayQueue<{ helloExpired(): void }>;
+  readonly #hellos: AwaitedHellos;
   readonly #parked: ParkedRequests;
   #connectWaitsRefused = 0;
   /** Connections that are not a socket's stream: HELLO pending, or control. */
@@ -207,7 +209,7 @@ export class PreloadView
     this.afterPending = options.afterPending ?? ((act) => act());
     this.timers = new Timers(options.now, options.wake);
     this.#ended = this.#newEnded(options);
-    this.#helloDue = new DelayQueue(HELLO_MS, options.wake);
+    this.#hellos = new AwaitedHellos(options.helloLimits ?? new HelloLimits(), options.wake);
     this.#parked = new ParkedRequests(options.wake);
     this.#heldDue = new DelayQueue(PROBE_HALF_CLOSED_MS, options.wake);
     this.hostNetwork = options.hostNetwork;
@@ -300,7 +302,7 @@ export class PreloadView
   /** Monotonic ms of the next timer, or NEVER. */
   deadline(): number {
     return Math.min(
-      this.#helloDue.deadline(),
+      this.#hellos.deadline(),
       this.#parked.deadline(),
       this.#ended.deadline(),
       this.#heldDue.deadline(),
@@ -315,7 +317,7 @@ export class PreloadView
 
   handleTimeout(at: Moment): void {
     const now = at.mono;
-    drainDue(this.#helloDue, now, (client) => client.helloExpired());
+    this.#hellos.handleTimeout(now);
     drainDue(this.#parked, now, (request) => answerError(request, failed('ENOTCONN')));
     this.#ended.handleTimeout(now);
     drainDue(this.#heldDue, now, (socket) => socket.heldDue());
@@ -353,6 +355,7 @@ export class PreloadView
       udpPorts: this.udp.size,
       echoIds: this.#echo.size,
       dropSockets: this.#tokenQuota.refused,
+      dropHellos: this.#hellos.dropped,
       dropRemembered: this.#ended.dropped,
       dropListeners: this.listenerQuota.refused,
       dropWaiting: this.waitingQuota.refused,
@@ -367,8 +370,8 @@ export class PreloadView
 
   // -------------------------------------------------- for connections
 
-  armHello(client: { helloExpired(): void }): DelayEntry<{ helloExpired(): void }> {
-    return this.#helloDue.arm(this.now().mono, client);
+  awaitHello(client: SilentConnection): () => void {
+    return this.#hellos.await(client, this.now().mono);
   }
 
   mayControl(uid: number | undefined): boolean {

@@ -286,6 +286,23 @@ test('the abstract record door wants the key', async (t) => {
   await service.close();
 });
 
+test('strangers that say nothing keep 256 descriptors, and programs that come at once all enter', async (t) => {
+  const service = new Service(new FakeStack(), true);
+  await service.door.listen();
+  const name = `\0${fs.readFileSync(`${service.file}.key`, 'utf8').split('\n')[2]}`;
+  const { view } = service.door;
+  const strangers = Array.from({ length: 400 }, () => native.connectRecords(Buffer.from(name)));
+  t.true(strangers.every((fd) => fd >= 0));
+  await eventually(() => view.counters().dropHellos === 400 - 256);
+  const door = `${service.file}.dg`;
+  const programs = Array.from({ length: 300 }, (_, i) => new Program(door, token(`p${i}`)));
+  await eventually(() => view.counters().datagramSockets === 300);
+  t.is(view.counters().dropHellos, 400 - 255, 'a place for the moment until HELLO is read');
+  for (const p of programs) p.close();
+  for (const fd of strangers) native.close(fd);
+  await service.close();
+});
+
 test('a program that does not read costs at most 256 KiB, and gets what was kept', async (t) => {
   const service = new Service(new FakeStack(), true);
   await service.door.listen();
