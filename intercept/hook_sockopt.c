@@ -51,7 +51,8 @@ enum get_way {
 	GET_KERNEL,
 	GET_SERVICE,
 	GET_ZERO,
-	GET_EMPTY, /* success with length 0 */
+	GET_EMPTY,   /* success with length 0 */
+	GET_NOTHING, /* the same on a stream, as GET_REFUSE on a datagram socket */
 	GET_TYPE,
 	GET_DOMAIN,
 	GET_PROTOCOL,
@@ -130,6 +131,7 @@ static const struct option options[] = {
 	{IPPROTO_IP, IP_TOS, SET_SERVICE, GET_SERVICE, 1, 0, 0},
 	{IPPROTO_IP, IP_TTL, SET_SERVICE, GET_SERVICE, 1, 0, 0},
 	{IPPROTO_IP, IP_OPTIONS, SET_REFUSE, GET_EMPTY, 0, 0, 0},
+	{IPPROTO_IP, IP_PKTOPTIONS, SET_REFUSE, GET_NOTHING, 0, 0, 0},
 	{IPPROTO_IP, IP_PKTINFO, SET_SERVICE, GET_SERVICE, 1, 0, 0},
 	{IPPROTO_IP, IP_MTU_DISCOVER, SET_SERVICE, GET_SERVICE, 1, 0, 0},
 	{IPPROTO_IP, IP_RECVERR, SET_SERVICE, GET_SERVICE, 1, 0, 0},
@@ -181,6 +183,7 @@ static const struct option options[] = {
 	{IPPROTO_IPV6, IPV6_TCLASS, SET_SERVICE, GET_SERVICE, 4, 0, 0},
 	{IPPROTO_IPV6, IPV6_MULTICAST_ALL, SET_SERVICE, GET_SERVICE, 4, 0, 0},
 	{IPPROTO_IPV6, IPV6_DONTFRAG, SET_SERVICE, GET_SERVICE, 4, 0, 0},
+	{IPPROTO_IPV6, IPV6_2292PKTOPTIONS, SET_REFUSE, GET_NOTHING, 0, 0, 0},
 	{IPPROTO_IPV6, IPV6_AUTOFLOWLABEL, SET_SERVICE, GET_SERVICE, 4, 0, 0},
 	{IPPROTO_IPV6, IPV6_FREEBIND, SET_SERVICE, GET_SERVICE, 4, 0, 0},
 
@@ -460,6 +463,8 @@ int zt_getsockopt(int fd, const struct zt_token *t, int level, int name, void *v
 		return -ENODATA;
 	case GET_EMPTY:
 		return give(fd, NULL, 0, value, len);
+	case GET_NOTHING:
+		return t->kind == 's' ? give(fd, NULL, 0, value, len) : -ENOPROTOOPT;
 	case GET_SERVICE:
 		return get_from_service(fd, t, o, value, len);
 	case GET_DATAGRAM:

@@ -147,6 +147,29 @@ static void d_free(void)
 	say("foreign %s", err(bind(fd, (void *)&a, sizeof(a))));
 }
 
+static void say_received(const char *what, int fd, int level, int name)
+{
+	char control[256];
+	socklen_t len = sizeof(control);
+	const char *result = err(getsockopt(fd, level, name, control, &len));
+
+	say("%s %s, length %d", what, result, (int)len);
+}
+
+/** d_received() - What a stream was asked to tell of its packets: by default nothing */
+static void d_received(void)
+{
+	struct pair p = connected();
+
+	say_received("fresh", tcp(0), IPPROTO_IP, IP_PKTOPTIONS);
+	say_received("server", p.s, IPPROTO_IP, IP_PKTOPTIONS);
+	say_received("six", socket(AF_INET6, SOCK_STREAM, 0), IPPROTO_IPV6, IPV6_2292PKTOPTIONS);
+	say_received("udp", socket(AF_INET, SOCK_DGRAM, 0), IPPROTO_IP, IP_PKTOPTIONS);
+	say_received("udp6", socket(AF_INET6, SOCK_DGRAM, 0), IPPROTO_IPV6, IPV6_2292PKTOPTIONS);
+	say("ask %s", err(set_option(p.s, IPPROTO_IP, IP_PKTINFO, 1)));
+	say_received("asked", p.s, IPPROTO_IP, IP_PKTOPTIONS);
+}
+
 static void say_bind(const char *ip)
 {
 	struct sockaddr_in a = to(ip, 0);
@@ -413,6 +436,7 @@ static const struct probe_case cases[] = {
 	FOUR_SIX("K-idle", d_idle), {"K-refused", d_refused}, {"K-others", d_others},
 	{"K-socket", d_socket},	    {"K-queues", d_queues},   {"K-fastopen", d_fastopen},
 	{"K-options", d_options},   {"K-free", d_free},	      {"K-many", d_many},
+	{"K-received", d_received},
 };
 
 TCP_MAIN(cases)
