@@ -50,7 +50,7 @@ static const char *path_mistake(const char *value)
 	if (strcmp(name, "nc_all") == 0)
 		return NULL;
 	if (strlen(name) != 19 || strncmp(name, "nc_", 3) != 0 || !is_hex(name + 3, 16))
-		return "it does not end in nc_<16 hexadecimal digits>";
+		return "it does not end in nc_<16 hexadecimal digits>, nor in nc_all";
 	return NULL;
 }
 

@@ -1,12 +1,11 @@
 /** `netcon run`: starts a program on a virtual network [5 section 12]. */
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { constants } from 'node:os';
 import { resolve } from 'node:path';
-import { performance } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
 import { networkIdText, parseNetworkId } from '../wire/address.js';
 import { CommandError, launcherProgram, preloadLibrary, UsageError } from './args.js';
+import { requireDoor } from './door.js';
 import { findProgram, preloadObstacle } from './executable.js';
 
 export const RUN_USAGE = `usage: netcon run -n NETWORK [-D HOME] [OPTIONS] [--] COMMAND...
@@ -32,7 +31,6 @@ come before COMMAND: the first word that is none begins it.
 
 const FALLTHROUGHS = ['none', 'loopback', 'full'];
 const MAX_WAIT_S = 3600;
-const POLL_MS = 50;
 /** As shells have it. */
 const EXIT_NOT_FOUND = 127;
 const EXIT_NOT_EXECUTABLE = 126;
@@ -140,11 +138,7 @@ export async function runCommand(args: readonly string[]): Promise<number> {
   if (!values.seccomp) requirePreloadable(command[0]!);
   const home = resolve(named?.home ?? values.home ?? process.env['ZEROTIER_HOME'] ?? DEFAULT_HOME);
   const door = `${home}/nc_${network}`;
-  if (!(await appears(door, Number(values.wait)))) {
-    throw new CommandError(
-      `${door} does not exist: is the service running with that home, and has it joined ${network}?`,
-    );
-  }
+  await requireDoor(door, network, Number(values.wait));
   const env = {
     ...process.env,
     ZT_NC_WAIT: values.wait,
@@ -169,16 +163,6 @@ function requirePreloadable(command: string): void {
     throw new CommandError(
       `${obstacle}: a preloaded library cannot reach it and it would use the host's network; try netcon run --seccomp`,
     );
-}
-
-/** Whether `path` is there within `seconds`. */
-async function appears(path: string, seconds: number): Promise<boolean> {
-  const deadline = performance.now() + seconds * 1000;
-  while (!existsSync(path)) {
-    if (performance.now() >= deadline) return false;
-    await new Promise((r) => setTimeout(r, POLL_MS));
-  }
-  return true;
 }
 
 function supervise(command: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {

@@ -267,6 +267,31 @@ async function fileCapabilities(): Promise<void> {
   }
 }
 
+/** The door of another user's service: `netcon run` says so, with and without --seccomp. */
+async function doorClosedToUser(home: string, nwid: string): Promise<void> {
+  const door = join(home, `nc_${nwid}`);
+  const user = ['--reuid=65534', '--regid=65534', '--clear-groups'];
+  const visible = await runProgram('setpriv', [...user, process.execPath, NETCON, '--help']);
+  if (visible.code !== 0) throw new Skip('another user can not read this folder');
+  const tried = async (...words: string[]): Promise<string> => {
+    const line = [...user, process.execPath, NETCON, 'run', door, ...words, 'true'];
+    const r = await runProgram('setpriv', line);
+    assert.equal(r.code, 1, r.stderr);
+    return r.stderr;
+  };
+  chmodSync(folder.dir, 0o755);
+  chmodSync(home, 0o755);
+  for (const words of [[], ['--seccomp']]) {
+    const said = await tried(...words);
+    assert.ok(said.includes(`${door} has mode 0600, user 0, group 0`), said);
+    assert.match(said, /no permission to use the service.*give user 65534 .*nc_[0-9a-f]{16}\.dg/);
+  }
+  chmodSync(home, 0o700);
+  const said = await tried();
+  assert.ok(said.includes(`${home} has mode 0700, user 0, group 0`), said);
+  assert.match(said, /right to search that folder/);
+}
+
 async function frontCommands(): Promise<void> {
   await tally.check('netcon without a command prints its usage, exit code 2', async () => {
     const r = await runProgram(process.execPath, [NETCON]);
@@ -317,6 +342,19 @@ async function frontCommands(): Promise<void> {
       assert.equal(lost.stderr.match(line)?.length, 1, lost.stderr);
       const traced = await short('-n', nwid, '-D', home, '--debug', '2', ...dial);
       assert.match(traced.stderr, / connect\(\d+, [0-9a-f]{8}, 198\.51\.100\.9:80\) = -101$/m);
+    } finally {
+      await s.stop();
+    }
+  });
+  await tally.check('netcon run names a door that is closed to this user', async () => {
+    if (!isRoot) throw new Skip('only root can run programs as another user');
+    const home = folder.home('closed', 1);
+    mkdirSync(join(home, 'networks.d'));
+    const nwid = `${testAddress(1)}000003`;
+    writeFileSync(join(home, 'networks.d', `${nwid}.conf`), '');
+    const s = await new TestService(home).ready();
+    try {
+      await doorClosedToUser(home, nwid);
     } finally {
       await s.stop();
     }

@@ -261,11 +261,11 @@ async function environment(results: Results, context: Context): Promise<void> {
     expect(done.stdout === 'ENETUNREACH\nENETUNREACH\n', done.stdout + done.stderr);
     expect(took > 950, `it waited ${took} ms`);
   });
-  for (const value of [
-    'nc_8056c2e21c000001',
-    '/tmp/nc_80',
-    `/tmp/${'x'.repeat(100)}/nc_8056c2e21c000001`,
-  ]) {
+  for (const [value, mistake] of [
+    ['nc_8056c2e21c000001', 'not an absolute path'],
+    ['/tmp/nc_80', 'does not end in nc_<16 hexadecimal digits>, nor in nc_all'],
+    [`/tmp/${'x'.repeat(100)}/nc_8056c2e21c000001`, 'longer than 104 bytes'],
+  ] as const) {
     await results.test(
       `an unusable ZT_NC_NETWORK fails closed: ${value.slice(0, 20)}`,
       async () => {
@@ -275,6 +275,7 @@ async function environment(results: Results, context: Context): Promise<void> {
         });
         expect(done.stdout === 'ENETDOWN\nENETDOWN\nENETDOWN\nTrue\n', done.stdout + done.stderr);
         expect((done.stderr.match(/ZT_NC_NETWORK/g) ?? []).length === 1, done.stderr);
+        expect(done.stderr.includes(mistake), done.stderr);
       },
     );
   }
