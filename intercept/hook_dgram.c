@@ -390,7 +390,7 @@ static int way_mistake(int fd, const struct zt_token *t, const uint8_t *head)
 	if (r == 0)
 		reach_note(t, head + DGRAM_ADDR, 0);
 	else if (r == -ENETUNREACH)
-		log_no_route(head + DGRAM_ADDR);
+		log_no_route(t->kind, head + DGRAM_ADDR);
 	return r == -ENETUNREACH || r == -EACCES || r == -EINVAL ? r : 0;
 }
 
@@ -497,7 +497,7 @@ int dgram_connect(int fd, const struct zt_token *t, const struct sockaddr *addr,
 	if (r >= 0)
 		note_connected(fd, t, request);
 	else if (r == -ENETUNREACH)
-		log_no_route(request);
+		log_no_route(t->kind, request);
 	return r < 0 ? errnomap_result(r, PLACE_CONNECT) : 0;
 }
 

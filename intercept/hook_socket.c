@@ -149,7 +149,7 @@ int zt_connect(int fd, const struct zt_token *t, const struct sockaddr *addr, so
 		return zt_names(fd, t, &info) == STATE_ESTABLISHED ? -EISCONN : r;
 	r = stream_connect(fd, t, request, sizeof(request));
 	if (r == -ENETUNREACH)
-		log_no_route(request);
+		log_no_route(t->kind, request);
 	return errnomap_result(r, PLACE_CONNECT);
 }
 

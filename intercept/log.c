@@ -163,7 +163,20 @@ void log_address(int level, const char *name, int fd, const uint8_t *token, cons
 #define FNV_START 0x811c9dc5U
 #define FNV_PRIME 0x01000193U
 
-void log_no_route(const uint8_t address[ZTADDR_LEN])
+/** no_route_help() - What may lead there, for a kind of socket */
+static const char *no_route_help(char kind)
+{
+	if (kind == 'e')
+		return "; echo requests (ping) never leave the network";
+	if (zt_env.policy == 0)
+		return "; join its network, add a route there, or reach it by the host with "
+		       "ZT_NC_FALLTHROUGH";
+	if (zt_env.policy == 1)
+		return "; ZT_NC_FALLTHROUGH asks for the host's loopback alone";
+	return ", nor of the host, as far as fallthrough in the service's local.conf grants it";
+}
+
+void log_no_route(char kind, const uint8_t address[ZTADDR_LEN])
 {
 	static _Atomic uint32_t last;
 	uint32_t hash = FNV_START;
@@ -182,10 +195,7 @@ void log_no_route(const uint8_t address[ZTADDR_LEN])
 	add_address(&l, address);
 	add(&l, ": no address or route of ");
 	add(&l, zt_env.path);
-	add(&l, zt_env.policy == 0
-			? "; join its network, add a route there, or reach it by the host with "
-			  "ZT_NC_FALLTHROUGH"
-			: ", nor granted by fallthrough in the service's local.conf");
+	add(&l, no_route_help(kind));
 	emit(&l);
 }
 

@@ -76,8 +76,8 @@ void log_call(int level, const char *name, int fd, const uint8_t *token, long re
 /** log_address() - The same with a ztaddr; NULL: without */
 void log_address(int level, const char *name, int fd, const uint8_t *token, const uint8_t *address,
 		 long result);
-/** log_no_route() - LOG_ERROR: no way leads to a ztaddr, and what to do; not twice in a row */
-void log_no_route(const uint8_t address[ZTADDR_LEN]);
+/** log_no_route() - LOG_ERROR, not twice in a row: no way leads to a ztaddr, and what may help */
+void log_no_route(char kind, const uint8_t address[ZTADDR_LEN]);
 /** log_line() - One line to stderr regardless of ZT_NC_DEBUG; only what document 5 lists */
 void log_line(const char *text, const char *detail);
 

@@ -133,7 +133,7 @@ static void connect_stream(const struct call *c, struct stream *s, const uint8_t
 	int r = begin_connect(c, s, payload, len);
 
 	if (r == -ENETUNREACH)
-		log_no_route(payload);
+		log_no_route(s->token.kind, payload);
 	if ((r == -EINPROGRESS || r == -EALREADY) && raw_is_blocking(s->fd))
 		await_outcome(c, s, payload, len, -r);
 	else

@@ -155,6 +155,36 @@ async function commandLine(s: Stage): Promise<void> {
   assert.match(traced.stderr, /ztnc\[\d+\.\d+\] connect\(\d+, [0-9a-f]{8}, 127\.0\.0\.1:9400\) = /);
 }
 
+/** ZT_NC_DEBUG=1 names what stands in the way: of an echo request, no grant does. */
+async function noRouteLines(s: Stage): Promise<void> {
+  if (!s.full.hasDatagrams)
+    throw new Skip('the service has no door for datagrams (is the addon built?)');
+  const dial = `import socket, sys
+try: socket.socket(socket.AF_INET, socket.SOCK_DGRAM, int(sys.argv[2])).connect((sys.argv[1], 9))
+except OSError: pass
+`;
+  const said = async (ip: string, protocol: number, wanted: string): Promise<string> => {
+    const run = [packageFile('dist/netcon.js'), 'run', '-D', s.full.service.home];
+    const options = ['-n', s.world.nwid, '--fallthrough', wanted, '--debug', '1', '--'];
+    const program = ['python3', '-c', dial, ip, String(protocol)];
+    return (await runProgram(process.execPath, [...run, ...options, ...program])).stderr;
+  };
+  const [icmp, udp] = [1, 17];
+  assert.match(
+    await said(OUTSIDE, icmp, 'full'),
+    /; echo requests \(ping\) never leave the network$/m,
+  );
+  assert.match(
+    await said(DENIED, udp, 'full'),
+    /, nor of the host, as far as fallthrough in .* grants it$/m,
+  );
+  assert.match(
+    await said(OUTSIDE, udp, 'loopback'),
+    /; ZT_NC_FALLTHROUGH asks for .* loopback alone$/m,
+  );
+  assert.equal(await said(OUTSIDE, udp, 'full'), '');
+}
+
 /** Writes the grant of a member whose service runs, and waits until `ip` can be reached, or not. */
 async function regrant(s: Stage, on: Member, netcon: object, ip: string, code: number) {
   const conf = JSON.stringify({ settings: { netcon } });
@@ -283,6 +313,7 @@ const CHECKS: readonly (readonly [string, (s: Stage) => Promise<void>])[] = [
   ['names, half-close and errors of a connection by the host', socketCalls],
   ['datagrams to the host and back, refusals, what is denied', datagrams],
   ['netcon run --fallthrough and --debug', commandLine],
+  ['a destination that no route leads to is named, with what may help', noRouteLines],
   ['netcon run --seccomp --fallthrough', underLauncher],
   ['a grant is taken back while the service runs, a wrong one is named', takenBack],
 ];
