@@ -1,11 +1,13 @@
 /**
  * The view's own DNS server on its virtual 127.0.0.1:53 and 127.0.0.53:53, for programs that bring
- * their own resolver [5 section 11]. It answers where no application took the datagram, and over
- * UDP only. It speaks from a port of the view that stays open as long as there are datagram sockets.
+ * their own resolver [5 section 11]. Over UDP it answers where no application took the datagram, from
+ * a port of the view that stays open as long as there are datagram sockets, and as much as fits into
+ * a datagram (dns-datagram.ts). Over TCP: dns-stream.ts.
  */
 import { equalBytes } from '../lib/bytes.js';
 import type { Endpoint, IpBytes } from '../stack/stack.js';
 import type { PortServer } from './datagram-ports.js';
+import { datagramRoom, fitDatagram } from './dns-datagram.js';
 import { DnsRcode, emitReply, parseQuestion } from './dns-message.js';
 import { Quota } from './quota.js';
 import type { Asker, Resolver, Withdraw } from './resolver.js';
@@ -14,6 +16,7 @@ export const DNS_PORT = 53;
 const ADDRESSES = [Uint8Array.of(127, 0, 0, 1), Uint8Array.of(127, 0, 0, 53)];
 /** Ours: questions of one user that may be under way here; more are not answered. */
 const QUESTIONS_MAX = 128;
+const NOTHING: Withdraw = () => undefined;
 
 export class DnsAnswerer implements PortServer {
   readonly #resolver: Resolver;
@@ -36,33 +39,47 @@ export class DnsAnswerer implements PortServer {
     asker: Asker,
     answer: (to: Endpoint, reply: Uint8Array) => void,
   ): void {
+    const room = datagramRoom(payload);
+    let isOver = false;
+    let withdraw = NOTHING;
+    withdraw = this.ask(payload, asker, (reply) => {
+      isOver = true;
+      this.#open.delete(withdraw);
+      if (reply !== undefined) answer(from, fitDatagram(reply, room));
+    });
+    if (!isOver) this.#open.add(withdraw);
+  }
+
+  /**
+   * The whole answer; undefined for what is no question, and for one too many of its user. `done` may
+   * be called inside this call, and is not after the question was withdrawn.
+   */
+  ask(message: Uint8Array, asker: Asker, done: (reply: Uint8Array | undefined) => void): Withdraw {
     if (!this.#quota.take(asker.user)) {
       this.dropped++;
-      return;
+      done(undefined);
+      return NOTHING;
     }
-    const query = payload.slice();
-    let open: Withdraw | undefined;
+    const query = message.slice();
     let isOver = false;
     const end = (): void => {
+      if (!isOver) this.#quota.give(asker.user);
       isOver = true;
-      this.#quota.give(asker.user);
-      if (open !== undefined) this.#open.delete(open);
     };
     const withdraw = this.#resolver.raw(asker, query, (reply) => {
       end();
-      const message = reply ?? failureOf(query);
-      if (message !== undefined) answer(from, message);
+      done(reply ?? failureOf(query));
     });
-    if (isOver) return;
-    open = () => {
+    return () => {
       end();
       withdraw();
     };
-    this.#open.add(open);
   }
 
+  /** Over UDP nobody is left to answer. */
   close(): void {
-    for (const withdraw of [...this.#open]) withdraw();
+    for (const withdraw of this.#open) withdraw();
+    this.#open.clear();
   }
 }
 

@@ -4,6 +4,7 @@
 import type { Moment } from '../lib/time.js';
 import type { Stack, StackExtras } from '../stack/stack.js';
 import type { DelayEntry } from './delay-queue.js';
+import type { DnsStreams } from './dns-stream.js';
 import type { HostNetwork } from './fallthrough.js';
 import type { NetworksHost } from './networks.js';
 import type { Ports } from './ports.js';
@@ -61,6 +62,8 @@ export interface SocketHost extends NetworksHost {
   mtu(): number;
   /** Undefined: nothing of the host can be reached. */
   readonly hostNetwork: HostNetwork | undefined;
+  /** The view's own DNS server over TCP. */
+  readonly nameServer: Pick<DnsStreams, 'wayTo'>;
   /** Makes `socket` listen; 0 or a negative errno number. */
   listen(socket: VirtualSocket, port: StreamPort, backlog: number): number;
   /** The stream is gone and nothing more will happen: keep names and error for a while. */

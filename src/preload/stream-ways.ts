@@ -13,6 +13,7 @@ import type { SocketHost } from './socket-host.js';
 interface Asker {
   readonly family: 4 | 6;
   readonly options: SocketOptions;
+  readonly owner: number | undefined;
   /** Policy that the program asked for [5 section 5.4]. */
   readonly policy: number;
 }
@@ -34,13 +35,15 @@ export function mayBindTo(
 /** The way to `address`, or a negative errno number. */
 export function connectWay(
   host: SocketHost,
-  { options, policy }: Asker,
+  { options, owner, policy }: Asker,
   address: ZtAddress,
 ): TcpWay | number {
   if (address.family === 0) return failed('EAFNOSUPPORT');
   if (options.v6Only && address.family === 4) return failed('ENETUNREACH');
   const via = host.stackOn(options.device);
-  const way = tcpWayTo(address, via, host.ports, policy, host.hostNetwork);
+  const way =
+    host.nameServer.wayTo(address, via, { user: owner, policy }) ??
+    tcpWayTo(address, via, host.ports, policy, host.hostNetwork);
   const isOfMany = isBroadcast(addressesOf(host), address.ip);
   if (way === undefined || (way.source !== undefined && isOfMany)) return failed('ENETUNREACH');
   return way;

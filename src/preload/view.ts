@@ -17,6 +17,7 @@ import { DatagramSocket } from './datagrams.js';
 import { DelayQueue } from './delay-queue.js';
 import { DNS_PORT, DnsAnswerer } from './dns-answerer.js';
 import { DnsClient } from './dns-client.js';
+import { DnsStreams } from './dns-stream.js';
 import { EndedSockets, type HeldTokens, NOTHING_HELD } from './ended.js';
 import { failed } from './errno.js';
 import type { HostNetwork } from './fallthrough.js';
@@ -163,6 +164,7 @@ export class PreloadView
   readonly hostDns: DnsClient | undefined;
   readonly resolver: Resolver;
   readonly #answerer: DnsAnswerer;
+  readonly nameServer: DnsStreams;
   readonly regroup: () => void;
   readonly datagramCounters: DatagramCounters = {
     datagramsQueued: 0,
@@ -232,6 +234,7 @@ export class PreloadView
         : new DnsClient(dnsOnHost(options.hostNetwork, this), questions);
     this.resolver = new Resolver(this);
     this.#answerer = new DnsAnswerer(this.resolver);
+    this.nameServer = new DnsStreams(this, this.#answerer);
     this.#random(this.key);
     this.welcome = {
       capabilities: capabilitiesOf(options),
@@ -306,6 +309,7 @@ export class PreloadView
       this.#parked.deadline(),
       this.#ended.deadline(),
       this.#heldDue.deadline(),
+      this.nameServer.deadline(),
       this.dns.deadline(),
       this.hostDns?.deadline() ?? Number.POSITIVE_INFINITY,
       this.timers.connecting.deadline(),
@@ -325,6 +329,7 @@ export class PreloadView
     drainDue(this.timers.halfClosed, now, (socket) => socket.probeDue());
     drainDue(this.timers.corked, now, (socket) => socket.uncork());
     this.#listeners.handleTimeout(now);
+    this.nameServer.handleTimeout(now);
     this.dns.handleTimeout(now);
     this.hostDns?.handleTimeout(now);
   }
