@@ -317,10 +317,10 @@ static bool limit_passed(struct limit *l)
 	return l->left.tv_sec == 0 && l->left.tv_nsec == 0;
 }
 
-/** receive_next() - One message of recvmmsg(), with its length */
+/** receive_next() - One message of recvmmsg(), with its length; its header comes first in @m */
 static ssize_t receive_next(int fd, struct mmsghdr *m, int flags)
 {
-	ssize_t r = recvmsg(fd, &m->msg_hdr, flags & ~MSG_WAITFORONE);
+	ssize_t r = recvmsg(fd, (struct msghdr *)m, flags & ~MSG_WAITFORONE);
 	unsigned len = (unsigned)r;
 
 	if (r >= 0 && !mem_put(fd, &m->msg_len, &len, sizeof(len)))

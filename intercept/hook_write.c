@@ -213,10 +213,10 @@ HOOK ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 			     : zt_ret(dgram_send(fd, &t, &inner, flags));
 }
 
-/** send_next() - One message of sendmmsg(), with its length */
+/** send_next() - One message of sendmmsg(), with its length; its header comes first in @m */
 static ssize_t send_next(int fd, struct mmsghdr *m, int flags)
 {
-	ssize_t r = sendmsg(fd, &m->msg_hdr, flags);
+	ssize_t r = sendmsg(fd, (struct msghdr *)m, flags);
 	unsigned len = (unsigned)r;
 
 	if (r >= 0 && !mem_put(fd, &m->msg_len, &len, sizeof(len)))
