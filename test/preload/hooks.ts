@@ -76,6 +76,7 @@ const REASONS = {
   n: "the call takes names, not descriptors; lengths and empty arguments of these are compared in probes/names.c, lookups.c and details.c, and libc's own do not check their pointers",
   b: 'chooses a port and calls bind()',
   m: 'loads modules: modules.ts',
+  c: 'gives a copy of a descriptor that another process may have: dup() has the row',
   d: 'its arguments are those of the call that is made by number, which has its own row',
 } as const;
 
@@ -89,6 +90,7 @@ function reasonFor(hook: string, argument: string): keyof typeof REASONS | undef
   if (hook === 'socket' || hook === 'prctl') return '-';
   if (NO_DESCRIPTOR.test(hook)) return 'n';
   if (hook === 'bindresvport') return 'b';
+  if (hook === 'pidfd_getfd') return 'c';
   if (hook === 'dlopen' || hook === 'dlmopen') return 'm';
   if (argument !== 'null' && argument !== 'wrong-length') return undefined;
   if (NO_POINTER.test(hook) || (hook === 'ioctl' && argument === 'wrong-length')) return '-';

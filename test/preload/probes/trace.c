@@ -258,6 +258,8 @@ CALL(int, dup2, (int fd, int to), (fd, to), before(fd, false, false, 0), copied(
 CALL(int, __dup2, (int fd, int to), (fd, to), before(fd, false, false, 0), copied(r))
 CALL(int, dup3, (int fd, int to, int flags), (fd, to, flags), before(fd, false, false, 0),
      copied(r))
+CALL(int, pidfd_getfd, (int process, int fd, unsigned flags), (process, fd, flags),
+     before(fd, false, false, 0), copied(r))
 FD_CALL(int, fcntl, (int fd, int command, long argument), (fd, command, argument), false, false, 0)
 FD_CALL(int, __fcntl, (int fd, int command, long argument), (fd, command, argument), false, false,
 	0)
