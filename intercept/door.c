@@ -63,18 +63,34 @@ static long connect_until(int fd, const struct sockaddr_un *addr, socklen_t len,
 	return -ETIMEDOUT;
 }
 
-/** connect_patiently() - With the time limit of @fd lent: a service that is stopped takes nobody */
+static bool is_limit(const struct timeval *t, long limit_s)
+{
+	return t->tv_sec == limit_s && t->tv_usec == 0;
+}
+
+/**
+ * connect_patiently() - With the time limit of @fd lent: a service that is stopped takes nobody
+ *
+ * A shorter limit of the program will do. What another thread sets meanwhile stays.
+ */
 static long connect_patiently(int fd, const struct sockaddr_un *addr, socklen_t len)
 {
 	static const struct timeval limit = {BACKLOG_S, 0};
 	struct timeval before = {0, 0};
-	socklen_t before_len = sizeof(before);
+	struct timeval now = {0, 0};
+	socklen_t size = sizeof(before);
+	bool lends;
 	long r;
 
-	raw_getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &before, &before_len);
-	raw_setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	raw_getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &before, &size);
+	lends = (before.tv_sec == 0 && before.tv_usec == 0) || before.tv_sec > BACKLOG_S;
+	if (lends)
+		raw_setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 	r = connect_until(fd, addr, len, seconds() + BACKLOG_S);
-	raw_setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &before, sizeof(before));
+	size = sizeof(now);
+	if (lends && raw_getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &now, &size) == 0 &&
+	    is_limit(&now, BACKLOG_S))
+		raw_setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &before, sizeof(before));
 	return r;
 }
 

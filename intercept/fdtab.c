@@ -47,15 +47,21 @@ void fdtab_mark(int fd, enum fd_hint hint)
 {
 	if (!in_table(fd) || fdtab_hint(fd) == hint)
 		return;
-	/* What a vfork() child does to its descriptors is nothing to its parent. */
-	if (hint == HINT_NONE && !rpc_sandboxed() && rpc_memory_is_borrowed())
-		return;
+	/* What a vfork() child does to its descriptors is nothing to its parent, nor the reverse.
+	 */
+	if (!rpc_sandboxed() && rpc_memory_is_borrowed()) {
+		if (hint == HINT_NONE)
+			return;
+		if (fdtab_hint(fd) != HINT_NONE)
+			hint = HINT_VERIFY;
+	}
 	atomic_store(&hints[fd], (uint8_t)hint);
 }
 
 static void mark_token(int fd, const struct zt_token *t)
 {
-	fdtab_mark(fd, t->kind == 's' ? HINT_STREAM : HINT_DATAGRAM);
+	/* Nothing is known of a stream that came from elsewhere: the first call asks. */
+	fdtab_mark(fd, t->kind == 's' ? HINT_IDLE : HINT_DATAGRAM);
 }
 
 void fdtab_forget(int fd)
@@ -142,7 +148,6 @@ void fdtab_copy(int from, int to)
 {
 	struct zt_token t;
 	struct fd_info info;
-
 	enum fd_hint hint = fdtab_hint(from);
 
 	if (hint == HINT_NONE && fdtab_hint(to) == HINT_NONE)
@@ -150,7 +155,7 @@ void fdtab_copy(int from, int to)
 	fdtab_adopt(to);
 	if (fdtab_hint(to) == HINT_NONE || !token_of(to, &t))
 		return;
-	if (hint == HINT_IDLE && t.kind == 's')
+	if (hint == HINT_STREAM && t.kind == 's')
 		fdtab_mark(to, hint);
 	if (fdtab_get(from, &t, &info))
 		fdtab_put(to, &t, &info);

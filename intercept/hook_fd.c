@@ -203,6 +203,11 @@ HOOK int prctl(int option, ...)
 	return r;
 }
 
+static long prctl_call(const long *v)
+{
+	return prctl((int)v[0], v[1], v[2], v[3], v[4]);
+}
+
 /** seccomp_call() - seccomp(2), which also tells what the kernel knows, or fails */
 static long seccomp_call(const long *v)
 {
@@ -346,6 +351,8 @@ HOOK long syscall(long n, ...)
 	for (int i = 0; i < 6; i++)
 		v[i] = va_arg(list, long);
 	va_end(list);
+	if (n == SYS_prctl)
+		return prctl_call(v);
 	if (n == SYS_seccomp)
 		return seccomp_call(v);
 	if (syscall_data(n, v, &r) || syscall_control(n, v, &r) || syscall_fd(n, v, &r))

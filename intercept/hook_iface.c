@@ -332,7 +332,8 @@ static void put_ipv4(const uint8_t *addr, struct sockaddr *out)
 static int list_config(int fd, struct iface_list *list, struct ifconf *conf)
 {
 	struct iface i;
-	size_t room = conf->ifc_buf == NULL ? 0 : (size_t)conf->ifc_len / sizeof(struct ifreq);
+	bool has_room = conf->ifc_buf != NULL && conf->ifc_len > 0;
+	size_t room = has_room ? (size_t)conf->ifc_len / sizeof(struct ifreq) : 0;
 	size_t n = 0;
 
 	while (list_next(list, &i)) {

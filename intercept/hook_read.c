@@ -197,11 +197,12 @@ static ssize_t receive_from(int fd, const struct zt_token *t, void *buf, size_t 
 
 	if (bad == 0)
 		msg.msg_name = addr;
+	mem_begin();
 	r = dgram_receive(fd, t, &msg, flags);
-	if (r < 0 || bad < 0)
-		return zt_ret(r < 0 ? r : bad);
-	return mem_put(fd, addr_len, &msg.msg_namelen, sizeof(msg.msg_namelen)) ? r
-										: zt_ret(-EFAULT);
+	if (r >= 0 && bad == 0 && !mem_put(fd, addr_len, &msg.msg_namelen, sizeof(msg.msg_namelen)))
+		bad = -EFAULT;
+	mem_end();
+	return zt_ret(r >= 0 && bad < 0 ? bad : r);
 }
 
 /** without_name() - A stream has no address to give: @r, or what is wrong with its length */
@@ -238,15 +239,20 @@ static ssize_t receive_virtual(int fd, enum fd_hint hint, const struct zt_token 
 			       struct msghdr *msg, int flags)
 {
 	struct msghdr inner;
-	int given = mem_take_received(fd, msg, &inner);
 	ssize_t r;
+	int given;
 
-	if (given < 0)
+	mem_begin();
+	given = mem_take_received(fd, msg, &inner);
+	if (given < 0) {
+		mem_end();
 		return zt_ret(given);
+	}
 	r = t->kind == 's' ? receive_message(fd, hint, &inner, flags)
 			   : zt_ret(dgram_receive(fd, t, &inner, flags));
 	if (r >= 0)
 		given = mem_give_received(fd, msg, &inner);
+	mem_end();
 	return given < 0 ? zt_ret(given) : r;
 }
 

@@ -78,7 +78,7 @@ static ssize_t write_stream(int fd, enum fd_hint hint, const struct output *o)
 	if (r < 0 && (errno == EPERM || errno == EACCES || errno == ENOSYS))
 		return after_write(fd, write_plainly(fd, o), MSG_NOSIGNAL);
 	/* The kernel has read the list before it complained of the socket. */
-	if (r < 0 && errno != EFAULT && errno != EINVAL && is_nothing(o))
+	if (r < 0 && errno != EBADF && errno != EFAULT && errno != EINVAL && is_nothing(o))
 		return 0;
 	return after_write(fd, r, 0);
 }
@@ -206,7 +206,9 @@ HOOK ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 
 	if (hint == HINT_NONE || !token_of(fd, &t))
 		return real_sendmsg(fd, msg, flags);
+	mem_begin();
 	r = mem_take_sent(fd, msg, &inner);
+	mem_end();
 	if (r < 0)
 		return zt_ret(r);
 	return t.kind == 's' ? send_stream(fd, hint, &t, &inner, flags)

@@ -10,7 +10,7 @@
 
 bool io_is_datagram(int fd, enum fd_hint hint, struct zt_token *t)
 {
-	if (hint == HINT_NONE || hint == HINT_STREAM)
+	if (hint == HINT_NONE || hint == HINT_STREAM || hint == HINT_IDLE)
 		return false;
 	if (!token_of(fd, t)) {
 		fdtab_forget(fd);

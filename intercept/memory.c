@@ -18,7 +18,8 @@
 #include "raw.h"
 
 /* The smallest page of Linux: what is checked more often than needed does no harm. */
-#define PAGE 4096
+#define PAGE	4096
+#define NO_PAGE UINTPTR_MAX
 /* What the kernel reads for an option, and the option that no socket has. */
 #define VALUE_LEN 4
 #define NO_OPTION INT_MAX
@@ -34,6 +35,40 @@ static bool is_range(const void *p, size_t len)
 	return p != NULL && (uintptr_t)p <= UINTPTR_MAX - len - PAGE;
 }
 
+/*
+ * Pages that the call under way has found good. A signal handler that makes such a call in between
+ * ends it, and the interrupted one asks again.
+ */
+static __thread struct {
+	bool is_open;
+	uintptr_t readable;
+	uintptr_t writable;
+} seen __attribute__((tls_model("initial-exec")));
+
+void mem_begin(void)
+{
+	seen.readable = NO_PAGE;
+	seen.writable = NO_PAGE;
+	seen.is_open = true;
+}
+
+void mem_end(void)
+{
+	seen.is_open = false;
+}
+
+static uintptr_t page_of(uintptr_t at)
+{
+	return at / PAGE;
+}
+
+static bool is_seen(uintptr_t at, bool for_writing)
+{
+	if (!seen.is_open)
+		return false;
+	return seen.writable == page_of(at) || (!for_writing && seen.readable == page_of(at));
+}
+
 bool mem_readable(int fd, const void *p, size_t len)
 {
 	uintptr_t at = (uintptr_t)p;
@@ -47,12 +82,15 @@ bool mem_readable(int fd, const void *p, size_t len)
 	if (rpc_sandboxed())
 		return true;
 	for (; at < end; at = next_page(at)) {
+		if (is_seen(at, false))
+			continue;
 		from = end - at >= VALUE_LEN ? at : end - VALUE_LEN;
 		/* Less than a value: the word that it is in, which lies in the same page. */
 		if (len < VALUE_LEN)
 			from = at & ~(uintptr_t)(VALUE_LEN - 1);
 		if (raw_setsockopt(fd, SOL_SOCKET, NO_OPTION, (void *)from, VALUE_LEN) == -EFAULT)
 			return false;
+		seen.readable = page_of(from);
 	}
 	return true;
 }
@@ -70,9 +108,12 @@ bool mem_writable(int fd, void *p, size_t len)
 	if (rpc_sandboxed())
 		return true;
 	for (; at < end; at = next_page(at)) {
+		if (is_seen(at, true))
+			continue;
 		part = end - at < TOKEN_ADDR_LEN ? (socklen_t)(end - at) : TOKEN_ADDR_LEN;
 		if (raw_getsockname(fd, (void *)at, &part) == -EFAULT)
 			return false;
+		seen.writable = page_of(at);
 	}
 	return true;
 }

@@ -38,7 +38,8 @@ struct control {
 };
 
 static struct control control = {.busy = ATOMIC_FLAG_INIT, .pid = 0, .fd = -1};
-static atomic_bool sandboxed;
+/* Filters that were installed, or are being installed now */
+static atomic_uint sandboxes;
 /*
  * In memory that a child of fork() or clone() finds wiped: not set there, whatever process id it
  * has, unless it shares all memory with its parent as a vfork() child does.
@@ -66,7 +67,7 @@ void rpc_start(void)
 
 bool rpc_sandboxed(void)
 {
-	return atomic_load_explicit(&sandboxed, memory_order_relaxed);
+	return atomic_load_explicit(&sandboxes, memory_order_relaxed) != 0;
 }
 
 bool rpc_memory_is_borrowed(void)
@@ -77,12 +78,15 @@ bool rpc_memory_is_borrowed(void)
 bool rpc_note_sandbox(void)
 {
 	/* The filter of a vfork() child is not its parent's, whose memory this is. */
-	return !rpc_sandboxed() && !rpc_memory_is_borrowed() && !atomic_exchange(&sandboxed, true);
+	if (!rpc_sandboxed() && rpc_memory_is_borrowed())
+		return false;
+	atomic_fetch_add(&sandboxes, 1);
+	return true;
 }
 
 void rpc_unnote_sandbox(void)
 {
-	atomic_store(&sandboxed, false);
+	atomic_fetch_sub(&sandboxes, 1);
 }
 
 /* ---------------------------------------------------------------- HELLO */

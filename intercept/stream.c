@@ -161,6 +161,7 @@ static bool has_failed(int r)
 int stream_connect(int fd, const struct zt_token *token, const uint8_t *request, size_t len)
 {
 	struct zt_token t = *token;
+	enum fd_hint before = fdtab_hint(fd);
 	int r = rpc_attach(fd, &t);
 
 	fdtab_mark(fd, HINT_STREAM);
@@ -171,7 +172,8 @@ int stream_connect(int fd, const struct zt_token *token, const uint8_t *request,
 		if (r == 0)
 			r = connect_once(fd, &t, request, len);
 	}
-	if (has_failed(r))
+	/* A listener says EISCONN as well. */
+	if (has_failed(r) || (r == -EISCONN && before == HINT_IDLE))
 		fdtab_mark(fd, HINT_IDLE);
 	return r == CONNECT_DONE ? 0 : r;
 }

@@ -136,6 +136,13 @@ int addr_return(int fd, const uint8_t in[ZTADDR_LEN], char family, struct sockad
  * followed.
  */
 
+/**
+ * mem_begin() - A call begins that looks at several places, most of them in one page
+ *
+ * Until mem_end() a page that this thread has found good is not asked for again.
+ */
+void mem_begin(void);
+void mem_end(void);
 /** mem_readable() - Whether the program may read @len bytes at @p */
 bool mem_readable(int fd, const void *p, size_t len);
 /** mem_writable() - Whether it may write there; what the bytes were is lost */
@@ -167,7 +174,7 @@ enum fd_hint {
 	HINT_STREAM = 1,
 	HINT_DATAGRAM = 2,
 	HINT_VERIFY = 3, /* number outside the table: ask the kernel */
-	HINT_IDLE = 4,	 /* a stream that has not been connected: bound, or a listener */
+	HINT_IDLE = 4,	 /* a stream that was not seen connected: new, a listener, inherited */
 };
 
 #define INFO_NAMES     1 /* local and peer are valid: the connection was ESTABLISHED */
@@ -280,9 +287,9 @@ unsigned rpc_capabilities(void);
 bool rpc_is_attached(int fd);
 /** rpc_sandboxed() - This process installed a seccomp filter: no more requests */
 bool rpc_sandboxed(void);
-/** rpc_note_sandbox() - It is about to; true when that was not known before */
+/** rpc_note_sandbox() - It is about to; false for one of a process that this is not */
 bool rpc_note_sandbox(void);
-/** rpc_unnote_sandbox() - It failed to */
+/** rpc_unnote_sandbox() - What was noted has failed */
 void rpc_unnote_sandbox(void);
 /** rpc_memory_is_borrowed() - A vfork() child, whose memory is its parent's */
 bool rpc_memory_is_borrowed(void);

@@ -17,19 +17,28 @@ const LIST = '/proc/net/unix';
 const TOKEN_NAME = / @ztnc1\.[46][a-z]{2}[0-9a-f]{2}\.([0-9a-f]{32})$/gm;
 const TOKEN_LEN = 16;
 
-/** Tokens by their text: the list has many more than are asked for. */
+function textOf(token: Token): string {
+  const bytes = new Uint8Array(TOKEN_LEN);
+  putKey(token, bytes, 0);
+  return toHex(bytes);
+}
+
+/** Those of the tokens asked for that the list has; whoever fills the list fills nothing here. */
 export class ListedTokens implements HeldTokens {
+  readonly #wanted: ReadonlySet<string>;
   readonly #found = new Set<string>();
   #rest = '';
+
+  constructor(wanted: Iterable<Token>) {
+    this.#wanted = new Set(Array.from(wanted, textOf));
+  }
 
   get size(): number {
     return this.#found.size;
   }
 
   has(token: Token): boolean {
-    const bytes = new Uint8Array(TOKEN_LEN);
-    putKey(token, bytes, 0);
-    return this.#found.has(toHex(bytes));
+    return this.#found.has(textOf(token));
   }
 
   /** The next piece of the list; it may end anywhere in a line. */
@@ -37,13 +46,14 @@ export class ListedTokens implements HeldTokens {
     const text = this.#rest + piece;
     const end = text.lastIndexOf('\n') + 1;
     this.#rest = text.slice(end);
-    for (const [, hex] of text.slice(0, end).matchAll(TOKEN_NAME)) this.#found.add(hex!);
+    for (const [, hex] of text.slice(0, end).matchAll(TOKEN_NAME))
+      if (this.#wanted.has(hex!)) this.#found.add(hex!);
   }
 }
 
-/** Reads the list. @throws Error where there is none. */
-export async function listTokens(): Promise<ListedTokens> {
-  const tokens = new ListedTokens();
+/** Looks for `wanted` in the list. @throws Error where there is none. */
+export async function listTokens(wanted: Iterable<Token>): Promise<ListedTokens> {
+  const tokens = new ListedTokens(wanted);
   const pieces = createReadStream(LIST, { encoding: 'latin1' });
   for await (const piece of pieces) tokens.add(piece as string);
   return tokens;

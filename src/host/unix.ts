@@ -15,6 +15,7 @@ import { toHex } from '../lib/hex.js';
 import type { Moment } from '../lib/time.js';
 import { type HeldTokens, NOTHING_HELD } from '../preload/ended.js';
 import { type Grant, NOTHING_GRANTED } from '../preload/fallthrough.js';
+import type { Token } from '../preload/protocol.js';
 import type { DnsSettings } from '../preload/resolver.js';
 import type { PreloadStack } from '../preload/socket-host.js';
 import { PreloadView, type SeveralNetworks } from '../preload/view.js';
@@ -139,7 +140,7 @@ export class PreloadDoor implements StreamDoor {
       pid: process.pid,
       wake: () => this.#arm(),
       afterPending: (act) => this.#afterPending(act),
-      askHeld: (answer) => this.#askHeld(answer),
+      askHeld: (tokens, answer) => this.#askHeld(tokens, answer),
       hasRecords: this.native !== undefined,
       hasCredentials: this.native !== undefined,
       hostNetwork: this.#hostNetwork,
@@ -318,15 +319,17 @@ export class PreloadDoor implements StreamDoor {
     stream.setReading(true);
   }
 
-  #askHeld(answer: (held: HeldTokens) => void): void {
+  #askHeld(tokens: readonly Token[], answer: (held: HeldTokens) => void): void {
     const answered = (held: HeldTokens): void => {
       if (this.#isClosed) return;
       this.guard(() => answer(held));
       this.touched();
     };
-    listTokens().then(answered, (e: Error) => {
-      this.#cannotAsk(e.message);
-      answered(NOTHING_HELD);
+    listTokens(tokens).then(answered, (e: NodeJS.ErrnoException) => {
+      // A service out of descriptors knows nothing for a moment; that is no answer.
+      const isMomentary = e.code === 'EMFILE' || e.code === 'ENFILE';
+      if (!isMomentary) this.#cannotAsk(e.message);
+      answered(isMomentary ? new Set(tokens) : NOTHING_HELD);
     });
   }
 

@@ -22,6 +22,11 @@ export class LinkedList<T> {
     return this.#first?.value;
   }
 
+  /** From the first on; nothing may be appended or removed meanwhile. */
+  *[Symbol.iterator](): IterableIterator<T> {
+    for (let node = this.#first; node !== undefined; node = node.after) yield node.value;
+  }
+
   /** @returns what `remove` wants. */
   append(value: T): Link<T> {
     const node: Node<T> = { value, before: this.#last, after: undefined };

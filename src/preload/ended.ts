@@ -12,7 +12,8 @@
  * `max` are remembered; then one of whoever has the most is forgotten, and where the newcomer has as
  * many as anybody, it is the newcomer's own. So with U users each keeps its latest `max` / U, and who
  * has a single end keeps it however many users come (there are 2^32 user ids, and a user namespace
- * gives one user 65,536 of them). Every step has a constant cost.
+ * gives one user 65,536 of them). Every step has a constant cost, but for question and answer, which go
+ * through the ends that are due.
  */
 import { type Link, LinkedList } from '../lib/linked-list.js';
 import { NEVER } from '../lib/time.js';
@@ -24,6 +25,8 @@ const MISSED_MAX = 2;
 const ROUND_MS = 60_000 / MISSED_MAX;
 /** Ours: ms between two questions to the host, which costs a look at all AF_UNIX sockets. */
 const ASK_MS = 10_000;
+/** Ours: and so many times as long as the last answer took. */
+const REST = 10;
 
 /** The sockets that programs hold. */
 export interface HeldTokens {
@@ -36,8 +39,8 @@ export const NOTHING_HELD: HeldTokens = new Set();
 export interface EndedHost {
   /** Monotonic ms. */
   now(): number;
-  /** Calls `answer` once, now or later. */
-  askHeld(answer: (held: HeldTokens) => void): void;
+  /** Which of `tokens` programs hold: calls `answer` once, now or later. */
+  askHeld(tokens: readonly Token[], answer: (held: HeldTokens) => void): void;
   /** The socket of `token` is not remembered any more. */
   forgotten(token: Token): void;
   /** `deadline()` is earlier than it was. */
@@ -133,15 +136,26 @@ export class EndedSockets {
   handleTimeout(now: number): void {
     if (now < this.deadline()) return;
     this.#askedAt = now;
-    this.#notBefore = now + ASK_MS;
-    this.#host.askHeld((held) => this.#answered(held));
+    this.#host.askHeld(this.#dueAt(now), (held) => this.#answered(held));
+  }
+
+  #dueAt(now: number): Token[] {
+    const tokens: Token[] = [];
+    for (const end of this.#byTime) {
+      if (end.dueAt > now) break;
+      tokens.push(end.token);
+    }
+    return tokens;
   }
 
   #answered(held: HeldTokens): void {
     const askedAt = this.#askedAt;
     if (askedAt === undefined) return;
     this.#askedAt = undefined;
-    const next = this.#host.now() + ROUND_MS;
+    const now = this.#host.now();
+    // Who makes the list long makes the question rare.
+    this.#notBefore = now + Math.max(ASK_MS, (now - askedAt) * REST);
+    const next = now + ROUND_MS;
     for (let end = this.#byTime.first; end !== undefined; end = this.#byTime.first) {
       if (end.dueAt > askedAt) break;
       end.missed = held.has(end.token) ? 0 : end.missed + 1;

@@ -115,7 +115,9 @@ export interface PreloadViewOptions {
   /** Shared likewise. */
   readonly helloLimits?: HelloLimits | undefined;
   /** Tells which sockets programs hold, now or later; without it ended ones are kept a minute. */
-  readonly askHeld?: ((answer: (held: HeldTokens) => void) => void) | undefined;
+  readonly askHeld?:
+    | ((tokens: readonly Token[], answer: (held: HeldTokens) => void) => void)
+    | undefined;
 }
 
 /** Counts of a view, for metrics and tests. */
@@ -267,7 +269,7 @@ export class PreloadView
   #newEnded({ askHeld, wake }: PreloadViewOptions): EndedSockets {
     const host = {
       now: () => this.now().mono,
-      askHeld: askHeld ?? ((answer: (held: HeldTokens) => void) => answer(NOTHING_HELD)),
+      askHeld: askHeld ?? ((_tokens, answer) => answer(NOTHING_HELD)),
       forgotten: (token: Token) => this.#dropToken(token),
       wake,
     };

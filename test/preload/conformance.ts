@@ -201,7 +201,7 @@ export const PROBES: readonly Probe[] = [
     name: 'others',
     with: ['probe.c', 'udp_util.c'],
     datagrams: true,
-    cases: 9,
+    cases: 10,
     inert: ['O-names', 'O-duplicates', 'O-prctl'],
   },
   {

@@ -404,7 +404,9 @@ static void d_idle(void)
 	struct address a = own(0);
 	int fd = tcp(0);
 	int client = tcp(0);
-	int copy, served;
+	struct iovec nothing = {NULL, 0};
+	struct iovec *volatile nowhere = (void *)16;
+	int copy, served, passed, pair[2];
 
 	signal(SIGPIPE, count_signal);
 	say_idle("fresh", fd);
@@ -418,6 +420,15 @@ static void d_idle(void)
 	arrives(fd);
 	say_idle("listener with one", fd);
 	say_idle("its copy", copy);
+	say("listener connects %s", err(dial_own(fd, port_of(fd))));
+	say_idle("listener after it", fd);
+	socketpair(AF_UNIX, SOCK_STREAM, 0, pair);
+	send_fd(pair[0], fd);
+	passed = receive_fd(pair[1]);
+	say_idle("passed", passed);
+	close(passed);
+	say("list %s", err(writev(passed, nowhere, 2)));
+	say("nothing %s", err(writev(passed, &nothing, 1)));
 	served = accept(copy, NULL, NULL);
 	say("accepted %s", err(served));
 	tell(client, "abcd");

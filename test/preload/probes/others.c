@@ -227,10 +227,41 @@ static void o_rights(void)
 	}
 }
 
+/* Ends the process at every call but those that read and write. */
+static struct sock_filter reads_only[] = {
+	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_read, 4, 0),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_write, 3, 0),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_readv, 2, 0),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_writev, 1, 0),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_exit_group, 0, 1),
+	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+};
+
+/** o_stale() - Behind a strict filter, a pipe that has the numbers of sockets */
+static void o_stale(void)
+{
+	struct sock_fprog prog = {.len = sizeof(reads_only) / sizeof(reads_only[0]),
+				  .filter = reads_only};
+	int first = socket(AF_INET, SOCK_STREAM, 0), second = socket(AF_INET, SOCK_STREAM, 0);
+	int ends[2];
+	char b[8];
+
+	close(first);
+	close(second);
+	say("pipe %s", err(pipe(ends)));
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	say("filter %s", err(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog, 0, 0)));
+	say("write %s", num(write(ends[1], "abc", 3)));
+	say("read %s", num(read(ends[0], b, sizeof(b))));
+}
+
 static const struct probe_case cases[] = {
-	{"O-names", o_names}, {"O-duplicates", o_duplicates}, {"O-overflow", o_overflow},
-	{"O-prctl", o_prctl}, {"O-seccomp", o_seccomp},	      {"O-asks", o_asks},
-	{"O-vfork", o_vfork}, {"O-pidfd", o_pidfd},	      {"O-rights", o_rights},
+	{"O-stale", o_stale},	    {"O-names", o_names}, {"O-duplicates", o_duplicates},
+	{"O-overflow", o_overflow}, {"O-prctl", o_prctl}, {"O-seccomp", o_seccomp},
+	{"O-asks", o_asks},	    {"O-vfork", o_vfork}, {"O-pidfd", o_pidfd},
+	{"O-rights", o_rights},
 };
 
 PROBE_MAIN(cases)

@@ -297,6 +297,7 @@ static void output_accepted(const struct place *p)
 
 static void output_requests(const struct place *p)
 {
+	struct ifconf none = {0};
 	struct pair c = connected();
 	int u = udp_to_itself();
 
@@ -306,6 +307,9 @@ static void output_requests(const struct place *p)
 	report(p, "udp pending", ioctl(u, FIONREAD, bad(p, 4)));
 	report(p, "udp sent", ioctl(u, SIOCOUTQ, bad(p, 4)));
 	report(p, "configuration", ioctl(u, SIOCGIFCONF, bad(p, sizeof(struct ifconf))));
+	none.ifc_len = -1;
+	none.ifc_req = bad(p, sizeof(struct ifreq));
+	report(p, "configuration below nothing", ioctl(u, SIOCGIFCONF, &none));
 	/* Memory of zeros names no interface. */
 	report(p, "address", ioctl(u, SIOCGIFADDR, bad(p, sizeof(struct ifreq))));
 	report(p, "index", ioctl(u, SIOCGIFNAME, bad(p, sizeof(struct ifreq))));

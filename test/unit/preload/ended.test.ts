@@ -21,7 +21,7 @@ function bounded(max: number) {
   const ended = new EndedSockets(
     {
       now: () => clock.now,
-      askHeld: (answer) => answer(new Set()),
+      askHeld: (_tokens, answer) => answer(new Set()),
       forgotten: (token) => forgotten.push(token),
       wake: () => undefined,
     },
@@ -34,7 +34,10 @@ function bounded(max: number) {
 class SlowHost {
   held = new Set<Token>();
   questions: ((held: HeldTokens) => void)[] = [];
-  readonly ask = (answer: (held: HeldTokens) => void) => {
+  /** What the last question is about. */
+  asked: readonly Token[] = [];
+  readonly ask = (tokens: readonly Token[], answer: (held: HeldTokens) => void) => {
+    this.asked = tokens;
     this.questions.push(answer);
   };
   /** Lets half minutes pass, each with a question and its answer. */
@@ -119,12 +122,13 @@ test('one question at a time, at most one in ten seconds, about those alone that
   host.answer();
   world.pass(9_999);
   t.is(host.questions.length, 0, 'the second is due since 5 s');
-  world.pass(MINUTE);
+  world.pass(1);
   t.is(host.questions.length, 1);
+  t.is(host.asked.length, 1, 'the first was asked for before, and is not due');
   churn(world, 1, 1);
   host.answer();
-  t.is(world.view.counters().remembered, 3, 'the first was missed once: it came due later');
-  world.pass(0);
+  t.is(world.view.counters().remembered, 3, 'each was missed once at most');
+  world.pass(20_000);
   host.answer();
   t.is(world.view.counters().remembered, 2);
   world.pass(MINUTE / 2);
@@ -132,6 +136,19 @@ test('one question at a time, at most one in ten seconds, about those alone that
   world.view.close();
   host.answer();
   t.is(world.view.counters().remembered, 0);
+});
+
+test('an answer that takes long puts off the next question', (t) => {
+  const host = new SlowHost();
+  const world = new World({ askHeld: host.ask });
+  churn(world, 1, 1);
+  world.pass(MINUTE / 2);
+  world.pass(6_000);
+  host.answer();
+  world.pass(MINUTE - 1);
+  t.is(host.questions.length, 0, 'six seconds are paid with sixty');
+  world.pass(1);
+  t.is(host.questions.length, 1);
 });
 
 test("a user's sockets push out none of another's", (t) => {
