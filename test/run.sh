@@ -9,34 +9,45 @@ failed=0
 skipped=0
 reasons=()
 
-# suite NAME COMMAND...: the command's last "N passed, N failed[, N skipped: why]" line counts;
-# without one its exit code is one test.
-suite() {
-	local name=$1 log line p f s started=$SECONDS
+# measured NAME COMMAND...: runs it; its output is NAME's log, its exit code and seconds stand beside.
+measured() {
+	local log=build/test-logs/${1// /-}.log started=$SECONDS code
 	shift
-	log=build/test-logs/${name// /-}.log
 	mkdir -p build/test-logs
 	"$@" >"$log" 2>&1
-	local code=$?
+	code=$?
+	echo "$code $((SECONDS - started))" >"$log.code"
+}
+
+# counted NAME: the last "N passed, N failed[, N skipped: why]" line of its log counts; without one
+# its exit code is one test.
+counted() {
+	local name=$1 log=build/test-logs/${1// /-}.log line p f s code seconds
+	read -r code seconds <"$log.code"
 	line=$(grep -E '[0-9]+ passed, [0-9]+ failed' "$log" | tail -1)
 	if [ -n "$line" ]; then
 		p=$(sed -nE 's/.*\b([0-9]+) passed.*/\1/p' <<<"$line")
 		f=$(sed -nE 's/.*\b([0-9]+) failed.*/\1/p' <<<"$line")
-	elif [ $code = 0 ]; then
+	elif [ "$code" = 0 ]; then
 		p=1 f=0
 	else
 		p=0 f=1
 	fi
-	[ $code = 0 ] || [ "$f" -gt 0 ] || f=1
+	[ "$code" = 0 ] || [ "$f" -gt 0 ] || f=1
 	s=$(grep -cE '^(SKIPPED|skipped): ' "$log")
 	while IFS= read -r line; do reasons+=("${line#*: }"); done < <(grep -E '^(SKIPPED|skipped): ' "$log" | sort -u)
 	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
-	printf '%-28s %6d passed %4d failed %4d skipped %5d s\n' "$name" "$p" "$f" "$s" $((SECONDS - started))
+	printf '%-28s %6d passed %4d failed %4d skipped %5d s\n' "$name" "$p" "$f" "$s" "$seconds"
 	if [ "$f" -gt 0 ]; then
 		echo "---- $name: last lines of $log"
 		tail -60 "$log"
 		echo '----'
 	fi
+}
+
+suite() {
+	measured "$@"
+	counted "$1"
 }
 
 ava_suite() {
@@ -84,19 +95,30 @@ suite 'unit, properties, layout' ava_suite
 suite 'vectors' node build/test/vectors/main.js
 [ -f build/test/transcripts/main.js ] && suite 'transcripts' node build/test/transcripts/main.js
 if [ "${1:-}" != --quick ]; then
+	# These wait more than they compute: they run beside the others, one after the other, in a
+	# process group of their own, which ends with this script.
+	set -m
+	{
+		measured 'service records' node build/test/service/main.js
+		measured 'NATs and interfaces' node build/test/underlay/main.js
+		measured 'fall-through' node build/test/policy/main.js
+		measured 'end to end' node build/test/e2e/main.js
+	} &
+	beside=$!
+	set +m
+	trap 'kill -- -$beside 2>/dev/null' EXIT
 	suite 'altered vectors noticed' node build/test/mutation/main.js
 	suite 'fuzz' node build/test/fuzz/main.js --share 60
 	suite 'planted bugs found' node build/test/fuzz/main.js --planted
-	[ -f build/test/service/main.js ] && suite 'service records' node build/test/service/main.js
-	[ -f build/test/underlay/main.js ] && suite 'NATs and interfaces' node build/test/underlay/main.js
-	[ -f build/test/preload/main.js ] && suite 'preload' node build/test/preload/main.js
-	[ -f build/test/preload/main.js ] && suite 'preload without the addon' node build/test/preload/main.js --no-addon --only tcp_ends
-	[ -f build/test/preload/main.js ] && suite 'preload, linked' node build/test/preload/main.js --linked shared --only tcp_ends
-	[ -f build/test/preload/sanitize.js ] && suite 'preload, sanitizers' node build/test/preload/sanitize.js --quick
-	[ -f build/test/launcher/main.js ] && suite 'launcher' node build/test/launcher/main.js
-	[ -f build/test/policy/main.js ] && suite 'fall-through' node build/test/policy/main.js
-	[ -f build/test/apps/main.js ] && suite 'applications' node build/test/apps/main.js --core
-	[ -f build/test/e2e/main.js ] && suite 'end to end' node build/test/e2e/main.js
+	suite 'preload' node build/test/preload/main.js
+	suite 'preload without the addon' node build/test/preload/main.js --no-addon --only tcp_ends
+	suite 'preload, linked' node build/test/preload/main.js --linked shared --only tcp_ends
+	suite 'preload, sanitizers' node build/test/preload/sanitize.js --quick
+	suite 'launcher' node build/test/launcher/main.js
+	suite 'applications' node build/test/apps/main.js --core
+	wait $beside
+	trap - EXIT
+	for name in 'service records' 'NATs and interfaces' 'fall-through' 'end to end'; do counted "$name"; done
 fi
 
 unique=$(printf '%s\n' "${reasons[@]+"${reasons[@]}"}" | sort -u | paste -sd';' -)
