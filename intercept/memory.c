@@ -120,17 +120,13 @@ bool mem_writable(int fd, void *p, size_t len)
 
 int mem_length(int fd, const socklen_t *p, socklen_t *out)
 {
-	uint8_t scratch[VALUE_LEN];
-	long r;
+	socklen_t *len = (socklen_t *)(uintptr_t)p;
 
 	if (p == NULL)
 		return -EFAULT;
-	if (!rpc_sandboxed()) {
-		/* Looks the length up, and stores nothing, since there is no such option. */
-		r = raw_getsockopt(fd, SOL_SOCKET, NO_OPTION, scratch, (socklen_t *)(uintptr_t)p);
-		if (r == -EFAULT)
-			return -EFAULT;
-	}
+	/* Looks the length up, and stores nothing, since there is no such option. */
+	if (!rpc_sandboxed() && raw_getsockopt(fd, SOL_SOCKET, NO_OPTION, NULL, len) == -EFAULT)
+		return -EFAULT;
 	*out = *p;
 	return (int)*out < 0 ? -EINVAL : 0;
 }

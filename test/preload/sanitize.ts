@@ -245,6 +245,20 @@ async function launcherSuite(place: Place): Promise<void> {
   expect(done.code === 0, failures.join('\n') || done.stderr);
 }
 
+/** Of these probes the cases whose pointers libasan's own wrappers do not follow first. */
+const PARTS: ReadonlyMap<string, readonly string[]> = new Map([
+  [
+    'pointers',
+    ['addresses', 'options', 'messages', 'datagrams', 'values', 'requests', 'received', 'read']
+      .concat('timed', 'limits')
+      .map((name) => `B-${name}`),
+  ],
+]);
+
+function casesOf(probe: Probe, quick: boolean): readonly string[] {
+  return quick ? probe.inert : (PARTS.get(probe.name) ?? []);
+}
+
 async function main(): Promise<void> {
   enterNamespace(FILE, 'sanitizers: 0 passed, 1 failed, 0 skipped');
   const tally = new Tally('sanitizers');
@@ -280,7 +294,7 @@ async function main(): Promise<void> {
   }
   for (const probe of PROBES.filter((p) => !quick || p.inert.length > 0)) {
     await tally.check(`${probe.name}: no report, and as the kernel`, () =>
-      compare(place, probe, library, quick ? probe.inert : [], known),
+      compare(place, probe, library, casesOf(probe, quick), known),
     );
   }
   await tally.check('replies that are nonsense: no report', async () => {

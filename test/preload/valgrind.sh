@@ -47,7 +47,7 @@ while read -r -a probe; do
 	unshare -n bash -c 'ip link set lo up && ip addr add 10.147.17.1/24 dev lo &&
 		ip addr add fd00:17::1/64 dev lo nodad && exec "$@"' bash "$dir/$name" "${only[@]}" >"$dir/kernel" 2>/dev/null || true
 	LD_PRELOAD=$PWD/dist/native/libztintercept.so ZT_NC_NETWORK=$(head -1 "$dir/door") PROBE_SLOW=10 \
-		valgrind -q --log-file="$dir/log-$name.%p" "$dir/$name" "${only[@]}" >"$dir/out" 2>&1 </dev/null || true
+		valgrind -q --suppressions=test/preload/valgrind.supp --log-file="$dir/log-$name.%p" "$dir/$name" "${only[@]}" >"$dir/out" 2>&1 </dev/null || true
 	errors=$(cat "$dir/log-$name."* | grep -c "^==[0-9]*== \($pattern\)" || true)
 	missing=$(comm -23 <(cases "$dir/kernel") <(cases "$dir/out") | tr '\n' ' ')
 	echo "$name: $(cases "$dir/out" | wc -l) cases, $errors complaints${missing:+, missing: $missing}"

@@ -129,6 +129,7 @@ static void l_again(void)
 
 	dial_own(fd, closed_port());
 	ep = watch(fd);
+	settled(fd, POLLOUT | POLLHUP);
 	n = epoll_wait(ep, &e, 1, SETTLE_MS);
 	say("refused: event %d %s", n, bits((short)e.events));
 	so_error(fd);

@@ -207,6 +207,9 @@ static void stream_messages(const struct place *p)
 	close(c.c);
 	n = (long)read_all(c.s, sizeof(read_back));
 	report(p, "tcp bytes", n);
+	n = tcp(0);
+	close((int)n);
+	input_message(p, "closed tcp", (int)n);
 	input_message(p, "fresh tcp", tcp(0));
 	input_message(p, "ended tcp", c.s);
 }
