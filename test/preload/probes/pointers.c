@@ -454,7 +454,7 @@ static void b_limits(void)
 	int u = udp_to_itself();
 	char byte[1];
 	struct iovec v = {byte, 1};
-	struct mmsghdr m = {.msg_hdr = {.msg_iov = &v, .msg_iovlen = 1}};
+	struct mmsghdr m = {.msg_hdr = {.msg_iov = &v, .msg_iovlen = 1}}, two[2];
 	struct timespec limit;
 
 	send(u, "a", 1, 0);
@@ -466,6 +466,13 @@ static void b_limits(void)
 	limit = (struct timespec){100, 0};
 	say("limit %s", num(recvmmsg(u, &m, 1, MSG_DONTWAIT, &limit)));
 	say("left of it %d", limit.tv_sec == 99 && limit.tv_nsec > 0);
+	two[0] = m;
+	two[1] =
+		(struct mmsghdr){.msg_hdr = {.msg_iov = (void *)place_nowhere(0), .msg_iovlen = 1}};
+	send(u, "b", 1, 0);
+	arrives(u);
+	say("until a bad one %s", num(recvmmsg(u, two, 2, MSG_DONTWAIT, NULL)));
+	say("kept %s", ename(so_error(u)));
 	limit = (struct timespec){100, 0};
 	say("nothing %s", num(recvmmsg(u, &m, 1, MSG_DONTWAIT, &limit)));
 	say("left of it %d", limit.tv_sec == 100);
