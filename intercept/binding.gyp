@@ -3,7 +3,7 @@
 {
   'variables': {
     'intercept_sources': [
-      'env.c', 'log.c', 'token.c', 'addr.c', 'memory.c', 'fdtab.c', 'door.c', 'rpc.c', 'fork.c', 'errnomap.c', 'real.c', 'real_names.c',
+      'env.c', 'log.c', 'token.c', 'addr.c', 'memory.c', 'fdtab.c', 'door.c', 'rpc.c', 'process.c', 'fork.c', 'errnomap.c', 'real.c', 'real_names.c',
       'hook_socket.c', 'carrier.c', 'stream.c', 'hook_sockopt.c', 'io.c', 'hook_read.c', 'hook_write.c', 'after_io.c', 'iov_list.c', 'hook_dgram.c', 'dgram_control.c', 'reach.c', 'segment.c', 'hook_fd.c',
       'hook_name.c', 'hook_dns.c', 'hook_iface.c', 'hook_async.c', 'hook_remote.c', 'hook_load.c', 'nss.c',
     ],

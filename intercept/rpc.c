@@ -16,7 +16,6 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/time.h>
 #include <time.h>
@@ -31,63 +30,15 @@
 
 struct control {
 	atomic_flag busy;
-	int pid;
 	int fd;
 	uint32_t sequence;
 	struct zt_token name;
 };
 
-static struct control control = {.busy = ATOMIC_FLAG_INIT, .pid = 0, .fd = -1};
-/* Filters that were installed, or are being installed now */
-static atomic_uint sandboxes;
-/*
- * In memory that a child of fork() or clone() finds wiped: not set there, whatever process id it
- * has, unless it shares all memory with its parent as a vfork() child does.
- */
-static atomic_bool known_by_id = true; /* where there is no such memory */
-static atomic_bool *process_is_known = &known_by_id;
+static struct control control = {.busy = ATOMIC_FLAG_INIT, .fd = -1};
 /* Capabilities of the last WELCOME, plus WELCOME_SEEN */
 static atomic_uint capabilities;
 #define WELCOME_SEEN 0x10000U
-
-void rpc_start(void)
-{
-	long p = raw6(SYS_mmap, 0, sizeof(*process_is_known), PROT_READ | PROT_WRITE,
-		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	if (p > 0 || p < -4095) {
-		if (raw6(SYS_madvise, p, sizeof(*process_is_known), MADV_WIPEONFORK, 0, 0, 0) == 0)
-			process_is_known = (atomic_bool *)p;
-		else
-			raw6(SYS_munmap, p, sizeof(*process_is_known), 0, 0, 0, 0);
-	}
-	atomic_store(process_is_known, true);
-	control.pid = raw_getpid();
-}
-
-bool rpc_sandboxed(void)
-{
-	return atomic_load_explicit(&sandboxes, memory_order_relaxed) != 0;
-}
-
-bool rpc_memory_is_borrowed(void)
-{
-	return control.pid != 0 && atomic_load(process_is_known) && control.pid != raw_getpid();
-}
-
-bool rpc_note_sandbox(void)
-{
-	/* The filter of a vfork() child is not its parent's, whose memory this is. */
-	if (!rpc_sandboxed() && rpc_memory_is_borrowed())
-		return false;
-	atomic_fetch_add(&sandboxes, 1);
-	return true;
-}
-
-void rpc_unnote_sandbox(void)
-{
-	atomic_fetch_sub(&sandboxes, 1);
-}
 
 /* ---------------------------------------------------------------- HELLO */
 
@@ -504,8 +455,7 @@ static bool control_call(struct rpc *rpc, unsigned flags, int *result)
 	struct rpc_line c = {.fresh = false, .limit_s = CONTROL_TIMEOUT_S};
 	long r = 0;
 
-	if (!atomic_load(process_is_known) || control.pid != raw_getpid() ||
-	    atomic_flag_test_and_set(&control.busy))
+	if (!process_is_own() || atomic_flag_test_and_set(&control.busy))
 		return false;
 	if (control_is_ours())
 		c.fd = control.fd;
@@ -578,9 +528,8 @@ int rpc_notify(struct rpc *rpc)
 void rpc_after_fork(void)
 {
 	control_forget();
-	control.pid = raw_getpid();
+	process_after_fork();
 	atomic_flag_clear(&control.busy);
-	atomic_store(process_is_known, true);
 }
 
 /* -------------------------------------------------- attaching sockets */

@@ -291,6 +291,11 @@ bool rpc_sandboxed(void);
 bool rpc_note_sandbox(void);
 /** rpc_unnote_sandbox() - What was noted has failed */
 void rpc_unnote_sandbox(void);
+/** process_is_own() - This is the process that started the library, or a fork() child that was told
+ */
+bool process_is_own(void);
+/** process_after_fork() - Tell the child */
+void process_after_fork(void);
 /** rpc_memory_is_borrowed() - A vfork() child, whose memory is its parent's */
 bool rpc_memory_is_borrowed(void);
 /** rpc_after_fork() - In the child: forget the parent's shared connection */
